@@ -1,0 +1,15 @@
+//! larder keeps one verified copy of every file that the model and document caches of a machine hold, however many
+//! names they give it: a content-addressable blob store with hardlink deduplication.
+//!
+//! The crate's map is in `docs/architecture.md`: each module is a floor and names only the floors below it.
+
+pub mod format;
+pub mod hashing;
+pub mod machine;
+pub mod parts;
+pub mod vocabulary;
+pub mod work;
+
+pub use vocabulary::{
+    Blake3, Digest, DigestPrefix, Error, ErrorKind, Event, Name, Observer, Prefix, Result, Silent, Stamp,
+};

@@ -1,0 +1,150 @@
+//! How the library speaks while it works: to an observer, never to a terminal.
+
+use std::path::PathBuf;
+
+use super::digest::Digest;
+use super::name::Name;
+
+/// What became of one file that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddStatus {
+    /// Its bytes were not in the store and now are.
+    New,
+    /// Its bytes were in the store already.
+    Dedup,
+    /// Its bytes were recorded but damaged, and have been put right from this source.
+    Healed,
+    /// The name already meant these bytes.
+    Unchanged,
+}
+
+impl AddStatus {
+    /// The word for it in JSON and on the terminal.
+    pub fn word(self) -> &'static str {
+        match self {
+            AddStatus::New => "new",
+            AddStatus::Dedup => "dedup",
+            AddStatus::Healed => "healed",
+            AddStatus::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// What was found about one blob by reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyStatus {
+    /// The bytes are those that the digest names.
+    Ok,
+    /// They are not.
+    Corrupt,
+    /// The file is not there.
+    Missing,
+    /// It could not be read to its end; nothing is known about the bytes.
+    Unreadable,
+}
+
+impl VerifyStatus {
+    /// The word for it in JSON and on the terminal.
+    pub fn word(self) -> &'static str {
+        match self {
+            VerifyStatus::Ok => "ok",
+            VerifyStatus::Corrupt => "corrupt",
+            VerifyStatus::Missing => "missing",
+            VerifyStatus::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Something that happened, told when it is true: an [`Event::Added`] comes after its batch is durable.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A file and its name are kept as the store's durability promises.
+    Added {
+        /// The name it is kept under.
+        name: Name,
+        /// Its digest.
+        digest: Digest,
+        /// Its length in bytes.
+        size_bytes: u64,
+        /// What it took.
+        status: AddStatus,
+        /// What was done otherwise than asked, and why (a copy instead of a link, a counted name instead of a
+        /// hardlinked one).
+        note: Option<String>,
+    },
+    /// A source was left out, on purpose.
+    Skipped {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// One of several pieces of work failed; the rest goes on.
+    Failed {
+        /// The source or destination, or the name as a path.
+        path: PathBuf,
+        /// Why, in full.
+        reason: String,
+    },
+    /// A blob was read and compared with its digest.
+    Verified {
+        /// The digest that names it.
+        digest: Digest,
+        /// Every alias of it.
+        names: Vec<Name>,
+        /// Its recorded length in bytes.
+        size_bytes: u64,
+        /// What was found.
+        status: VerifyStatus,
+        /// What exactly was wrong; empty when nothing was.
+        detail: String,
+    },
+    /// A file was made for a name outside the store.
+    Materialized {
+        /// The name or digest it came from.
+        from: String,
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        size_bytes: u64,
+        /// How: `hardlink`, `reflink`, `copy` or `symlink`.
+        mode: &'static str,
+        /// Why not the way that was asked for.
+        note: Option<String>,
+    },
+    /// Something the user should know that is no failure.
+    Notice {
+        /// In full sentences.
+        text: String,
+    },
+}
+
+/// Hears what happens and is asked whether to go on. Called from several threads at once.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: &Event) {
+        let _ = event;
+    }
+
+    /// So many files and bytes more are to be done.
+    fn expect(&self, files: u64, bytes: u64) {
+        let _ = (files, bytes);
+    }
+
+    /// So many files and bytes more are done.
+    fn progress(&self, files: u64, bytes: u64) {
+        let _ = (files, bytes);
+    }
+
+    /// Whether to stop as soon as what is done can be kept.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// The observer that hears nothing and never stops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}

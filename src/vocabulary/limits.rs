@@ -1,0 +1,68 @@
+//! Every bound of the program on one page, each with its reason.
+
+use std::time::Duration;
+
+/// Longest name, in bytes: what Linux accepts as a path (PATH_MAX, 4096), less room for the store directory.
+pub const NAME_BYTES: usize = 3072;
+/// Longest component of a name, in bytes: NAME_MAX of every filesystem the store runs on.
+pub const NAME_COMPONENT_BYTES: usize = 255;
+/// Deepest name: past this, walking directories costs more than any user gains.
+pub const NAME_DEPTH: usize = 256;
+
+/// Files in a batch, at most: a frame stays small enough to write again in one call.
+pub const BATCH_FILES: usize = 1024;
+/// Bytes staged before a batch is closed: bounds what an interruption has to read again.
+pub const BATCH_BYTES: u64 = 256 << 20;
+/// Time after which a batch is closed, so that acknowledgements flow.
+pub const BATCH_TIME: Duration = Duration::from_secs(2);
+
+/// A file up to this size is read into memory whole and hashed before anything is written.
+pub const SMALL_FILE_BYTES: u64 = 1 << 20;
+/// How much is read, hashed and written at a time.
+pub const IO_CHUNK_BYTES: usize = 1 << 20;
+/// How much of a blob is mapped at a time.
+pub const MAP_WINDOW_BYTES: usize = 8 << 20;
+/// How often a source that changes while it is read is tried before it is refused.
+pub const SOURCE_TRIES: u32 = 3;
+
+/// Longest payload of a frame, in bytes: bounds memory when a damaged length is read.
+pub const FRAME_PAYLOAD_BYTES: usize = 16 << 20;
+/// Most records in one frame.
+pub const FRAME_RECORDS: usize = 65_536;
+/// Longest body of one record, in bytes: the longest name and its fields, with room.
+pub const RECORD_BYTES: usize = 16 << 10;
+/// A segment that has grown to this size is followed by a new one.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Records in the part of the journal that is not yet in a run, before it is folded into one.
+pub const TAIL_FOLD_RECORDS: usize = 2_048;
+/// Records in that part beyond which a writer folds before it commits.
+pub const TAIL_MAX_RECORDS: usize = 8_192;
+/// Sorted runs that a lookup may have to visit.
+pub const RUNS_MAX: usize = 8;
+/// Target size of a page of a run.
+pub const RUN_PAGE_BYTES: usize = 4 << 10;
+/// Longest key in a run: table, digest and the longest name.
+pub const RUN_KEY_BYTES: usize = NAME_BYTES + 64;
+/// Longest value in a run.
+pub const RUN_VALUE_BYTES: usize = RECORD_BYTES;
+
+/// The reserve file: room for the frames and directory blocks that deleting needs on a full disk.
+pub const RESERVE_BYTES: u64 = 4 << 20;
+/// Longest `larder.toml` that is read.
+pub const SETTINGS_BYTES: u64 = 64 << 10;
+/// Most blobs removed under one hold of the lock.
+pub const REMOVE_BATCH: usize = 256;
+/// A store with more blobs than this is not emptied by more than half without being told twice.
+pub const MOST_GUARD_BLOBS: u64 = 100;
+
+/// Default time that writers wait for the lock.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Default grace between the loss of the last root and collection, in journal time.
+pub const GRACE: Duration = Duration::from_secs(24 * 3600);
+/// Default age in journal time at which a file in `sha256/` that no record knows may be collected.
+pub const ORPHAN_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The furthest that journal time moves with one frame.
+pub const JOURNAL_TIME_STEP: Duration = Duration::from_secs(24 * 3600);
+/// How long a base remembers what removed a digest, in journal time.
+pub const GONE_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);

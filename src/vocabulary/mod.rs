@@ -1,0 +1,16 @@
+//! The words everything else is written in: digests, names, limits, errors and events.
+//!
+//! This floor does no I/O, reads no clock and starts no thread.
+
+pub mod digest;
+pub mod error;
+pub mod events;
+pub mod limits;
+pub mod name;
+pub mod stamp;
+
+pub use digest::{Blake3, Digest, DigestPrefix};
+pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, Observer, Silent};
+pub use name::{Name, Prefix};
+pub use stamp::Stamp;

@@ -5,6 +5,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::error::{Error, ErrorKind};
 use super::limits::{NAME_BYTES, NAME_COMPONENT_BYTES, NAME_DEPTH};
 
@@ -58,6 +60,20 @@ impl Name {
     /// The name in lower case, by which names that differ only by case are found; `None` if it is not UTF-8.
     pub fn folded(&self) -> Option<String> {
         self.as_str().map(str::to_lowercase)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    /// Refuses what [`Name::new`] refuses, so that no name on disk is trusted.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes = Vec::<u8>::deserialize(from)?;
+        Name::new(bytes).map_err(serde::de::Error::custom)
     }
 }
 

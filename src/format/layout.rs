@@ -1,0 +1,112 @@
+//! Where everything is in a store directory (format.md, "Directory").
+
+use std::path::{Path, PathBuf};
+
+use crate::vocabulary::{Digest, Name};
+
+/// The directory entries that `init` makes, besides the 256 below `sha256/`.
+pub const DIRECTORIES: [&str; 9] =
+    ["sha256", "carriers", "trees", "names", "journal", "index", "staging", "quarantine", "trash"];
+
+/// The paths of one store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout of the store at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Layout { root: root.into() }
+    }
+
+    /// The store directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `sha256/ab/cdef…`, the one place of a blob.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.to_hex();
+        let mut path = self.root.join("sha256");
+        path.push(&hex[..2]);
+        path.push(&hex[2..]);
+        path
+    }
+
+    /// The directory of all blobs whose digest begins with `first`.
+    pub fn blob_dir(&self, first: u8) -> PathBuf {
+        self.root.join(format!("sha256/{first:02x}"))
+    }
+
+    /// The digest of the blob file `file` in the directory of `first`; `None` if it is no blob's name.
+    pub fn digest_of(first: u8, file: &str) -> Option<Digest> {
+        (file.len() == 62).then(|| Digest::from_hex(&format!("{first:02x}{file}"))).flatten()
+    }
+
+    /// Where hardlinked aliases are.
+    pub fn names(&self) -> PathBuf {
+        self.root.join("names")
+    }
+
+    /// The file of a hardlinked alias.
+    pub fn name(&self, name: &Name) -> PathBuf {
+        self.names().join(name.as_path())
+    }
+
+    /// The journal's segments.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// The index's runs and `CURRENT`.
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    /// The folders of sessions.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    /// Bad bytes, with the reason.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// The lock that writers hold.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// The lock of whoever merges runs or compacts the journal.
+    pub fn compaction(&self) -> PathBuf {
+        self.root.join("compaction")
+    }
+
+    /// The file that is given up when the disk is full.
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
+    /// The settings; a directory with this file in it is a store.
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("larder.toml")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_path_and_its_digest_are_each_other() {
+        let layout = Layout::new("/s");
+        let path = layout.blob(&Digest::EMPTY);
+        assert_eq!(path, Path::new("/s/sha256/e3/b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
+        let file = path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(Layout::digest_of(0xe3, file), Some(Digest::EMPTY));
+        assert_eq!(Layout::digest_of(0xe3, &file.to_uppercase()), None);
+        assert_eq!(Layout::digest_of(0xe3, "x"), None);
+    }
+}

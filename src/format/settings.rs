@@ -1,0 +1,118 @@
+//! `larder.toml`: what a store is, and how it was set up (format.md, "Settings").
+
+use serde::{Deserialize, Serialize};
+
+/// The format version that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// When what is acknowledged is synced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Once for many files, and acknowledged after that.
+    #[default]
+    Batch,
+    /// Every file by itself.
+    Each,
+    /// Never: a scratch store.
+    None,
+}
+
+impl Durability {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Durability::Batch => "batch",
+            Durability::Each => "each",
+            Durability::None => "none",
+        }
+    }
+}
+
+/// Lists of features by what a program that does not know one must do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Features {
+    /// It may ignore these.
+    pub compatible: Vec<String>,
+    /// It may read, and not write.
+    pub read_only_compatible: Vec<String>,
+    /// It must not touch the store.
+    pub incompatible: Vec<String>,
+}
+
+/// The file `larder.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The format version.
+    pub format: u32,
+    /// Random, 32 hexadecimal digits; keys the journal.
+    pub store_id: String,
+    /// When what is acknowledged is synced.
+    pub durability: Durability,
+    /// Whether aliases are hardlinked unless a call says otherwise.
+    pub hardlinked: bool,
+    /// Mode of blob files, octal.
+    pub blob_mode: String,
+    /// Mode of directories, octal.
+    pub directory_mode: String,
+    /// What the store uses beyond the format version.
+    #[serde(default)]
+    pub features: Features,
+}
+
+impl Settings {
+    /// The text of the file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("settings are strings, numbers and lists")
+    }
+
+    /// Reads the file; the error says which line is off.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let settings: Settings = toml::from_str(text).map_err(|e| e.to_string())?;
+        settings.id().ok_or("store_id is not 32 lower-case hexadecimal digits")?;
+        settings.mode(&settings.blob_mode).ok_or("blob_mode is not an octal mode")?;
+        settings.mode(&settings.directory_mode).ok_or("directory_mode is not an octal mode")?;
+        Ok(settings)
+    }
+
+    /// The store's id as bytes.
+    pub fn id(&self) -> Option<[u8; 16]> {
+        let hex = self.store_id.as_bytes();
+        if hex.len() != 32 || !hex.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)) {
+            return None;
+        }
+        let number = u128::from_str_radix(&self.store_id, 16).ok()?;
+        Some(number.to_be_bytes())
+    }
+
+    /// An octal mode of at most twelve bits.
+    pub fn mode(&self, text: &str) -> Option<u32> {
+        u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_read_back_and_strange_ones_are_refused() {
+        let settings = Settings {
+            format: FORMAT,
+            store_id: "00112233445566778899aabbccddeeff".into(),
+            durability: Durability::Each,
+            hardlinked: true,
+            blob_mode: "0444".into(),
+            directory_mode: "0755".into(),
+            features: Features::default(),
+        };
+        let text = settings.to_toml();
+        assert_eq!(Settings::from_toml(&text), Ok(settings));
+        assert!(Settings::from_toml(&text.replace("each", "often")).is_err());
+        assert!(Settings::from_toml(&text.replace("0444", "9")).is_err());
+        assert!(Settings::from_toml(&format!("surprise = 1\n{text}")).is_err());
+        assert!(Settings::from_toml("").is_err());
+    }
+}

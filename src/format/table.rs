@@ -1,0 +1,289 @@
+//! The tables of the index, and what each record does to them (format.md, "Tables").
+//!
+//! An effect is a pure function of its record. So the index is the journal replayed, from any point, in any process.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Malformed;
+use super::record::{
+    AliasRecord, BlobRecord, DamagedRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord, Record,
+};
+use crate::vocabulary::limits::SMALL_FILE_BYTES;
+use crate::vocabulary::{Blake3, Digest, Name, Stamp};
+
+/// A table; its number is the first byte of its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// Blobs by digest.
+    Blob = 1,
+    /// Aliases by name.
+    Alias = 2,
+    /// Names by digest: the digest, then the name; no value.
+    Reference = 3,
+    /// Pins by digest.
+    Pin = 4,
+    /// Blobs without a root, by digest.
+    Unrooted = 5,
+    /// Condemned blobs by digest.
+    Condemned = 6,
+    /// Files that no record knows, by digest.
+    Orphan = 7,
+    /// Names with an upper-case letter, by their lower case, a zero byte, and the name; no value.
+    Fold = 8,
+    /// Large blobs by size (big-endian) and digest; no value.
+    Size = 9,
+    /// Removed blobs by digest.
+    Gone = 10,
+    /// Damaged blobs by digest.
+    Damaged = 11,
+    /// Names that could not be applied.
+    NameFinding = 12,
+    /// Fences by their first sequence (big-endian).
+    Fence = 13,
+}
+
+impl Table {
+    /// The key of `rest` in this table.
+    pub fn key(self, rest: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(rest.len() + 1);
+        key.push(self as u8);
+        key.extend_from_slice(rest);
+        key
+    }
+
+    /// The key of `first` and `second` in this table.
+    pub fn key2(self, first: &[u8], second: &[u8]) -> Vec<u8> {
+        let mut key = self.key(first);
+        key.extend_from_slice(second);
+        key
+    }
+}
+
+/// A blob's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRow {
+    /// Its BLAKE3.
+    pub blake3: Blake3,
+    /// What its file looked like.
+    pub stamp: Stamp,
+    /// When it was first kept.
+    pub added: Moment,
+}
+
+/// An alias's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasRow {
+    /// The blob.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+    /// Whether there is a file under `names/`.
+    pub hardlinked: bool,
+    /// Whether the source was executable.
+    pub executable: bool,
+    /// Modification time of the source, nanoseconds since the epoch.
+    pub mtime_ns: i64,
+    /// When it was given.
+    pub added: Moment,
+}
+
+/// A pin's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinRow {
+    /// What the user said about it.
+    pub note: String,
+    /// When.
+    pub since: Moment,
+}
+
+/// The row of a file that no record knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanRow {
+    /// Whether it is certainly larder's own.
+    pub own: bool,
+    /// When it was first seen.
+    pub since: Moment,
+}
+
+/// What removed a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneRow {
+    /// Its length in bytes.
+    pub size_bytes: u64,
+    /// What removed it.
+    pub rule: String,
+    /// When.
+    pub when: Moment,
+}
+
+/// A damaged blob's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedRow {
+    /// The inode that was bad; zero if the file was missing.
+    pub inode: u64,
+    /// What was found.
+    pub reason: String,
+    /// Whether it is in quarantine.
+    pub quarantined: bool,
+    /// When.
+    pub since: Moment,
+}
+
+/// The row of a name that could not be applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameFindingRow {
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub since: Moment,
+}
+
+/// A fence's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceRow {
+    /// The last sequence that may be lost.
+    pub to: u64,
+    /// What was found.
+    pub reason: String,
+    /// When.
+    pub since: Moment,
+}
+
+/// The bytes of a row.
+pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    postcard::to_allocvec(row).expect("rows hold nothing that postcard cannot write to memory")
+}
+
+/// Reads a row, which must be the whole of `bytes`.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((row, [])) => Ok(row),
+        _ => Err(Malformed::Fields),
+    }
+}
+
+/// One change of a table: the key, and the value or its absence.
+pub type Effect = (Vec<u8>, Option<Vec<u8>>);
+
+/// What `record` does to the tables, in order.
+pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
+    let mut put = |key: Vec<u8>, value: Vec<u8>| change((key, Some(value)));
+    match record {
+        Record::Blob(r) => return blob_effects(r, change),
+        Record::Alias(r) => return alias_effects(r, change),
+        Record::Damaged(r) => put(Table::Damaged.key(r.digest.as_bytes()), damaged_row(r)),
+        Record::Pin(r) => {
+            put(Table::Pin.key(r.digest.as_bytes()), encode(&PinRow { note: r.note.clone(), since: r.since }));
+            rooted(&r.digest, change);
+        }
+        Record::Unrooted(r) => put(Table::Unrooted.key(r.digest.as_bytes()), encode(&r.since)),
+        Record::Condemned(r) => put(Table::Condemned.key(r.digest.as_bytes()), encode(&r.since)),
+        Record::Orphan(r) => put(Table::Orphan.key(r.digest.as_bytes()), orphan_row(r)),
+        Record::NameFinding(r) => put(Table::NameFinding.key(r.name.as_bytes()), name_finding_row(r)),
+        Record::Fence(r) => put(Table::Fence.key(&r.from.to_be_bytes()), fence_row(r)),
+        Record::Healed(r) => {
+            let (digest, blake3, stamp, added) = (r.digest, r.blake3, r.good, r.added);
+            return blob_effects(&BlobRecord { digest, blake3, stamp, added }, change);
+        }
+        Record::Removed(r) => {
+            let gone = GoneRow { size_bytes: r.size_bytes, rule: r.rule.clone(), when: r.when };
+            put(Table::Gone.key(r.digest.as_bytes()), encode(&gone));
+            for table in [Table::Blob, Table::Unrooted, Table::Condemned, Table::Orphan, Table::Damaged] {
+                change((table.key(r.digest.as_bytes()), None));
+            }
+            change((size_key(r.size_bytes, &r.digest), None));
+        }
+        Record::Unalias(r) => unname(&r.name, &r.was.digest, change),
+        Record::Unpin(digest) => change((Table::Pin.key(digest.as_bytes()), None)),
+        Record::NameMended(name) => change((Table::NameFinding.key(name.as_bytes()), None)),
+        Record::FenceLifted(from) => change((Table::Fence.key(&from.to_be_bytes()), None)),
+        Record::End(_) => {}
+    }
+}
+
+fn blob_effects(r: &BlobRecord, mut change: impl FnMut(Effect)) {
+    let row = BlobRow { blake3: r.blake3, stamp: r.stamp, added: r.added };
+    change((Table::Blob.key(r.digest.as_bytes()), Some(encode(&row))));
+    if r.stamp.size_bytes > SMALL_FILE_BYTES {
+        change((size_key(r.stamp.size_bytes, &r.digest), Some(Vec::new())));
+    }
+    for table in [Table::Orphan, Table::Gone, Table::Damaged] {
+        change((table.key(r.digest.as_bytes()), None));
+    }
+    rooted(&r.digest, change);
+}
+
+fn alias_effects(r: &AliasRecord, mut change: impl FnMut(Effect)) {
+    if let Some(was) = r.replaces.filter(|was| was.digest != r.digest) {
+        change((Table::Reference.key2(was.digest.as_bytes(), r.name.as_bytes()), None));
+    }
+    let row = AliasRow {
+        digest: r.digest,
+        size_bytes: r.size_bytes,
+        hardlinked: r.hardlinked,
+        executable: r.executable,
+        mtime_ns: r.mtime_ns,
+        added: r.added,
+    };
+    change((Table::Alias.key(r.name.as_bytes()), Some(encode(&row))));
+    change((Table::Reference.key2(r.digest.as_bytes(), r.name.as_bytes()), Some(Vec::new())));
+    change((Table::NameFinding.key(r.name.as_bytes()), None));
+    if let Some(key) = fold_key(&r.name) {
+        change((key, Some(Vec::new())));
+    }
+    rooted(&r.digest, change);
+}
+
+fn unname(name: &Name, digest: &Digest, mut change: impl FnMut(Effect)) {
+    change((Table::Alias.key(name.as_bytes()), None));
+    change((Table::Reference.key2(digest.as_bytes(), name.as_bytes()), None));
+    change((Table::NameFinding.key(name.as_bytes()), None));
+    if let Some(key) = fold_key(name) {
+        change((key, None));
+    }
+}
+
+/// Whatever records, hits or roots a blob takes it off the list of those that may go.
+fn rooted(digest: &Digest, mut change: impl FnMut(Effect)) {
+    change((Table::Unrooted.key(digest.as_bytes()), None));
+    change((Table::Condemned.key(digest.as_bytes()), None));
+}
+
+fn damaged_row(r: &DamagedRecord) -> Vec<u8> {
+    encode(&DamagedRow { inode: r.inode, reason: r.reason.clone(), quarantined: r.quarantined, since: r.since })
+}
+
+fn orphan_row(r: &OrphanRecord) -> Vec<u8> {
+    encode(&OrphanRow { own: r.own, since: r.since })
+}
+
+fn name_finding_row(r: &NameFindingRecord) -> Vec<u8> {
+    encode(&NameFindingRow { reason: r.reason.clone(), since: r.since })
+}
+
+fn fence_row(r: &FenceRecord) -> Vec<u8> {
+    encode(&FenceRow { to: r.to, reason: r.reason.clone(), since: r.since })
+}
+
+/// The key under which a large blob is found by its size.
+pub fn size_key(size_bytes: u64, digest: &Digest) -> Vec<u8> {
+    Table::Size.key2(&size_bytes.to_be_bytes(), digest.as_bytes())
+}
+
+/// The prefix of the keys of all names whose lower case is `folded`.
+pub fn fold_prefix(folded: &str) -> Vec<u8> {
+    Table::Fold.key2(folded.as_bytes(), &[0])
+}
+
+/// The key of a name that is not its own lower case; `None` for one that is, or is not UTF-8.
+fn fold_key(name: &Name) -> Option<Vec<u8>> {
+    let folded = name.folded()?;
+    if folded.as_bytes() == name.as_bytes() {
+        return None;
+    }
+    let mut key = fold_prefix(&folded);
+    key.extend_from_slice(name.as_bytes());
+    Some(key)
+}

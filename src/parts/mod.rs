@@ -1,1 +1,3 @@
-//! stub
+//! One durable thing each: blobs, names, sessions, journal, index.
+
+pub mod journal;

@@ -1,0 +1,372 @@
+//! Base and later segments read as one sequence, and what is wrong with it.
+//!
+//! Reading never judges and never changes anything: it tells what it saw. Whoever holds `lock` cuts a torn tail or
+//! puts up a fence because of it.
+
+use super::segment::{Found, Segment};
+use super::{Cursor, Journal, Listing, SegmentId};
+use crate::format::Malformed;
+use crate::format::frame::Frame;
+use crate::format::header::HEADER_BYTES;
+use crate::format::record::{self, EndRecord, Record};
+use crate::machine::Open;
+use crate::vocabulary::{Error, ErrorKind, Result};
+
+/// A stretch of the journal that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The first sequence that may be lost.
+    pub from: u64,
+    /// The last one.
+    pub to: u64,
+    /// What was found, and in which file.
+    pub reason: String,
+}
+
+/// Bytes after the last frame that are no frame: the remains of a write that was cut short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment's file name.
+    pub segment: String,
+    /// Where the frames end.
+    pub offset: u64,
+}
+
+/// What reading the chain came to.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The end, from where reading can go on.
+    pub cursor: Cursor,
+    /// What is damaged.
+    pub damage: Vec<Damage>,
+    /// What the last write left unfinished.
+    pub torn: Option<TornTail>,
+    /// The frames that were read.
+    pub frames: u64,
+}
+
+/// Where a frame was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The segment's file name.
+    pub segment: &'a str,
+    /// Where it begins.
+    pub offset: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// Its hash.
+    pub hash: [u8; 32],
+    /// Whether it is of a base: then its number is the base's own.
+    pub base: bool,
+}
+
+/// Takes the frames as they are read, with their records.
+pub type Sink<'a> = dyn FnMut(&Frame, &[Record], Place<'_>) -> Result<()> + 'a;
+
+/// Reading went past what the journal says now, or its segments are gone: start again from the base.
+pub fn is_outgrown(error: &Error) -> bool {
+    error.kind() == ErrorKind::OutcomeUnknown
+}
+
+fn outgrown() -> Error {
+    Error::new(ErrorKind::OutcomeUnknown, "follow the journal", "it was compacted, or a branch of it was dropped")
+}
+
+impl Journal {
+    /// Reads from the base to the end. `synced` is the highest sequence otherwise known to be on disk.
+    pub fn read_all(&self, synced: u64, sink: &mut Sink<'_>) -> Result<Reading> {
+        let mut tries = 0;
+        loop {
+            let listing = self.listing()?;
+            let mut damage = Vec::new();
+            match self.read_base(&listing, &mut damage, sink) {
+                Ok(start) => return self.read_later(&listing, start, synced, damage, sink),
+                // The generation was replaced between listing and opening.
+                Err(e) if e.kind() == ErrorKind::NotFound && tries < 8 => tries += 1,
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Reads on from `cursor`. An error for which [`is_outgrown`] holds means: start again.
+    pub fn read_on(&self, cursor: &Cursor, synced: u64, sink: &mut Sink<'_>) -> Result<Reading> {
+        let listing = self.listing()?;
+        let at = listing.later.iter().position(|(number, name)| {
+            *number == cursor.segment.number && super::file_name_has_salt(name, &cursor.segment.salt)
+        });
+        let rest = Listing { bases: Vec::new(), later: listing.later[at.ok_or_else(outgrown)?..].to_vec() };
+        self.read_later(&rest, *cursor, synced, Vec::new(), sink)
+    }
+
+    /// Whether nothing can have been appended behind `cursor`: it is at the end of the last segment.
+    pub fn is_at_end(&self, cursor: &Cursor) -> Result<bool> {
+        let listing = self.listing()?;
+        let Some((number, name)) = listing.later.last() else { return Ok(false) };
+        if *number != cursor.segment.number || !super::file_name_has_salt(name, &cursor.segment.salt) {
+            return Ok(false);
+        }
+        let path = self.directory.join(name);
+        let meta = self.machine.lstat(&path).map_err(|e| Error::io("read", &path, e))?;
+        Ok(meta.size_bytes == cursor.offset)
+    }
+
+    /// Reads the newest base that is whole, and gives the place from where to go on.
+    fn read_base(&self, listing: &Listing, damage: &mut Vec<Damage>, sink: &mut Sink<'_>) -> Result<Cursor> {
+        for (number, name) in listing.bases.iter().rev() {
+            let segment = match self.open_segment(name, Open::Read) {
+                Ok(segment) => segment,
+                Err(e) if e.kind() == ErrorKind::Damaged => continue,
+                Err(e) => return Err(e),
+            };
+            let Some(end) = base_end(&segment)? else { continue };
+            let damage_here = read_base_frames(&segment, sink)?;
+            if let Some(reason) = damage_here {
+                damage.push(Damage { from: 1, to: *number, reason });
+            }
+            return Ok(after_base(&segment, &end));
+        }
+        Ok(Cursor {
+            segment: SegmentId { number: 0, salt: [0; 16] },
+            offset: 0,
+            last: None,
+            sequence: 0,
+            hash: [0; 32],
+            synced_through: 0,
+            time_ns: 0,
+        })
+    }
+
+    fn read_later(
+        &self,
+        listing: &Listing,
+        start: Cursor,
+        synced: u64,
+        damage: Vec<Damage>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Reading> {
+        let mut walk = Walk { cursor: start, damage, torn: None, frames: 0 };
+        walk.cursor.synced_through = walk.cursor.synced_through.max(synced);
+        let from_base = start.offset == 0 || listing.later.first().is_none_or(|l| l.0 != start.segment.number);
+        let names: Vec<&(u64, String)> =
+            listing.later.iter().filter(|(number, _)| !from_base || *number > start.sequence).collect();
+        let mut next = names.first().map(|(_, name)| self.open_or_damage(name, &mut walk)).transpose()?.flatten();
+        for (i, (_, name)) in names.iter().enumerate() {
+            let segment = next.take();
+            if let Some((_, following)) = names.get(i + 1) {
+                next = self.open_or_damage(following, &mut walk)?;
+            }
+            let Some(segment) = segment else { continue };
+            let last = i + 1 == names.len();
+            let limit = if last { u64::MAX } else { next.as_ref().map_or(u64::MAX, |n| n.header.follows) };
+            let resumed = i == 0 && !from_base;
+            walk.segment(&segment, limit, last, resumed, name, sink)?;
+        }
+        walk.finish()
+    }
+
+    /// A segment whose header is bad is damage from here to wherever its successor begins.
+    fn open_or_damage(&self, name: &str, walk: &mut Walk) -> Result<Option<Segment>> {
+        match self.open_segment(name, Open::Read) {
+            Ok(segment) => Ok(Some(segment)),
+            Err(e) if e.kind() == ErrorKind::Damaged => {
+                let from = walk.cursor.sequence + 1;
+                walk.damage.push(Damage { from, to: from, reason: format!("{e}") });
+                Ok(None)
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(outgrown()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// The closing record of a base; `None` if it is not whole.
+fn base_end(segment: &Segment) -> Result<Option<EndRecord>> {
+    let mut frames = segment.frames(HEADER_BYTES as u64);
+    let mut end = None;
+    loop {
+        match frames.next()? {
+            Found::Frame { frame, .. } => {
+                end = match record::decode(&frame.payload).as_deref() {
+                    Ok([Record::End(end)]) => Some(*end),
+                    _ => None,
+                }
+            }
+            Found::End { .. } => return Ok(end.filter(|e| e.through == segment.header.follows)),
+            Found::Bad { .. } if frames.skip_to_good()? => {}
+            Found::Bad { .. } => return Ok(end.filter(|e| e.through == segment.header.follows)),
+        }
+    }
+}
+
+/// Gives the frames of a base to `sink`; what is wrong with it, if something is.
+fn read_base_frames(segment: &Segment, sink: &mut Sink<'_>) -> Result<Option<String>> {
+    let mut frames = segment.frames(HEADER_BYTES as u64);
+    let mut wrong = None;
+    let mut expected = 1;
+    let mut previous = [0; 32];
+    loop {
+        match frames.next()? {
+            Found::Frame { frame, hash, offset, end } => {
+                if frame.sequence != expected || frame.previous != previous {
+                    wrong = Some(format!("{}: frames are missing before offset {offset}", segment.name));
+                }
+                (expected, previous) = (frame.sequence + 1, hash);
+                let records = decode_records(segment, &frame, offset)?;
+                sink(&frame, &records, Place { segment: &segment.name, offset, end, hash, base: true })?;
+            }
+            Found::End { .. } => return Ok(wrong),
+            Found::Bad { offset, why } => {
+                wrong = Some(format!("{}: at offset {offset}: {why}", segment.name));
+                if !frames.skip_to_good()? {
+                    return Ok(wrong);
+                }
+            }
+        }
+    }
+}
+
+fn after_base(segment: &Segment, end: &EndRecord) -> Cursor {
+    Cursor {
+        segment: segment.id(),
+        offset: 0,
+        last: None,
+        sequence: end.through,
+        hash: end.through_hash,
+        synced_through: end.synced_through.max(end.through),
+        time_ns: end.time_ns,
+    }
+}
+
+/// A frame whose checksum is right but whose records cannot be read is of a later program, not damage.
+fn decode_records(segment: &Segment, frame: &Frame, offset: u64) -> Result<Vec<Record>> {
+    record::decode(&frame.payload).map_err(|why| {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("read the records of frame {} ({} at offset {offset})", frame.sequence, segment.name),
+            format!("{why}; a later version of larder wrote it"),
+        )
+    })
+}
+
+/// The state of reading one segment after the other.
+struct Walk {
+    cursor: Cursor,
+    damage: Vec<Damage>,
+    torn: Option<TornTail>,
+    frames: u64,
+}
+
+impl Walk {
+    fn segment(
+        &mut self,
+        segment: &Segment,
+        limit: u64,
+        last: bool,
+        resumed: bool,
+        name: &str,
+        sink: &mut Sink<'_>,
+    ) -> Result<()> {
+        if self.cursor.sequence > limit {
+            return Err(outgrown());
+        }
+        if !resumed {
+            self.enter(segment);
+        }
+        let mut frames = segment.frames(self.cursor.offset);
+        let mut bad: Option<(u64, Malformed)> = None;
+        loop {
+            match frames.next()? {
+                Found::Frame { frame, .. } if frame.sequence > limit => return Ok(self.leave(limit, last, name, None)),
+                Found::Frame { frame, hash, offset, end } => {
+                    self.check_follows(&frame, segment, offset, bad.take());
+                    let records = decode_records(segment, &frame, offset)?;
+                    sink(&frame, &records, Place { segment: &segment.name, offset, end, hash, base: false })?;
+                    self.advance(&frame, hash, offset, end);
+                }
+                Found::End { .. } => return Ok(self.leave(limit, last, name, bad)),
+                Found::Bad { offset, why } => {
+                    bad = Some((offset, why));
+                    if !frames.skip_to_good()? {
+                        return Ok(self.leave(limit, last, name, bad));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes from the end of one segment to the beginning of the next.
+    fn enter(&mut self, segment: &Segment) {
+        let (header, at) = (&segment.header, self.cursor.sequence);
+        if header.follows > at {
+            let reason = format!("{} follows sequence {}, but the frames end at {at}", segment.name, header.follows);
+            self.damage.push(Damage { from: at + 1, to: header.follows, reason });
+            (self.cursor.sequence, self.cursor.hash) = (header.follows, header.follows_hash);
+        } else if header.follows_hash != [0; 32] && header.follows_hash != self.cursor.hash {
+            let reason = format!("{} follows another frame {at} than the one that is there", segment.name);
+            self.damage.push(Damage { from: at, to: at, reason });
+        }
+        self.cursor.segment = segment.id();
+        self.cursor.offset = HEADER_BYTES as u64;
+        self.cursor.last = None;
+    }
+
+    fn check_follows(&mut self, frame: &Frame, segment: &Segment, offset: u64, bad: Option<(u64, Malformed)>) {
+        let first_here = self.cursor.last.is_none();
+        let expected = if first_here && bad.is_none() {
+            segment.header.first.max(self.cursor.sequence + 1)
+        } else {
+            self.cursor.sequence + 1
+        };
+        let at = &segment.name;
+        if let Some((where_, why)) = bad {
+            let to = frame.sequence.saturating_sub(1).max(expected);
+            self.damage.push(Damage { from: expected, to, reason: format!("{at}: at offset {where_}: {why}") });
+        } else if frame.sequence != expected {
+            let (from, to) = (expected.min(frame.sequence), expected.max(frame.sequence));
+            let reason = format!("{at}: at offset {offset}: frame {} where {expected} belongs", frame.sequence);
+            self.damage.push(Damage { from, to, reason });
+        } else if self.cursor.hash != [0; 32] && frame.previous != self.cursor.hash {
+            let reason = format!("{at}: at offset {offset}: frame {expected} does not follow the one before it");
+            self.damage.push(Damage { from: expected, to: expected, reason });
+        }
+    }
+
+    fn advance(&mut self, frame: &Frame, hash: [u8; 32], offset: u64, end: u64) {
+        self.frames += 1;
+        self.cursor.sequence = self.cursor.sequence.max(frame.sequence);
+        self.cursor.hash = hash;
+        self.cursor.last = Some(offset);
+        self.cursor.offset = end;
+        self.cursor.synced_through = self.cursor.synced_through.max(frame.synced_through);
+        self.cursor.time_ns = self.cursor.time_ns.max(frame.time_ns);
+    }
+
+    /// The frames of a segment are over.
+    fn leave(&mut self, limit: u64, last: bool, name: &str, bad: Option<(u64, Malformed)>) {
+        if last {
+            if bad.is_some() {
+                self.torn = Some(TornTail { segment: name.to_owned(), offset: self.cursor.offset });
+            }
+            return;
+        }
+        let at = self.cursor.sequence;
+        if limit != u64::MAX && at < limit {
+            let what = bad.map_or("the frames end".to_owned(), |(offset, why)| format!("at offset {offset}: {why}"));
+            self.damage.push(Damage { from: at + 1, to: limit, reason: format!("{name}: {what}") });
+            (self.cursor.sequence, self.cursor.hash) = (limit, [0; 32]);
+        }
+    }
+
+    /// Whether the end is an end, a torn tail or damage depends on what is known to have been synced.
+    fn finish(mut self) -> Result<Reading> {
+        let (at, synced) = (self.cursor.sequence, self.cursor.synced_through);
+        if at < synced {
+            let reason = match self.torn.take() {
+                Some(torn) => format!("{}: a bad frame at offset {}, which was synced", torn.segment, torn.offset),
+                None => format!("the journal ends at {at}, but frames up to {synced} were synced"),
+            };
+            self.damage.push(Damage { from: at + 1, to: synced, reason });
+        }
+        Ok(Reading { cursor: self.cursor, damage: self.damage, torn: self.torn, frames: self.frames })
+    }
+}

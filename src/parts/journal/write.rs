@@ -1,0 +1,280 @@
+//! Appending to the journal, beginning segments, and cutting torn tails. Only for whoever holds `lock`.
+
+use std::path::{Path, PathBuf};
+
+use super::chain::TornTail;
+use super::segment::Segment;
+use super::{Cursor, Journal, SegmentId};
+use crate::format::frame::Frame;
+use crate::format::header::{HEADER_BYTES, Header, SegmentKind};
+use crate::machine::{File, Open};
+use crate::vocabulary::{Error, ErrorKind, Result};
+
+/// The last segment, open for appending.
+pub struct Appender {
+    segment: Segment,
+}
+
+impl Appender {
+    /// Which segment it is.
+    pub fn id(&self) -> SegmentId {
+        self.segment.id()
+    }
+
+    /// Writes `frame` behind `cursor` and gives the cursor behind it. Nothing is synced yet.
+    pub fn append(&self, cursor: &Cursor, frame: &Frame) -> Result<Cursor> {
+        let (bytes, hash) = frame.encode(&self.segment.key, cursor.offset);
+        let done = self.segment.file.write_at(&bytes, cursor.offset);
+        done.map_err(|e| Error::io("append to", &self.segment.path, e))?;
+        Ok(Cursor {
+            segment: cursor.segment,
+            offset: cursor.offset + bytes.len() as u64,
+            last: Some(cursor.offset),
+            sequence: frame.sequence,
+            hash,
+            synced_through: cursor.synced_through.max(frame.synced_through),
+            time_ns: frame.time_ns,
+        })
+    }
+
+    /// Syncs what was appended.
+    pub fn sync(&self) -> Result<()> {
+        self.segment.file.sync_data().map_err(|e| Error::io("sync", &self.segment.path, e))
+    }
+
+    /// Takes back bytes that were appended and not synced. An error leaves the outcome open.
+    pub fn take_back(&self, cursor: &Cursor) -> Result<()> {
+        let file = &self.segment.file;
+        file.set_len(cursor.offset).and_then(|()| file.sync_data()).map_err(|e| Error::io("cut", &self.segment.path, e))
+    }
+
+    /// Writes the last frame again, byte for byte, and syncs it: nobody vouches for bytes that a dead process wrote.
+    pub fn write_again(&self, cursor: &Cursor) -> Result<()> {
+        let Some(start) = cursor.last else { return Ok(()) };
+        let mut bytes = vec![0; usize::try_from(cursor.offset - start).expect("a frame fits memory")];
+        let file = &self.segment.file;
+        let read = file.read_at(&mut bytes, start).map_err(|e| Error::io("read", &self.segment.path, e))?;
+        if read != bytes.len() {
+            return Err(Error::new(
+                ErrorKind::Damaged,
+                format!("read the last frame of {}", self.segment.path.display()),
+                "it ends too early",
+            ));
+        }
+        file.write_at(&bytes, start).map_err(|e| Error::io("write", &self.segment.path, e))?;
+        self.sync()
+    }
+
+    /// The last frame before `cursor`, to be copied elsewhere.
+    pub fn last_frame(&self, cursor: &Cursor) -> Result<Option<Frame>> {
+        let Some(start) = cursor.last else { return Ok(None) };
+        match self.segment.frames(start).next()? {
+            super::segment::Found::Frame { frame, .. } => Ok(Some(frame)),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Journal {
+    /// Opens the segment at `cursor` for appending.
+    pub fn appender(&self, cursor: &Cursor) -> Result<Appender> {
+        let listing = self.listing()?;
+        let found = listing.later.iter().find(|(number, name)| {
+            *number == cursor.segment.number && super::file_name_has_salt(name, &cursor.segment.salt)
+        });
+        let (_, name) = found.ok_or_else(|| {
+            Error::new(ErrorKind::Io, "open the last segment of the journal", "it went away under the lock")
+        })?;
+        Ok(Appender { segment: self.open_segment(name, Open::ReadWrite)? })
+    }
+
+    /// Opens the directory of the journal, to sync what is changed in it from now on.
+    pub fn directory_handle(&self) -> Result<Box<dyn File>> {
+        self.machine.open(&self.directory, Open::Directory).map_err(|e| Error::io("open", &self.directory, e))
+    }
+
+    /// Begins a segment that follows `cursor` and whose first frame has the number `first`, with `frames` at its head
+    /// (a fence, or frames copied with their numbers). It is whole and synced when it gets its name. The cursor
+    /// returned is behind the last of `frames`.
+    pub fn begin_segment(
+        &self,
+        cursor: &Cursor,
+        first: u64,
+        frames: &[Frame],
+        sync: bool,
+    ) -> Result<(Appender, Cursor)> {
+        let directory = self.directory_handle()?;
+        let header = self.header(SegmentKind::Later, first, cursor.sequence, cursor.hash)?;
+        let (temporary, file) = self.new_file(&header)?;
+        let key = header.key();
+        let write = |bytes: &[u8], at: u64| file.write_at(bytes, at).map_err(|e| Error::io("write", &temporary, e));
+        write(&header.encode(), 0)?;
+        let mut now = Cursor {
+            segment: SegmentId { number: first, salt: header.salt },
+            offset: HEADER_BYTES as u64,
+            last: None,
+            ..*cursor
+        };
+        for frame in frames {
+            let (bytes, hash) = frame.encode(&key, now.offset);
+            write(&bytes, now.offset)?;
+            now.last = Some(now.offset);
+            now.offset += bytes.len() as u64;
+            (now.sequence, now.hash, now.time_ns) = (frame.sequence, hash, frame.time_ns);
+        }
+        self.publish(&temporary, file.as_ref(), &header, directory.as_ref(), sync)?;
+        let name = super::file_name(&header);
+        let path = self.directory.join(&name);
+        Ok((Appender { segment: Segment { header, key, name, file, path } }, now))
+    }
+
+    /// Starts a base that reaches `cursor`; it gets its name when it is whole.
+    pub fn begin_base(&self, cursor: &Cursor) -> Result<BaseWriter> {
+        let directory = self.directory_handle()?;
+        let header = self.header(SegmentKind::Base, 1, cursor.sequence, cursor.hash)?;
+        let (temporary, file) = self.new_file(&header)?;
+        file.write_at(&header.encode(), 0).map_err(|e| Error::io("write", &temporary, e))?;
+        let key = header.key();
+        Ok(BaseWriter {
+            journal: self.clone(),
+            header,
+            key,
+            temporary,
+            file,
+            directory,
+            offset: HEADER_BYTES as u64,
+            sequence: 0,
+            hash: [0; 32],
+        })
+    }
+
+    /// Cuts a torn tail. What is cut is kept at `keep`, if it can be kept, and cut all the same if not.
+    pub fn cut(&self, torn: &TornTail, keep: &Path, mode: u32) -> Result<bool> {
+        let path = self.directory.join(&torn.segment);
+        let file = self.machine.open(&path, Open::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
+        let kept = self.keep_tail(file.as_ref(), torn.offset, keep, mode).is_ok();
+        file.set_len(torn.offset).and_then(|()| file.sync()).map_err(|e| Error::io("cut the torn end of", &path, e))?;
+        Ok(kept)
+    }
+
+    fn keep_tail(&self, from: &dyn File, offset: u64, keep: &Path, mode: u32) -> std::io::Result<()> {
+        let size = from.meta()?.size_bytes;
+        let mut bytes = vec![0; usize::try_from(size - offset).unwrap_or(usize::MAX).min(64 << 20)];
+        let read = from.read_at(&mut bytes, offset)?;
+        let copy = self.machine.open(keep, Open::CreateNew { mode })?;
+        copy.write_at(&bytes[..read], 0)?;
+        copy.sync()
+    }
+
+    /// Removes what neither this generation nor the one before it needs. Files that are gone already are no error.
+    pub fn drop_old_generations(&self) -> Result<()> {
+        let listing = self.listing()?;
+        let Some((previous, _)) = listing.bases.len().checked_sub(2).map(|i| &listing.bases[i]) else { return Ok(()) };
+        for (number, name) in &listing.bases {
+            if number < previous {
+                self.remove(name)?;
+            }
+        }
+        for (i, (_, name)) in listing.later.iter().enumerate() {
+            // A segment is needed as long as it may hold a frame behind the previous base.
+            if listing.later.get(i + 1).is_some_and(|(next, _)| next <= &(previous + 1)) {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.directory.join(name);
+        match self.machine.unlink(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn header(&self, kind: SegmentKind, first: u64, follows: u64, follows_hash: [u8; 32]) -> Result<Header> {
+        let mut salt = [0; 16];
+        self.machine.random(&mut salt).map_err(|e| Error::system("get random bytes", e))?;
+        Ok(Header { kind, store: self.store, salt, first, follows, follows_hash })
+    }
+
+    /// A file under a name that no reader takes for a segment. What a dead writer left under `.new` goes first: names
+    /// are random, so it would only take up room.
+    fn new_file(&self, header: &Header) -> Result<(PathBuf, Box<dyn File>)> {
+        let path = self.directory.join(format!("{}.new", super::file_name(header)));
+        let file = self.machine.open(&path, Open::CreateNew { mode: 0o600 | self.mode() });
+        let file = file.map_err(|e| Error::io("create", &path, e))?;
+        Ok((path, file))
+    }
+
+    /// Segments are as readable as the directory that they are in.
+    fn mode(&self) -> u32 {
+        self.machine.lstat(&self.directory).map_or(0, |meta| meta.mode & 0o664)
+    }
+
+    fn publish(
+        &self,
+        temporary: &Path,
+        file: &dyn File,
+        header: &Header,
+        directory: &dyn File,
+        sync: bool,
+    ) -> Result<()> {
+        if sync {
+            file.sync().map_err(|e| Error::io("sync", temporary, e))?;
+        }
+        let path = self.directory.join(super::file_name(header));
+        self.machine.rename(temporary, &path).map_err(|e| Error::io("name", &path, e))?;
+        if sync {
+            directory.sync().map_err(|e| Error::io("sync", &self.directory, e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the unfinished files of writers that are dead. Only under `compaction` and `lock` together.
+    pub fn remove_unfinished(&self) -> Result<()> {
+        let entries = self.machine.list(&self.directory).map_err(|e| Error::io("list", &self.directory, e))?;
+        for entry in entries {
+            if let Some(name) = entry.name.to_str().filter(|name| name.ends_with(".new")) {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a base, frame by frame.
+pub struct BaseWriter {
+    journal: Journal,
+    header: Header,
+    key: [u8; 32],
+    temporary: PathBuf,
+    file: Box<dyn File>,
+    directory: Box<dyn File>,
+    offset: u64,
+    sequence: u64,
+    hash: [u8; 32],
+}
+
+impl BaseWriter {
+    /// Writes one more frame with this payload; its number is the base's own.
+    pub fn frame(&mut self, payload: Vec<u8>, time_ns: u64) -> Result<()> {
+        self.sequence += 1;
+        let frame = Frame { sequence: self.sequence, synced_through: 0, time_ns, previous: self.hash, payload };
+        let (bytes, hash) = frame.encode(&self.key, self.offset);
+        self.file.write_at(&bytes, self.offset).map_err(|e| Error::io("write", &self.temporary, e))?;
+        self.offset += bytes.len() as u64;
+        self.hash = hash;
+        Ok(())
+    }
+
+    /// Syncs it and gives it its name; the last frame must have been the closing one.
+    pub fn finish(self) -> Result<u64> {
+        let done =
+            self.journal.publish(&self.temporary, self.file.as_ref(), &self.header, self.directory.as_ref(), true);
+        if done.is_err() {
+            let _ = self.journal.machine.unlink(&self.temporary);
+        }
+        done.map(|()| self.offset)
+    }
+}

@@ -1,3 +1,6 @@
 //! One durable thing each: blobs, names, sessions, journal, index.
 
+pub mod blobs;
 pub mod journal;
+pub mod names;
+pub mod sessions;

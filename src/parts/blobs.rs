@@ -1,0 +1,132 @@
+//! Blob files: found, published, replaced and taken out of `sha256/`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::format::layout::Layout;
+use crate::machine::{File, FileKind, Machine, Meta, Open};
+use crate::vocabulary::{Digest, Error, Result, Stamp};
+
+/// The blob files of one store.
+#[derive(Clone)]
+pub struct Blobs {
+    machine: Arc<dyn Machine>,
+    layout: Layout,
+}
+
+/// The stamp of a file that looks like this.
+pub fn stamp(meta: &Meta) -> Stamp {
+    Stamp {
+        size_bytes: meta.size_bytes,
+        mtime_ns: meta.mtime_ns,
+        inode: meta.inode,
+        mode: meta.mode,
+        ctime_ns: meta.ctime_ns,
+    }
+}
+
+/// Handles of the directories that are about to change: a sync through a descriptor vouches only for what happened
+/// after it was opened.
+#[derive(Default)]
+pub struct BlobDirs {
+    handles: BTreeMap<u8, Box<dyn File>>,
+}
+
+impl Blobs {
+    /// The blob files of the store at `layout`.
+    pub fn new(machine: Arc<dyn Machine>, layout: Layout) -> Self {
+        Blobs { machine, layout }
+    }
+
+    /// The path of a blob.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.layout.blob(digest)
+    }
+
+    /// What is at the place of a blob; `None` if nothing is. Anything but a regular file is an error.
+    pub fn meta(&self, digest: &Digest) -> Result<Option<Meta>> {
+        let path = self.path(digest);
+        match self.machine.lstat(&path) {
+            Ok(meta) if meta.kind == FileKind::File => Ok(Some(meta)),
+            Ok(_) => Err(Error::new(
+                crate::vocabulary::ErrorKind::Damaged,
+                format!("use {}", path.display()),
+                "something that is no regular file stands in the place of a blob",
+            )),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("look at", &path, e)),
+        }
+    }
+
+    /// Opens a blob for reading.
+    pub fn open(&self, digest: &Digest) -> Result<Box<dyn File>> {
+        let path = self.path(digest);
+        self.machine.open(&path, Open::Read).map_err(|e| Error::io("open", &path, e))
+    }
+
+    /// Links a staged file into its place; `false` if something is there already.
+    pub fn publish(&self, staged: &Path, digest: &Digest, dirs: &mut BlobDirs) -> Result<bool> {
+        self.watch(digest, dirs)?;
+        let path = self.path(digest);
+        match self.machine.link(staged, &path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(Error::io("publish", &path, e)),
+        }
+    }
+
+    /// Puts a staged file in the place of whatever is there, by rename of a second link to it at `through`.
+    pub fn replace(&self, staged: &Path, through: &Path, digest: &Digest, dirs: &mut BlobDirs) -> Result<()> {
+        self.watch(digest, dirs)?;
+        let path = self.path(digest);
+        self.machine.link(staged, through).map_err(|e| Error::io("link", through, e))?;
+        self.machine.rename(through, &path).map_err(|e| Error::io("publish", &path, e))
+    }
+
+    /// Opens the directory of `digest`, before it is changed.
+    pub fn watch(&self, digest: &Digest, dirs: &mut BlobDirs) -> Result<()> {
+        let first = digest.as_bytes()[0];
+        if let std::collections::btree_map::Entry::Vacant(slot) = dirs.handles.entry(first) {
+            let path = self.layout.blob_dir(first);
+            slot.insert(self.machine.open(&path, Open::Directory).map_err(|e| Error::io("open", &path, e))?);
+        }
+        Ok(())
+    }
+
+    /// Syncs every directory that was changed.
+    pub fn sync(&self, dirs: &BlobDirs) -> Result<()> {
+        for (first, handle) in &dirs.handles {
+            handle.sync().map_err(|e| Error::io("sync", &self.layout.blob_dir(*first), e))?;
+        }
+        Ok(())
+    }
+
+    /// Renames a blob out of the way; `false` if it is not there.
+    pub fn take_out(&self, digest: &Digest, to: &Path) -> Result<bool> {
+        let path = self.path(digest);
+        match self.machine.rename(&path, to) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("move", &path, e)),
+        }
+    }
+
+    /// The blob files in one of the 256 directories, with their inodes. Other things in it are left alone.
+    pub fn list(&self, first: u8) -> Result<Vec<(Digest, u64)>> {
+        let path = self.layout.blob_dir(first);
+        let entries = self.machine.list(&path).map_err(|e| Error::io("list", &path, e))?;
+        let blob = |e: &crate::machine::Listed| {
+            e.name.to_str().and_then(|name| Layout::digest_of(first, name)).map(|digest| (digest, e.inode))
+        };
+        Ok(entries.iter().filter_map(blob).collect())
+    }
+}
+
+impl BlobDirs {
+    /// Whether nothing was changed.
+    pub fn is_empty(&self) -> bool {
+        self.handles.is_empty()
+    }
+}

@@ -1,0 +1,262 @@
+//! The directory view: hardlinked aliases as files under `names/`.
+//!
+//! A file is removed or replaced only by renaming it aside, seeing that it is the one that the alias put there, and
+//! otherwise putting it back: larder never removes a file that somebody else put there. The place aside follows from
+//! the name alone, so whoever finishes after a crash finds what was set aside.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::format::layout::Layout;
+use crate::machine::{File, FileKind, Machine, Meta, Open};
+use crate::vocabulary::{Digest, Error, Name, Result};
+
+/// More directories than this are synced with one `syncfs` where that can be trusted.
+const FEW_DIRECTORIES: usize = 8;
+
+/// What a name should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The blob it means.
+    pub digest: Digest,
+    /// The inode recorded for it.
+    pub inode: u64,
+}
+
+/// One name to be made to agree with the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The name.
+    pub name: Name,
+    /// What it should be; `None`: no file.
+    pub wanted: Option<Wanted>,
+    /// Inodes that the alias may have put there before.
+    pub ours: Vec<u64>,
+    /// Whether the alias meant the empty blob before: empty files are never hardlinked.
+    pub was_empty: bool,
+}
+
+/// Why a name does not agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The name.
+    pub name: Name,
+    /// Why.
+    pub reason: String,
+}
+
+/// The files under `names/` of one store.
+#[derive(Clone)]
+pub struct Names {
+    machine: Arc<dyn Machine>,
+    layout: Layout,
+    directory_mode: u32,
+    blob_mode: u32,
+    syncfs: bool,
+}
+
+/// Directories that are about to change.
+enum Watched {
+    Each(BTreeMap<PathBuf, Box<dyn File>>),
+    Filesystem(Box<dyn File>),
+}
+
+impl Names {
+    /// The directory view of the store at `layout`. `syncfs`: whether it reports errors here.
+    pub fn new(machine: Arc<dyn Machine>, layout: Layout, directory_mode: u32, blob_mode: u32, syncfs: bool) -> Self {
+        Names { machine, layout, directory_mode, blob_mode, syncfs }
+    }
+
+    /// Makes each name agree, and syncs the directories that changed (when `sync`). What cannot be applied is
+    /// returned and does not stop the rest; an error is a failed sync.
+    pub fn apply(&self, changes: &[Change], sync: bool) -> Result<Vec<Refusal>> {
+        let mut refusals = Vec::new();
+        let due: Vec<&Change> = changes.iter().filter(|change| !self.agrees(change)).collect();
+        if due.is_empty() {
+            return Ok(refusals);
+        }
+        let watched = if sync { Some(self.watch(&due)?) } else { None };
+        for change in due {
+            if let Err(reason) = self.agree(change) {
+                refusals.push(Refusal { name: change.name.clone(), reason });
+            }
+        }
+        if let Some(watched) = watched {
+            self.sync(&watched)?;
+        }
+        Ok(refusals)
+    }
+
+    /// Whether nothing is to be done, as far as a look tells. What stands aside is always something to do.
+    fn agrees(&self, change: &Change) -> bool {
+        let Ok(now) = self.look(&self.layout.name(&change.name)) else { return false };
+        let right = match (&now, &change.wanted) {
+            (None, None) => true,
+            (Some(meta), Some(wanted)) => is_wanted(meta, wanted),
+            _ => false,
+        };
+        right && matches!(self.look(&self.aside(&change.name)), Ok(None))
+    }
+
+    fn agree(&self, change: &Change) -> Result<(), String> {
+        let path = self.layout.name(&change.name);
+        self.settle_aside(change, &path)?;
+        match (self.look(&path)?, &change.wanted) {
+            (None, None) => return Ok(()),
+            (Some(meta), Some(wanted)) if is_wanted(&meta, wanted) => return Ok(()),
+            (Some(_), _) => self.set_aside(change, &path)?,
+            (None, Some(_)) => {}
+        }
+        match &change.wanted {
+            Some(wanted) => self.put(wanted, &path),
+            None => {
+                self.prune(&path);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives `path` to the blob. Parents were made when the directories were watched.
+    fn put(&self, wanted: &Wanted, path: &Path) -> Result<(), String> {
+        let made = if wanted.digest == Digest::EMPTY {
+            self.machine.open(path, Open::CreateNew { mode: self.blob_mode }).map(drop)
+        } else {
+            self.machine.link(&self.layout.blob(&wanted.digest), path)
+        };
+        made.map_err(|e| format!("cannot make {}: {e}", path.display()))
+    }
+
+    /// Renames what is at `path` aside, and removes it if it is ours; otherwise puts it back.
+    fn set_aside(&self, change: &Change, path: &Path) -> Result<(), String> {
+        let aside = self.aside(&change.name);
+        if matches!(self.look(path)?, Some(meta) if meta.kind == FileKind::Directory) {
+            return Err(format!("{} is a directory", path.display()));
+        }
+        self.machine.rename(path, &aside).map_err(|e| format!("cannot move {} aside: {e}", path.display()))?;
+        self.settle_aside(change, path)
+    }
+
+    /// Deals with what stands aside: ours goes; what is not ours goes back.
+    fn settle_aside(&self, change: &Change, path: &Path) -> Result<(), String> {
+        let aside = self.aside(&change.name);
+        let Some(meta) = self.look(&aside)? else { return Ok(()) };
+        if change.is_ours(&meta) {
+            return self.machine.unlink(&aside).map_err(|e| format!("cannot remove {}: {e}", aside.display()));
+        }
+        match self.machine.rename_new(&aside, path) {
+            Ok(()) => Err(format!("{} was put there by somebody else", path.display())),
+            Err(e) => {
+                Err(format!("{} keeps a file that somebody else put at {}: {e}", aside.display(), path.display()))
+            }
+        }
+    }
+
+    /// Removes the directories above `path` that are empty now, up to `names/`. Failing is no harm.
+    fn prune(&self, path: &Path) {
+        let top = self.layout.names();
+        let mut directory = path.parent();
+        while let Some(here) = directory.filter(|d| *d != top && d.starts_with(&top)) {
+            if self.machine.remove_dir(here).is_err() {
+                return;
+            }
+            directory = here.parent();
+        }
+    }
+
+    fn look(&self, path: &Path) -> Result<Option<Meta>, String> {
+        match self.machine.lstat(path) {
+            Ok(meta) => Ok(Some(meta)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(format!("cannot look at {}: {e}", path.display())),
+        }
+    }
+
+    fn aside(&self, name: &Name) -> PathBuf {
+        self.layout.staging().join(format!("aside-{}", &blake3::hash(name.as_bytes()).to_hex()[..32]))
+    }
+
+    /// Makes the directories that are missing, and opens all that will change before anything does.
+    fn watch(&self, changes: &[&Change]) -> Result<Watched> {
+        let mut each = BTreeMap::new();
+        let filesystem = self.open_directory(&self.layout.names())?;
+        for change in changes {
+            let path = self.layout.name(&change.name);
+            if change.wanted.is_some() {
+                // A parent that cannot be made is the name's trouble, told when it is applied.
+                let _ = self.make_parents(&path, &mut each);
+            }
+            let parent = path.parent().expect("a name is below names/");
+            self.watch_one(parent, &mut each);
+        }
+        if each.len() > FEW_DIRECTORIES && self.syncfs {
+            Ok(Watched::Filesystem(filesystem))
+        } else {
+            Ok(Watched::Each(each))
+        }
+    }
+
+    fn watch_one(&self, directory: &Path, each: &mut BTreeMap<PathBuf, Box<dyn File>>) {
+        if !each.contains_key(directory)
+            && let Ok(handle) = self.machine.open(directory, Open::Directory)
+        {
+            each.insert(directory.to_owned(), handle);
+        }
+    }
+
+    fn make_parents(&self, path: &Path, each: &mut BTreeMap<PathBuf, Box<dyn File>>) -> io::Result<()> {
+        let names = self.layout.names();
+        let below = path.strip_prefix(&names).expect("a name is below names/");
+        let mut directory = names;
+        for component in below.parent().into_iter().flat_map(Path::components) {
+            let above = directory.clone();
+            directory.push(component);
+            if each.contains_key(&directory) {
+                continue;
+            }
+            match self.machine.lstat(&directory) {
+                Ok(meta) if meta.kind == FileKind::Directory => {}
+                Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
+                Err(_) => {
+                    self.watch_one(&above, each);
+                    self.machine.create_dir(&directory, self.directory_mode)?;
+                    self.watch_one(&directory, each);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_directory(&self, path: &Path) -> Result<Box<dyn File>> {
+        self.machine.open(path, Open::Directory).map_err(|e| Error::io("open", path, e))
+    }
+
+    fn sync(&self, watched: &Watched) -> Result<()> {
+        match watched {
+            Watched::Filesystem(handle) => {
+                handle.sync_filesystem().map_err(|e| Error::io("sync", &self.layout.names(), e))
+            }
+            Watched::Each(handles) => {
+                for (path, handle) in handles {
+                    handle.sync().map_err(|e| Error::io("sync", path, e))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Change {
+    fn is_ours(&self, meta: &Meta) -> bool {
+        let empty = meta.size_bytes == 0
+            && (self.was_empty || self.wanted.is_some_and(|wanted| wanted.digest == Digest::EMPTY));
+        let inode = self.ours.contains(&meta.inode) || self.wanted.is_some_and(|wanted| wanted.inode == meta.inode);
+        meta.kind == FileKind::File && (empty || inode)
+    }
+}
+
+fn is_wanted(meta: &Meta, wanted: &Wanted) -> bool {
+    let same = if wanted.digest == Digest::EMPTY { meta.size_bytes == 0 } else { meta.inode == wanted.inode };
+    meta.kind == FileKind::File && same
+}

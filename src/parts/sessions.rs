@@ -1,0 +1,186 @@
+//! Sessions: running work, its folder under `staging/`, and whether its process lives.
+//!
+//! A session's file is created and locked under `lock`, once; nobody else ever locks it for more than a probe. So
+//! whoever holds `lock` can tell the living from the dead, in any process and after any crash.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::format::layout::Layout;
+use crate::format::session::{SessionFile, SessionKind};
+use crate::machine::{File, FileKind, Lock, Machine, Open};
+use crate::vocabulary::{Digest, Error, Result};
+
+const FILE: &str = "session";
+
+/// Running work of this process.
+pub struct Session {
+    machine: Arc<dyn Machine>,
+    directory: PathBuf,
+    file: Box<dyn File>,
+    says: std::sync::Mutex<SessionFile>,
+    counter: AtomicU64,
+}
+
+/// A session that was found under `staging/`.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The name of its folder.
+    pub id: String,
+    /// Whether its process lives.
+    pub alive: bool,
+    /// What its file says; `None` if it cannot be read: then it may hold anything.
+    pub says: Option<SessionFile>,
+}
+
+/// The sessions of one store.
+#[derive(Clone)]
+pub struct Sessions {
+    machine: Arc<dyn Machine>,
+    layout: Layout,
+    directory_mode: u32,
+}
+
+impl Sessions {
+    /// The sessions of the store at `layout`.
+    pub fn new(machine: Arc<dyn Machine>, layout: Layout, directory_mode: u32) -> Self {
+        Sessions { machine, layout, directory_mode }
+    }
+
+    /// Opens a session that has seen the journal up to `stamp` and holds `held`. Only under `lock`.
+    pub fn open(&self, kind: SessionKind, stamp: u64, held: Vec<Digest>) -> Result<Session> {
+        let mut id = [0; 16];
+        self.machine.random(&mut id).map_err(|e| Error::system("get random bytes", e))?;
+        let name: String = id.iter().map(|b| format!("{b:02x}")).collect();
+        let directory = self.layout.staging().join(name);
+        self.machine.create_dir(&directory, self.directory_mode).map_err(|e| Error::io("create", &directory, e))?;
+        let path = directory.join(FILE);
+        let file = self.machine.open(&path, Open::CreateNew { mode: 0o644 });
+        let file = file.map_err(|e| Error::io("create", &path, e))?;
+        if !file.try_lock(Lock::Exclusive).map_err(|e| Error::io("lock", &path, e))? {
+            return Err(Error::io("lock", &path, io::Error::from(io::ErrorKind::WouldBlock)));
+        }
+        let says = SessionFile { kind, stamp, held };
+        let session = Session {
+            machine: Arc::clone(&self.machine),
+            directory,
+            file,
+            says: std::sync::Mutex::new(says),
+            counter: AtomicU64::new(0),
+        };
+        session.write()?;
+        Ok(session)
+    }
+
+    /// Every session there is. Only under `lock`, which keeps the answer true.
+    pub fn list(&self) -> Result<Vec<Found>> {
+        let staging = self.layout.staging();
+        let entries = self.machine.list(&staging).map_err(|e| Error::io("list", &staging, e))?;
+        let mut found = Vec::new();
+        for entry in entries.iter().filter(|e| e.kind == FileKind::Directory) {
+            let Some(id) = entry.name.to_str() else { continue };
+            found.push(self.probe(id)?);
+        }
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(found)
+    }
+
+    fn probe(&self, id: &str) -> Result<Found> {
+        let path = self.layout.staging().join(id).join(FILE);
+        let file = match self.machine.open(&path, Open::Read) {
+            Ok(file) => file,
+            // Made under `lock`, which we hold: without its file, its maker died before it had one.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Ok(Found { id: id.to_owned(), alive: false, says: None });
+            }
+            Err(e) => return Err(Error::io("open", &path, e)),
+        };
+        let alive = !file.try_lock(Lock::Shared).map_err(|e| Error::io("probe", &path, e))?;
+        let says = read_all(file.as_ref()).ok().and_then(|bytes| SessionFile::decode(&bytes).ok());
+        Ok(Found { id: id.to_owned(), alive, says })
+    }
+
+    /// The inodes of the files that a session has staged.
+    pub fn staged_inodes(&self, id: &str) -> Result<Vec<u64>> {
+        let directory = self.layout.staging().join(id);
+        let entries = self.machine.list(&directory).map_err(|e| Error::io("list", &directory, e))?;
+        Ok(entries.iter().filter(|e| e.name != FILE).map(|e| e.inode).collect())
+    }
+
+    /// Empties the folder of a dead session. Only under `lock`.
+    pub fn bury(&self, id: &str) -> Result<()> {
+        empty(self.machine.as_ref(), &self.layout.staging().join(id))
+    }
+}
+
+impl Session {
+    /// A path in its folder that was not given out before.
+    pub fn next_path(&self) -> PathBuf {
+        self.directory.join(self.counter.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// The folder.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &str {
+        self.directory.file_name().and_then(|name| name.to_str()).unwrap_or("")
+    }
+
+    /// Stamps it again: everything that it will rest on from now on was seen at `stamp`. Only under `lock`.
+    pub fn restamp(&self, stamp: u64) -> Result<()> {
+        self.says.lock().expect("no panic holds it").stamp = stamp;
+        self.write()
+    }
+
+    /// Lists what it holds from now on. Only under `lock`, and only blobs that are there.
+    pub fn hold(&self, digests: impl IntoIterator<Item = Digest>) -> Result<()> {
+        self.says.lock().expect("no panic holds it").held.extend(digests);
+        self.write()
+    }
+
+    fn write(&self) -> Result<()> {
+        let bytes = self.says.lock().expect("no panic holds it").encode();
+        self.file.write_at(&bytes, 0).map_err(|e| Error::io("write", &self.directory.join(FILE), e))
+    }
+}
+
+impl Drop for Session {
+    /// Empties its folder. What cannot be removed is left to the next collection.
+    fn drop(&mut self) {
+        let _ = empty(self.machine.as_ref(), &self.directory);
+    }
+}
+
+/// Removes a session's folder: its staged files first and the session file last, so that a crash leaves a session that
+/// can still be judged.
+fn empty(machine: &dyn Machine, directory: &Path) -> Result<()> {
+    let remove = |name: &std::ffi::OsStr| {
+        let path = directory.join(name);
+        match machine.unlink(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, e)),
+            _ => Ok(()),
+        }
+    };
+    let entries = machine.list(directory).map_err(|e| Error::io("list", directory, e))?;
+    for entry in entries.iter().filter(|e| e.name != FILE) {
+        remove(&entry.name)?;
+    }
+    remove(FILE.as_ref())?;
+    machine.remove_dir(directory).map_err(|e| Error::io("remove", directory, e))
+}
+
+/// Most bytes of a session file that are read: the most digests it can list, and room.
+const MOST_BYTES: u64 = (16 << 20) * 32 + 4096;
+
+fn read_all(file: &dyn File) -> io::Result<Vec<u8>> {
+    let size = file.meta()?.size_bytes.min(MOST_BYTES);
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

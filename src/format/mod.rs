@@ -1,1 +1,7 @@
 //! stub
+
+pub mod current;
+mod fields;
+pub mod filter;
+pub mod page;
+pub mod run;

@@ -1,11 +1,16 @@
 //! Bytes to values and back. Every reader here is a total function on a slice of bytes: it never panics, and it
 //! bounds every length before it believes it. `docs/format.md` is normative for all of it.
 
+pub mod current;
+mod fields;
+pub mod filter;
 pub mod frame;
 pub mod header;
 pub mod hint;
 pub mod layout;
+pub mod page;
 pub mod record;
+pub mod run;
 pub mod session;
 pub mod settings;
 pub mod table;

@@ -46,6 +46,22 @@ pub const RUN_PAGE_BYTES: usize = 4 << 10;
 pub const RUN_KEY_BYTES: usize = NAME_BYTES + 64;
 /// Longest value in a run.
 pub const RUN_VALUE_BYTES: usize = RECORD_BYTES;
+/// Longest page of a run, in bytes: the longest key and value in one page with its header, with room. Bounds what a
+/// damaged length makes a reader allocate, and keeps offsets within a page in 16 bits.
+pub const RUN_PAGE_MAX_BYTES: usize = 32 << 10;
+/// Levels of a run's tree, at most: with two children to a page, the fewest there are, it has 8 million leaves. A walk
+/// holds a page of every level.
+pub const RUN_DEPTH: usize = 24;
+/// Bits of a run's filter for each key: about one visit in a hundred is in vain.
+pub const RUN_FILTER_BITS_PER_KEY: u64 = 10;
+/// Largest filter of a run, which is made in memory: past 20 million keys it gets less sharp instead of larger.
+pub const RUN_FILTER_BYTES: u64 = 32 << 20;
+/// Verified pages of all runs of an opened index that are kept in memory.
+pub const RUN_CACHE_BYTES: usize = 16 << 20;
+/// How much of a run is read at a time when all of it is wanted.
+pub const RUN_READ_AHEAD_BYTES: usize = 256 << 10;
+/// Most runs that `CURRENT` may name: merging lags behind folding while somebody else holds the lock for it.
+pub const RUNS_NAMED: usize = 64;
 
 /// The reserve file: room for the frames and directory blocks that deleting needs on a full disk.
 pub const RESERVE_BYTES: u64 = 4 << 20;

@@ -1,0 +1,169 @@
+//! Merging: several sorted sources seen as one, the newest entry of every key; and when runs are to be merged.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::run::{Run, RunCursor};
+use super::write::RunWriter;
+use crate::format::current::RunMeta;
+use crate::machine::Machine;
+use crate::vocabulary::limits::RUNS_MAX;
+use crate::vocabulary::{Error, Result};
+
+/// A place in sorted entries that moves forward.
+pub trait Source {
+    /// The key at this place; `None` behind the last entry.
+    fn key(&self) -> Option<&[u8]>;
+    /// The value at this place; `None` for a tombstone, and behind the last entry.
+    fn value(&self) -> Option<&[u8]>;
+    /// Moves on by one entry. After an error the source is of no more use.
+    fn advance(&mut self) -> Result<()>;
+}
+
+/// Several sources as one: of equal keys the entry of the newest source. Holds one place of each.
+pub struct Merged<S> {
+    /// Oldest first.
+    sources: Vec<S>,
+    /// The sources at the smallest key, oldest first: the last one has the word.
+    least: Vec<usize>,
+}
+
+impl<S: Source> Merged<S> {
+    /// Merges sources given oldest first.
+    pub fn new(sources: Vec<S>) -> Self {
+        let mut merged = Merged { sources, least: Vec::new() };
+        merged.find_least();
+        merged
+    }
+
+    fn find_least(&mut self) {
+        self.least.clear();
+        let mut least: Option<&[u8]> = None;
+        for (index, source) in self.sources.iter().enumerate() {
+            let Some(key) = source.key() else { continue };
+            if least.is_none_or(|least| key < least) {
+                least = Some(key);
+                self.least.clear();
+            }
+            if least == Some(key) {
+                self.least.push(index);
+            }
+        }
+    }
+
+    fn newest(&self) -> Option<&S> {
+        self.least.last().map(|index| &self.sources[*index])
+    }
+}
+
+impl<S: Source> Source for Merged<S> {
+    fn key(&self) -> Option<&[u8]> {
+        self.newest().and_then(S::key)
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        self.newest().and_then(S::value)
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        for index in &self.least {
+            self.sources[*index].advance()?;
+        }
+        self.find_least();
+        Ok(())
+    }
+}
+
+/// An entry of a run or of several: a key with a value or (`None`) a tombstone.
+pub type Row = (Vec<u8>, Option<Vec<u8>>);
+
+/// The entries of a source as an iterator, tombstones included. Ends behind the first error.
+pub struct Rows<S> {
+    source: Option<S>,
+    error: Option<Error>,
+}
+
+impl<S: Source> Rows<S> {
+    /// Iterates over `source`, or yields the error why there is none.
+    pub fn new(source: Result<S>) -> Self {
+        match source {
+            Ok(source) => Rows { source: Some(source), error: None },
+            Err(error) => Rows { source: None, error: Some(error) },
+        }
+    }
+}
+
+impl<S: Source> Iterator for Rows<S> {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.error.take() {
+            self.source = None;
+            return Some(Err(error));
+        }
+        let source = self.source.as_mut()?;
+        let row = (source.key()?.to_vec(), source.value().map(<[u8]>::to_vec));
+        self.error = source.advance().err();
+        Some(Ok(row))
+    }
+}
+
+/// Writes everything in `source` as a new durable run of the index directory `dir`. `records` is an upper bound of its
+/// entries. `oldest` says that no older run will be under it, so that tombstones have nothing left to hide and go.
+pub fn write_run(
+    machine: &dyn Machine,
+    dir: &Path,
+    mut source: impl Source,
+    records: u64,
+    oldest: bool,
+) -> Result<RunMeta> {
+    let mut writer = RunWriter::create(machine, dir, records)?;
+    while let Some(key) = source.key() {
+        let value = source.value();
+        if value.is_some() || !oldest {
+            writer.add(key, value)?;
+        }
+        source.advance()?;
+    }
+    writer.finish()
+}
+
+/// Writes one durable run that stands for neighbouring `runs`, given oldest first. `oldest` as in [`write_run`].
+pub fn merge(machine: &dyn Machine, dir: &Path, runs: &[Arc<Run>], oldest: bool) -> Result<RunMeta> {
+    let sources = runs.iter().map(RunCursor::all).collect::<Result<Vec<_>>>()?;
+    let records = runs.iter().map(|run| run.meta().records).sum();
+    write_run(machine, dir, Merged::new(sources), records, oldest)
+}
+
+/// Which neighbouring runs (of all, oldest first) to merge into one now, if any.
+///
+/// Keeps every run at least twice as large as all newer ones together, so the number of runs and how often a record is
+/// written again grow with the logarithm of the size; where that leaves more than [`RUNS_MAX`], the factor is doubled
+/// until it does not.
+pub fn plan_merge(runs: &[RunMeta]) -> Option<Range<usize>> {
+    let mut factor = 2;
+    loop {
+        let start = start_of_merge(runs, factor);
+        let merged = (start + 1 < runs.len()).then_some(start..runs.len());
+        if start < RUNS_MAX || factor > u64::MAX / 4 {
+            return merged;
+        }
+        factor *= 2;
+    }
+}
+
+/// The oldest run such that it and every newer one but the newest is smaller than `factor` times all newer than it.
+fn start_of_merge(runs: &[RunMeta], factor: u64) -> usize {
+    let Some((newest, older)) = runs.split_last() else { return 0 };
+    let mut newer = newest.size_bytes.max(1);
+    let mut start = older.len();
+    for run in older.iter().rev() {
+        if run.size_bytes >= newer.saturating_mul(factor) {
+            break;
+        }
+        newer = newer.saturating_add(run.size_bytes);
+        start -= 1;
+    }
+    start
+}

@@ -5,6 +5,7 @@
 
 pub mod format;
 pub mod hashing;
+pub mod ledger;
 pub mod machine;
 pub mod parts;
 pub mod vocabulary;

@@ -79,6 +79,13 @@ impl Error {
         self
     }
 
+    /// The same error, as one of something that was not kept; running out of space stays what it is, since its remedy
+    /// does.
+    #[must_use]
+    pub fn as_kind_not_kept(self) -> Self {
+        if self.kind == ErrorKind::NoSpace { self } else { self.as_kind(ErrorKind::NotKept) }
+    }
+
     /// What kind of trouble it was.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -271,6 +271,8 @@ impl Walk {
         }
         if !resumed {
             self.enter(segment);
+        } else if segment.size_bytes()? < self.cursor.offset {
+            return Err(outgrown());
         }
         let mut frames = segment.frames(self.cursor.offset);
         let mut bad: Option<(u64, Malformed)> = None;

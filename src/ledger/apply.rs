@@ -1,0 +1,57 @@
+//! Making `names/` agree with a frame.
+
+use super::Tables;
+use super::hold::Hold;
+use crate::format::record::{Record, Replaced};
+use crate::parts::names::{Change, Wanted};
+use crate::vocabulary::{Digest, Name, Result};
+
+impl Hold<'_> {
+    /// Makes the name of every record agree with what the journal says now, and syncs the directories.
+    pub(super) fn apply_names(&mut self, records: &[Record]) -> Result<()> {
+        let mut changes = Vec::new();
+        for record in records {
+            if let Some((name, was)) = touched(record) {
+                changes.push(self.change(name, was)?);
+            }
+        }
+        if !changes.is_empty() {
+            let refusals = self.ledger.names.apply(&changes, self.syncs())?;
+            self.refusals.extend(refusals);
+        }
+        Ok(())
+    }
+
+    /// What a name should be, and what may stand there.
+    pub(super) fn change(&self, name: &Name, was: Option<&Replaced>) -> Result<Change> {
+        let wanted = match self.snapshot.alias(name)? {
+            Some(alias) if alias.hardlinked => self.wanted(&alias.digest)?,
+            _ => None,
+        };
+        Ok(Change {
+            name: name.clone(),
+            wanted,
+            ours: was.map(|was| was.inode).into_iter().collect(),
+            was_empty: was.is_some_and(|was| was.digest == Digest::EMPTY),
+        })
+    }
+
+    /// A blob whose file is in quarantine has no file under `names/`.
+    fn wanted(&self, digest: &Digest) -> Result<Option<Wanted>> {
+        if self.snapshot.damaged(digest)?.is_some_and(|damaged| damaged.quarantined) {
+            return Ok(None);
+        }
+        Ok(self.snapshot.blob(digest)?.map(|blob| Wanted { digest: *digest, inode: blob.stamp.inode }))
+    }
+}
+
+/// The name that a record touches and what it was before. A counted name has no file before or after.
+fn touched(record: &Record) -> Option<(&Name, Option<&Replaced>)> {
+    let name = record.touches()?;
+    let (was, hardlinked) = match record {
+        Record::Alias(r) => (r.replaces.as_ref(), r.hardlinked),
+        Record::Unalias(r) => (Some(&r.was), false),
+        _ => (None, false),
+    };
+    (hardlinked || was.is_some_and(|was| was.hardlinked)).then_some((name, was))
+}

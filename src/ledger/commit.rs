@@ -1,0 +1,171 @@
+//! Transactions: checked and recorded under `lock`, one frame and one sync for all threads that wait.
+//!
+//! A thread queues its transaction and then waits for the writer. Whoever gets it first is the leader: it takes what is
+//! queued, runs every transaction against the newest records, appends one frame for all and syncs it once.
+
+use std::sync::{Arc, Mutex};
+
+use super::hold::Hold;
+use super::{Ledger, Tables};
+use crate::format::record::{Moment, Record, SinceRecord};
+use crate::ledger::load;
+use crate::parts::index::View;
+use crate::vocabulary::limits::{FRAME_RECORDS, TAIL_MAX_RECORDS};
+use crate::vocabulary::{Digest, Error, ErrorKind, Result};
+
+/// Records beyond which a leader takes no further transaction into its frame.
+const FRAME_ENOUGH: usize = FRAME_RECORDS / 4;
+
+/// A transaction under way: it reads the newest records, its own included, and adds to them.
+pub struct Tx<'a> {
+    ledger: &'a Ledger,
+    view: View,
+    records: Vec<Record>,
+    moment: Moment,
+}
+
+/// A queued transaction.
+pub trait Job: Send {
+    /// Runs it; whether it was in order.
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+    /// Tells its thread how the commit went.
+    fn finish(&mut self, committed: Result<()>);
+}
+
+type Slot<R> = Arc<Mutex<Option<Result<R>>>>;
+
+struct Work<R, F> {
+    work: Option<F>,
+    done: Option<R>,
+    slot: Slot<R>,
+}
+
+impl<R: Send, F: FnOnce(&mut Tx<'_>) -> Result<R> + Send> Job for Work<R, F> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        match work(tx) {
+            Ok(done) => {
+                self.done = Some(done);
+                true
+            }
+            Err(e) => {
+                set(&self.slot, Err(e));
+                false
+            }
+        }
+    }
+
+    fn finish(&mut self, committed: Result<()>) {
+        if let Some(done) = self.done.take() {
+            set(&self.slot, committed.map(|()| done));
+        } else if self.work.take().is_some() {
+            let never_ran = committed.err().unwrap_or_else(|| {
+                Error::new(ErrorKind::NotKept, "run a transaction", "the one that led it failed before it")
+            });
+            set(&self.slot, Err(never_ran));
+        }
+    }
+}
+
+fn set<R>(slot: &Slot<R>, result: Result<R>) {
+    *slot.lock().unwrap_or_else(|p| p.into_inner()) = Some(result);
+}
+
+impl Ledger {
+    /// Runs `work` under `lock` against the newest records and commits what it records. What it returns is given back
+    /// once that is durable and the names are applied. An error from `work` records nothing.
+    pub fn transact<R, F>(&self, work: F) -> Result<R>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<R> + Send + 'static,
+    {
+        if self.known().tail_records >= TAIL_MAX_RECORDS {
+            self.fold(true)?;
+        }
+        let slot: Slot<R> = Arc::default();
+        let job = Work { work: Some(work), done: None, slot: Arc::clone(&slot) };
+        self.queue.lock().unwrap_or_else(|p| p.into_inner()).push(Box::new(job));
+        loop {
+            let mut writer = self.writer.lock().unwrap_or_else(|p| p.into_inner());
+            if let Some(result) = slot.lock().unwrap_or_else(|p| p.into_inner()).take() {
+                drop(writer);
+                self.fold_if_due();
+                return result;
+            }
+            let mut jobs = std::mem::take(&mut *self.queue.lock().unwrap_or_else(|p| p.into_inner()));
+            let outcome = self.hold_with(&mut writer, |hold| hold.run(&mut jobs));
+            for job in &mut jobs {
+                job.finish(outcome.as_ref().map(|_| ()).map_err(Error::duplicate));
+            }
+        }
+    }
+}
+
+impl Hold<'_> {
+    /// Runs queued transactions and commits them; as many frames as it takes.
+    fn run(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<()> {
+        let mut start = 0;
+        while start < jobs.len() {
+            let mut tx = Tx {
+                ledger: self.ledger,
+                view: self.snapshot.view.clone(),
+                records: Vec::new(),
+                moment: self.moment()?,
+            };
+            let mut end = start;
+            while end < jobs.len() && tx.records.len() < FRAME_ENOUGH {
+                tx.attempt(&mut jobs[end]);
+                end += 1;
+            }
+            let records = tx.records;
+            self.commit(&records)?;
+            for job in &mut jobs[start..end] {
+                job.finish(Ok(()));
+            }
+            start = end;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Tx<'a> {
+    /// Runs one transaction; if it fails, nothing that it recorded stays.
+    fn attempt(&mut self, job: &mut Box<dyn Job>) {
+        let (view, count) = (self.view.clone(), self.records.len());
+        if !job.run(self) {
+            self.view = view;
+            self.records.truncate(count);
+        }
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &'a Ledger {
+        self.ledger
+    }
+
+    /// Number and journal time of the frame that is being made.
+    pub fn moment(&self) -> Moment {
+        self.moment
+    }
+
+    /// Records one more change.
+    pub fn push(&mut self, record: Record) {
+        load::apply(&mut self.view, std::slice::from_ref(&record));
+        self.records.push(record);
+    }
+
+    /// Records that `digest` has lost its last root, if it has.
+    pub fn note_if_unrooted(&mut self, digest: &Digest) -> Result<bool> {
+        if self.blob(digest)?.is_none() || self.is_rooted(digest)? || self.unrooted(digest)?.is_some() {
+            return Ok(false);
+        }
+        self.push(Record::Unrooted(SinceRecord { digest: *digest, since: self.moment }));
+        Ok(true)
+    }
+}
+
+impl Tables for Tx<'_> {
+    fn view(&self) -> &View {
+        &self.view
+    }
+}

@@ -1,0 +1,260 @@
+//! Folding the tail of the journal into runs, merging runs, and making the index anew.
+//!
+//! All under the `compaction` lock, never under `lock`, which is taken only to note a sequence up to which everything
+//! is synced, and to put the new `CURRENT` in place.
+
+use std::sync::Arc;
+
+use super::hold::nanos;
+use super::{Ledger, Snapshot, load};
+use crate::format::current::Current;
+use crate::format::frame::Frame;
+use crate::format::record::Record;
+use crate::format::settings::Durability;
+use crate::machine::{File, Lock, Open};
+use crate::parts::index::{
+    self, Index, Overlay, Run, RunMeta, Source, View, merge, plan_merge, remove_unnamed, replace_current, write_run,
+};
+use crate::parts::journal::Cursor;
+use crate::parts::journal::chain::Place;
+use crate::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
+use crate::vocabulary::{Error, Result};
+
+
+/// What making the index anew came to.
+#[derive(Clone, Debug)]
+pub struct Rebuilt {
+    /// Frames read.
+    pub frames: u64,
+    /// Records applied.
+    pub records: u64,
+    /// The runs.
+    pub runs: Vec<RunMeta>,
+    /// How far they reach.
+    pub cursor: Cursor,
+}
+
+impl Ledger {
+    /// Folds if the tail has grown enough. Failing is no harm to what was committed: the tail stays a little longer.
+    pub(super) fn fold_if_due(&self) {
+        if self.known().tail_records >= TAIL_FOLD_RECORDS {
+            let _ = self.fold(false);
+        }
+    }
+
+    /// Writes the tail into a run and merges runs; `wait`: for whoever holds the `compaction` lock, else leave it be.
+    pub fn fold(&self, wait: bool) -> Result<()> {
+        let Some(_compaction) = self.compaction(wait)? else { return Ok(()) };
+        self.fold_locked()
+    }
+
+    /// As [`Ledger::fold`], for whoever holds the `compaction` lock.
+    pub(super) fn fold_locked(&self) -> Result<()> {
+        let (start, noted) = self.tail_since_current()?;
+        if noted.view.overlay().is_empty() {
+            return Ok(());
+        }
+        if start.is_none() && noted.tail_records > TAIL_MAX_RECORDS {
+            return self.rebuild_locked().map(drop);
+        }
+        let directory = self.layout.index();
+        let machine = self.machine.as_ref();
+        let mut runs: Vec<Arc<Run>> = noted.view.index().runs().to_vec();
+        let overlay = noted.view.overlay();
+        let meta = write_run(machine, &directory, overlay.seek(&[]), overlay.len() as u64, runs.is_empty())?;
+        runs.push(Arc::new(Run::open(machine, &directory, &meta)?));
+        self.merge_runs(&mut runs)?;
+        let metas = runs.iter().map(|run| run.meta()).collect();
+        self.install(start.as_ref(), metas, &noted.cursor)
+    }
+
+    /// Merges as the plan says.
+    fn merge_runs(&self, runs: &mut Vec<Arc<Run>>) -> Result<()> {
+        loop {
+            let metas: Vec<RunMeta> = runs.iter().map(|run| run.meta()).collect();
+            let Some(range) = plan_merge(&metas) else { return Ok(()) };
+            let directory = self.layout.index();
+            let meta = merge(self.machine.as_ref(), &directory, &runs[range.clone()], range.start == 0)?;
+            let merged = Arc::new(Run::open(self.machine.as_ref(), &directory, &meta)?);
+            runs.splice(range, [merged]);
+        }
+    }
+
+    /// `CURRENT` as it is, and the records over it up to a sequence noted under `lock`: everything there is synced.
+    fn tail_since_current(&self) -> Result<(Option<Current>, Snapshot)> {
+        let synced = self.hold(|hold| {
+            hold.sync_at_any_durability()?;
+            Ok(hold.snapshot.cursor)
+        })?;
+        let opened = Index::open(self.machine.as_ref(), &self.layout.index()).unwrap_or_default();
+        let current = opened.as_ref().map(|(_, current)| current.clone()).filter(|c| c.store == self.policy.store);
+        let start = match (opened, &current) {
+            (Some((index, _)), Some(current)) => Some(Snapshot {
+                view: View::new(Arc::new(index)),
+                cursor: load::cursor_of(&current.reach),
+                tail_records: 0,
+                damage: Vec::new(),
+            }),
+            _ => None,
+        };
+        match start.map(|start| self.read_through(&start, &synced)).transpose() {
+            Ok(Some(noted)) => Ok((current, noted)),
+            Ok(None) => Ok((None, self.whole(&synced)?)),
+            Err(e) if crate::parts::journal::chain::is_outgrown(&e) => Ok((None, self.whole(&synced)?)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The records behind `start` up to and including `end`.
+    fn read_through(&self, start: &Snapshot, end: &Cursor) -> Result<Snapshot> {
+        let mut view = start.view.clone();
+        let mut tail_records = 0;
+        self.journal.read_on(&start.cursor, 0, &mut |frame: &Frame, records: &[Record], _: Place<'_>| {
+            if frame.sequence <= end.sequence {
+                tail_records += records.len();
+                load::apply(&mut view, records);
+            }
+            Ok(())
+        })?;
+        Ok(Snapshot { view, cursor: *end, tail_records, damage: Vec::new() })
+    }
+
+    /// Everything from the base on; only counted where it is too much to be held in memory.
+    fn whole(&self, end: &Cursor) -> Result<Snapshot> {
+        let mut view = View::default();
+        let mut tail_records = 0;
+        self.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
+            if place.base || frame.sequence <= end.sequence {
+                tail_records += records.len();
+                if tail_records <= TAIL_MAX_RECORDS {
+                    load::apply(&mut view, records);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Snapshot { view, cursor: *end, tail_records, damage: Vec::new() })
+    }
+
+    /// Puts a new `CURRENT` in place, unless somebody changed it meanwhile: then what was made is thrown away.
+    fn install(&self, start: Option<&Current>, runs: Vec<RunMeta>, cursor: &Cursor) -> Result<()> {
+        let directory = self.layout.index();
+        let current = Current { store: self.policy.store, runs, reach: load::reach_of(cursor) };
+        self.hold(|hold| {
+            let now = Index::open(self.machine.as_ref(), &directory).unwrap_or_default().map(|(_, current)| current);
+            let unchanged = now.as_ref().filter(|c| c.store == self.policy.store) == start;
+            // The journal was just followed to its end from behind this cursor: its frame is still in it.
+            if unchanged && hold.snapshot.cursor.sequence >= cursor.sequence {
+                replace_current(self.machine.as_ref(), &directory, &current)?;
+                remove_unnamed(self.machine.as_ref(), &directory, &current)?;
+            } else if let Some(now) = now {
+                remove_unnamed(self.machine.as_ref(), &directory, &now)?;
+            }
+            hold.reload()
+        })
+    }
+
+    /// Makes the index anew from base and frames, in bounded memory.
+    pub fn rebuild(&self) -> Result<Rebuilt> {
+        let compaction = self.compaction(true)?;
+        let rebuilt = self.rebuild_locked()?;
+        drop(compaction);
+        Ok(rebuilt)
+    }
+
+    pub(super) fn rebuild_locked(&self) -> Result<Rebuilt> {
+        let end = self.hold(|hold| {
+            hold.sync_at_any_durability()?;
+            Ok(hold.snapshot.cursor)
+        })?;
+        let rebuilt = self.runs_from_journal(&end)?;
+        let now = Index::open(self.machine.as_ref(), &self.layout.index()).unwrap_or_default().map(|(_, c)| c);
+        self.install(now.filter(|c| c.store == self.policy.store).as_ref(), rebuilt.runs.clone(), &end)?;
+        Ok(rebuilt)
+    }
+
+    /// Runs that hold everything up to `end`, read from base and frames. What is damaged there is put on record.
+    pub(super) fn runs_from_journal(&self, end: &Cursor) -> Result<Rebuilt> {
+        let mut runs: Vec<Arc<Run>> = Vec::new();
+        let mut view = View::default();
+        let (mut frames, mut records_read) = (0, 0);
+        let reading = self.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
+            if place.base || frame.sequence <= end.sequence {
+                frames += 1;
+                records_read += records.len() as u64;
+                load::apply(&mut view, records);
+                if view.overlay().len() >= REBUILD_RECORDS {
+                    self.flush(view.overlay(), &mut runs)?;
+                    view = View::default();
+                }
+            }
+            Ok(())
+        })?;
+        self.flush(view.overlay(), &mut runs)?;
+        if !reading.damage.is_empty() {
+            self.fence(reading.damage)?;
+        }
+        let runs = runs.iter().map(|run| run.meta()).collect();
+        Ok(Rebuilt { frames, records: records_read, runs, cursor: *end })
+    }
+
+    fn flush(&self, overlay: &Overlay, runs: &mut Vec<Arc<Run>>) -> Result<()> {
+        if overlay.is_empty() {
+            return Ok(());
+        }
+        let directory = self.layout.index();
+        let meta = write_run(
+            self.machine.as_ref(),
+            &directory,
+            overlay.seek(&[]),
+            overlay.len() as u64,
+            runs.is_empty(),
+        )?;
+        runs.push(Arc::new(Run::open(self.machine.as_ref(), &directory, &meta)?));
+        self.merge_runs(runs)
+    }
+
+    /// Takes the `compaction` lock; `None` if it is held elsewhere and nobody wants to wait.
+    pub(super) fn compaction(&self, wait: bool) -> Result<Option<Box<dyn File>>> {
+        let path = self.layout.compaction();
+        let file = self.machine.open(&path, Open::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
+        if file.try_lock(Lock::Exclusive).map_err(|e| Error::io("lock", &path, e))? {
+            return Ok(Some(file));
+        }
+        if !wait {
+            return Ok(None);
+        }
+        let deadline = self.machine.monotonic_ns().saturating_add(nanos(self.policy.lock_timeout));
+        self.wait_for(file.as_ref(), &path, deadline)?;
+        Ok(Some(file))
+    }
+}
+
+impl super::hold::Hold<'_> {
+    /// Syncs the last segment even in a store that never syncs: `CURRENT` never names what is not on the disk.
+    pub(super) fn sync_at_any_durability(&mut self) -> Result<()> {
+        if self.ledger.policy.durability == Durability::None {
+            self.open_appender()?;
+            let directory = self.ledger.journal.directory_handle()?;
+            self.appender().sync()?;
+            directory.sync().map_err(|e| Error::io("sync", &self.ledger.layout.journal(), e))?;
+        }
+        Ok(())
+    }
+
+    /// Reads the records again from `CURRENT` on: the tail is short now.
+    pub(super) fn reload(&mut self) -> Result<()> {
+        let (synced, damage) = (self.snapshot.cursor.synced_through, std::mem::take(&mut self.snapshot.damage));
+        let ledger = self.ledger;
+        self.snapshot = load::load(ledger.machine.as_ref(), &ledger.layout, &ledger.journal, &ledger.policy)?;
+        self.snapshot.cursor.synced_through = self.snapshot.cursor.synced_through.max(synced);
+        self.snapshot.damage.extend(damage);
+        self.snapshot.damage.dedup();
+        Ok(())
+    }
+}
+
+/// Rows of several runs, merged, from the first on.
+pub(super) fn all_rows(runs: &[Arc<Run>]) -> Result<impl Source + use<>> {
+    let cursors = runs.iter().map(index::RunCursor::all).collect::<Result<Vec<_>>>()?;
+    Ok(index::Merged::new(cursors))
+}

@@ -1,0 +1,404 @@
+//! Holding `lock`: what everybody does first who takes it, in any process and after any crash.
+//!
+//! 1. Follow the journal to its end, found by listing.
+//! 2. Cut a torn tail; fence damage that no fence covers yet.
+//! 3. Finish the last frame: nobody vouches for bytes that a dead process wrote, so it is written again byte for byte
+//!    and synced, and its names are made to agree.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Ledger, Snapshot, Tables, load};
+use crate::format::frame::Frame;
+use crate::format::hint;
+use crate::format::record::{self, FenceRecord, Moment, NameFindingRecord, Record};
+use crate::format::settings::Durability;
+use crate::machine::{File, Lock, Open};
+use crate::parts::journal::chain::{Damage, TornTail};
+use crate::parts::journal::write::Appender;
+use crate::parts::journal::{Cursor, SegmentId};
+use crate::parts::names::Refusal;
+use crate::vocabulary::limits::{FRAME_RECORDS, JOURNAL_TIME_STEP, SEGMENT_BYTES};
+use crate::vocabulary::{Error, ErrorKind, Result};
+
+/// What this process keeps between two holds of `lock`.
+#[derive(Default)]
+pub struct Writer {
+    lock: Option<Box<dyn File>>,
+    appender: Option<Appender>,
+    /// The last frame that is known to be synced and applied.
+    finished: Option<(SegmentId, u64)>,
+    /// A segment whose directory entry is known to be synced.
+    entry_synced: Option<SegmentId>,
+    /// After a failed sync nothing is retried: every later use gets this.
+    poison: Option<Error>,
+}
+
+/// `lock`, held, with the journal followed to its end and its last frame finished.
+pub struct Hold<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) writer: &'a mut Writer,
+    /// The records as they are.
+    pub snapshot: Snapshot,
+    /// Names that could not be applied while the last frame was finished or a new one applied.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Ledger {
+    /// Runs `work` while `lock` is held. Nothing is hashed or copied in there.
+    pub fn hold<R>(&self, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
+        let mut writer = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.hold_with(&mut writer, work)
+    }
+
+    pub(super) fn hold_with<R>(
+        &self,
+        writer: &mut Writer,
+        work: impl FnOnce(&mut Hold<'_>) -> Result<R>,
+    ) -> Result<R> {
+        if let Some(poison) = &writer.poison {
+            return Err(poison.duplicate());
+        }
+        if !self.policy.writable {
+            return Err(Error::new(ErrorKind::ReadOnly, "change the store", "it was opened for reading only"));
+        }
+        self.take_lock(writer)?;
+        let result = self.locked(writer, work);
+        let let_go = writer.lock.as_ref().map_or(Ok(()), |lock| lock.unlock());
+        if let Err(e) = let_go {
+            // Closing lets go of it as well.
+            writer.lock = None;
+            result.as_ref().map_err(Error::duplicate).map(drop)?;
+            return Err(Error::io("unlock", &self.layout.lock(), e));
+        }
+        result
+    }
+
+    fn locked<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
+        let lock = writer.lock.as_deref().expect("it was just taken");
+        let synced = read_hint(lock, hint::SYNCED_AT);
+        let known = self.known();
+        let (snapshot, torn) =
+            load::follow(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, &known, synced)?;
+        let mut hold = Hold { ledger: self, writer, snapshot, refusals: Vec::new() };
+        let result = hold.settle(torn).and_then(|()| work(&mut hold));
+        let fresh = Arc::new(hold.snapshot.clone());
+        self.publish(&fresh);
+        result
+    }
+
+    fn take_lock(&self, writer: &mut Writer) -> Result<()> {
+        let path = self.layout.lock();
+        let deadline = self.machine.monotonic_ns().saturating_add(nanos(self.policy.lock_timeout));
+        loop {
+            let lock = match writer.lock.take() {
+                Some(lock) => lock,
+                None => self.machine.open(&path, Open::ReadWrite).map_err(|e| Error::io("open", &path, e))?,
+            };
+            self.wait_for(lock.as_ref(), &path, deadline)?;
+            // A lock on an unlinked inode protects nothing.
+            let same = match (lock.meta(), self.machine.lstat(&path)) {
+                (Ok(held), Ok(there)) => (held.device, held.inode) == (there.device, there.inode),
+                (Err(e), _) | (_, Err(e)) => return Err(Error::io("look at", &path, e)),
+            };
+            if same {
+                writer.lock = Some(lock);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes an exclusive lock, waiting for it up to `deadline` of the monotonic clock.
+    pub(super) fn wait_for(&self, file: &dyn File, path: &std::path::Path, deadline: u64) -> Result<()> {
+        let mut wait = Duration::from_micros(50);
+        while !file.try_lock(Lock::Exclusive).map_err(|e| Error::io("lock", path, e))? {
+            if self.machine.monotonic_ns() >= deadline {
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    format!("lock {}", path.display()),
+                    "another process holds it, longer than the lock timeout",
+                ));
+            }
+            self.machine.pause(wait);
+            wait = (wait * 2).min(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A hint that is not there or torn is zero: it only ever adds knowledge.
+fn read_hint(lock: &dyn File, at: u64) -> u64 {
+    let mut bytes = [0; hint::HINT_BYTES];
+    match lock.read_at(&mut bytes, at) {
+        Ok(read) => hint::decode(&bytes[..read]).unwrap_or(0),
+        Err(_) => 0,
+    }
+}
+
+impl Hold<'_> {
+    fn settle(&mut self, torn: Option<TornTail>) -> Result<()> {
+        if let Some(torn) = torn {
+            self.cut(&torn)?;
+        }
+        self.fence_what_is_not_fenced()?;
+        if self.snapshot.cursor.offset == 0 {
+            self.begin_segment(self.snapshot.cursor, &[])?;
+        }
+        self.finish_last()
+    }
+
+    fn cut(&mut self, torn: &TornTail) -> Result<()> {
+        let mut random = [0; 8];
+        self.ledger.machine.random(&mut random).map_err(|e| Error::system("get random bytes", e))?;
+        let name = format!("torn-{}-{}-{:016x}", torn.segment, torn.offset, u64::from_le_bytes(random));
+        let keep = self.ledger.layout.quarantine().join(name);
+        self.ledger.journal.cut(torn, &keep, self.ledger.policy.blob_mode & 0o440).map(drop)
+    }
+
+    /// Puts up a fence for damage that none covers: a new segment that follows what is known to have been synced.
+    fn fence_what_is_not_fenced(&mut self) -> Result<()> {
+        let fences = self.snapshot.all_fences().collect::<Result<Vec<_>>>()?;
+        let covered = |d: &Damage| fences.iter().any(|(from, fence)| *from <= d.from && d.to <= fence.to);
+        let open: Vec<Damage> = self.snapshot.damage.iter().filter(|d| !covered(d)).cloned().collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let mut cursor = self.snapshot.cursor;
+        if cursor.sequence < cursor.synced_through {
+            (cursor.sequence, cursor.hash) = (cursor.synced_through, [0; 32]);
+        }
+        let first = self.highest_used()?.max(cursor.sequence) + 1;
+        let since = Moment { sequence: first, time_ns: self.next_time() };
+        let fence = |d: Damage| Record::Fence(FenceRecord { from: d.from, to: d.to, reason: short(&d.reason), since });
+        let records: Vec<Record> = open.into_iter().take(FRAME_RECORDS).map(fence).collect();
+        let frame = Frame {
+            sequence: first,
+            synced_through: cursor.synced_through,
+            time_ns: since.time_ns,
+            previous: cursor.hash,
+            payload: record::encode(&records),
+        };
+        self.write_hint(hint::USED_AT, first);
+        self.begin_segment(cursor, &[frame])?;
+        load::apply(&mut self.snapshot.view, &records);
+        self.snapshot.tail_records += records.len();
+        Ok(())
+    }
+
+    /// Begins a segment behind `cursor` with `frames` at its head.
+    pub(super) fn begin_segment(&mut self, cursor: Cursor, frames: &[Frame]) -> Result<()> {
+        let first = match frames.first() {
+            Some(frame) => frame.sequence,
+            None => self.highest_used()?.max(cursor.sequence) + 1,
+        };
+        let sync = self.syncs();
+        let (appender, cursor) = self.ledger.journal.begin_segment(&cursor, first, frames, sync)?;
+        self.writer.entry_synced = sync.then_some(cursor.segment);
+        self.writer.appender = Some(appender);
+        self.snapshot.cursor = cursor;
+        Ok(())
+    }
+
+    /// Makes sure that the last frame is on the disk, whoever wrote it, and that its names agree.
+    fn finish_last(&mut self) -> Result<()> {
+        let cursor = self.snapshot.cursor;
+        if self.writer.finished == Some((cursor.segment, cursor.sequence)) {
+            return Ok(());
+        }
+        self.open_appender()?;
+        if cursor.last.is_some() {
+            self.sync_last(&cursor)?;
+            let frame = self.appender().last_frame(&self.snapshot.cursor)?.ok_or_else(|| {
+                Error::new(ErrorKind::Damaged, "read the last frame of the journal", "it is not what was read before")
+            })?;
+            let records = record::decode(&frame.payload).map_err(|why| {
+                Error::new(ErrorKind::Unsupported, "read the last frame of the journal", why.to_string())
+            })?;
+            self.finish_heals(&records)?;
+            self.apply_names(&records)?;
+        }
+        self.mark_finished();
+        self.record_refusals()
+    }
+
+    fn sync_last(&mut self, cursor: &Cursor) -> Result<()> {
+        if !self.syncs() {
+            return Ok(());
+        }
+        if self.writer.entry_synced != Some(cursor.segment) {
+            let directory = self.ledger.journal.directory_handle()?;
+            directory.sync().map_err(|e| Error::io("sync", &self.ledger.layout.journal(), e))?;
+            self.writer.entry_synced = Some(cursor.segment);
+        }
+        match self.appender().write_again(cursor) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == ErrorKind::Damaged => Err(e),
+            Err(e) => self.copy_last(cursor, e),
+        }
+    }
+
+    /// A good frame of somebody else that cannot be synced again goes, with its number, to a new segment. If that
+    /// fails too, the store is read-only for this process.
+    fn copy_last(&mut self, cursor: &Cursor, why: Error) -> Result<()> {
+        let copied = self.appender().last_frame(cursor).and_then(|frame| {
+            let frame = frame.ok_or_else(|| why.duplicate())?;
+            let before = Cursor { sequence: frame.sequence - 1, hash: frame.previous, ..*cursor };
+            self.begin_segment(before, &[frame])
+        });
+        copied.map_err(|_| {
+            let poison = why.as_kind(ErrorKind::ReadOnly);
+            self.writer.poison = Some(poison.duplicate());
+            poison
+        })
+    }
+
+    pub(super) fn open_appender(&mut self) -> Result<()> {
+        let segment = self.snapshot.cursor.segment;
+        if self.writer.appender.as_ref().is_none_or(|appender| appender.id() != segment) {
+            self.writer.appender = Some(self.ledger.journal.appender(&self.snapshot.cursor)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn appender(&self) -> &Appender {
+        self.writer.appender.as_ref().expect("it is opened before the first use")
+    }
+
+    fn mark_finished(&mut self) {
+        let cursor = &mut self.snapshot.cursor;
+        self.writer.finished = Some((cursor.segment, cursor.sequence));
+        if self.ledger.policy.durability != Durability::None {
+            cursor.synced_through = cursor.synced_through.max(cursor.sequence);
+            let synced = cursor.synced_through;
+            self.write_hint(hint::SYNCED_AT, synced);
+        }
+    }
+
+    /// Appends one frame with `records` and syncs it: the commit point. Then its names are applied.
+    pub fn commit(&mut self, records: &[Record]) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        if self.snapshot.cursor.offset >= SEGMENT_BYTES {
+            self.begin_segment(self.snapshot.cursor, &[])?;
+        }
+        self.open_appender()?;
+        let before = self.snapshot.cursor;
+        let moment = self.moment()?;
+        let frame = Frame {
+            sequence: moment.sequence,
+            synced_through: before.synced_through,
+            time_ns: moment.time_ns,
+            previous: before.hash,
+            payload: record::encode(records),
+        };
+        self.write_hint(hint::USED_AT, moment.sequence);
+        let after = self.append(&before, &frame)?;
+        if self.syncs()
+            && let Err(e) = self.appender().sync()
+        {
+            return Err(self.drop_own_frame(&before, moment.sequence, e));
+        }
+        self.snapshot.cursor = after;
+        self.snapshot.tail_records += records.len();
+        load::apply(&mut self.snapshot.view, records);
+        self.finish_heals(records)?;
+        self.apply_names(records)?;
+        self.mark_finished();
+        self.record_refusals()
+    }
+
+    /// A write that fails leaves, at most, a torn tail of our own, which is taken back at once.
+    fn append(&mut self, before: &Cursor, frame: &Frame) -> Result<Cursor> {
+        let mut result = self.appender().append(before, frame);
+        if matches!(&result, Err(e) if e.kind() == ErrorKind::NoSpace) && self.give_up_reserve() {
+            result = self.appender().append(before, frame);
+        }
+        result.or_else(|e| match self.appender().take_back(before) {
+            Ok(()) => Err(e.as_kind_not_kept()),
+            Err(_) => Err(self.drop_own_frame(before, frame.sequence, e)),
+        })
+    }
+
+    /// After a failed sync: the frame that this holder appended is left behind by a new segment that follows the one
+    /// before it. Once that is synced, nothing of it is kept; if it cannot be, nobody knows.
+    fn drop_own_frame(&mut self, before: &Cursor, used: u64, why: Error) -> Error {
+        let first = used.max(before.sequence) + 1;
+        let dropped = self.ledger.journal.begin_segment(before, first, &[], true);
+        let error = match dropped {
+            Ok(_) => why.as_kind(ErrorKind::NotKept),
+            Err(_) => why.as_kind(ErrorKind::OutcomeUnknown),
+        };
+        self.writer.poison = Some(error.duplicate());
+        error
+    }
+
+    fn give_up_reserve(&self) -> bool {
+        let path = self.ledger.layout.reserve();
+        match self.ledger.machine.open(&path, Open::ReadWrite) {
+            Ok(file) => file.meta().is_ok_and(|meta| meta.size_bytes > 0) && file.set_len(0).is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// Number and journal time of the next frame.
+    pub fn moment(&self) -> Result<Moment> {
+        let cursor = &self.snapshot.cursor;
+        let sequence = match cursor.last {
+            Some(_) => cursor.sequence + 1,
+            // The first frame of a segment has the number that its header says.
+            None => cursor.segment.number.max(cursor.sequence + 1),
+        };
+        Ok(Moment { sequence, time_ns: self.next_time() })
+    }
+
+    /// Wall clock, never going back, one step at most a day.
+    fn next_time(&self) -> u64 {
+        let before = self.snapshot.cursor.time_ns;
+        let now = self.ledger.machine.now_ns();
+        if before == 0 { now } else { now.clamp(before, before.saturating_add(nanos(JOURNAL_TIME_STEP))) }
+    }
+
+    /// The highest sequence number that was ever used, as far as the hint and the journal tell.
+    fn highest_used(&self) -> Result<u64> {
+        let hint = self.writer.lock.as_deref().map_or(0, |lock| read_hint(lock, hint::USED_AT));
+        Ok(hint.max(self.snapshot.cursor.sequence).max(self.snapshot.cursor.segment.number.saturating_sub(1)))
+    }
+
+    /// A hint that cannot be written is none.
+    fn write_hint(&self, at: u64, sequence: u64) {
+        if let Some(lock) = &self.writer.lock {
+            let _: io::Result<()> = lock.write_at(&hint::encode(sequence), at);
+        }
+    }
+
+    /// Whether this store syncs at all.
+    pub fn syncs(&self) -> bool {
+        self.ledger.policy.durability != Durability::None
+    }
+
+    /// Names that could not be applied are findings on record, and counted meanwhile.
+    fn record_refusals(&mut self) -> Result<()> {
+        let moment = self.moment()?;
+        let mut seen = BTreeSet::new();
+        let mut records = Vec::new();
+        for refusal in &self.refusals {
+            if seen.insert(refusal.name.clone()) && self.snapshot.name_finding(&refusal.name)?.is_none() {
+                let (name, reason) = (refusal.name.clone(), short(&refusal.reason));
+                records.push(Record::NameFinding(NameFindingRecord { name, reason, since: moment }));
+            }
+        }
+        self.commit(&records)
+    }
+}
+
+/// A reason that fits a record.
+pub(super) fn short(reason: &str) -> String {
+    reason.chars().take(1000).collect()
+}

@@ -1,0 +1,129 @@
+//! Journal, index, names and lock as one transactional thing.
+//!
+//! A [`Ledger`] gives readers [`Snapshot`]s without any lock, and runs transactions under `lock`: each holder first
+//! follows the journal to its end ([`hold`]), cuts or fences what it must, finishes the last frame, then checks and
+//! records ([`commit`]), and makes `names/` agree ([`apply`]). [`fold`] keeps the part of the journal that is in no run
+//! bounded; [`compact`] writes a new base.
+
+pub mod apply;
+pub mod commit;
+pub mod compact;
+pub mod fold;
+pub mod heal;
+pub mod hold;
+pub mod load;
+pub mod tables;
+
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use crate::format::layout::Layout;
+use crate::format::settings::Durability;
+use crate::machine::Machine;
+use crate::parts::blobs::Blobs;
+use crate::parts::index::View;
+use crate::parts::journal::chain::Damage;
+use crate::parts::journal::{Cursor, Journal};
+use crate::parts::names::Names;
+use crate::parts::sessions::Sessions;
+use crate::vocabulary::Result;
+
+pub use commit::Tx;
+pub use tables::Tables;
+
+/// What the ledger goes by.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The store's id.
+    pub store: [u8; 16],
+    /// When what is acknowledged is synced.
+    pub durability: Durability,
+    /// Mode of blob files.
+    pub blob_mode: u32,
+    /// Mode of directories.
+    pub directory_mode: u32,
+    /// Whether one `syncfs` may stand for many syncs: a local filesystem, and a kernel that reports its errors.
+    pub syncfs: bool,
+    /// How long to wait for a lock.
+    pub lock_timeout: Duration,
+    /// Whether this process may write to the store.
+    pub writable: bool,
+}
+
+/// The store's records at one moment.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// The tables.
+    pub view: View,
+    /// How far the journal was read.
+    pub cursor: Cursor,
+    /// Records that are in no run yet.
+    pub tail_records: usize,
+    /// What was found damaged while reading.
+    pub damage: Vec<Damage>,
+}
+
+/// The records of one store, for this process.
+pub struct Ledger {
+    pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) layout: Layout,
+    pub(crate) policy: Policy,
+    pub(crate) journal: Journal,
+    pub(crate) blobs: Blobs,
+    pub(crate) names: Names,
+    pub(crate) sessions: Sessions,
+    current: RwLock<Arc<Snapshot>>,
+    writer: Mutex<hold::Writer>,
+    queue: Mutex<Vec<Box<dyn commit::Job>>>,
+}
+
+impl Ledger {
+    /// Opens the records of the store at `layout`. Takes no lock and writes nothing, unless the index is unusable and
+    /// can be made anew.
+    pub fn open(machine: Arc<dyn Machine>, layout: Layout, policy: Policy) -> Result<Self> {
+        let journal = Journal::new(Arc::clone(&machine), layout.journal(), policy.store);
+        let names = Names::new(
+            Arc::clone(&machine),
+            layout.clone(),
+            policy.directory_mode,
+            policy.blob_mode,
+            policy.syncfs,
+        );
+        let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
+        let blobs = Blobs::new(Arc::clone(&machine), layout.clone());
+        let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
+        Ok(Ledger {
+            machine,
+            layout,
+            policy,
+            journal,
+            blobs,
+            names,
+            sessions,
+            current: RwLock::new(Arc::new(snapshot)),
+            writer: Mutex::default(),
+            queue: Mutex::default(),
+        })
+    }
+
+    /// The records as they are now: the journal is followed to its last good frame.
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
+        let known = self.known();
+        if self.journal.is_at_end(&known.cursor)? {
+            return Ok(known);
+        }
+        let (fresh, _) = load::follow(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, &known, 0)?;
+        let fresh = Arc::new(fresh);
+        self.publish(&fresh);
+        Ok(fresh)
+    }
+
+    /// The records as this process last saw them.
+    pub fn known(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.current.read().expect("no panic holds it"))
+    }
+
+    fn publish(&self, fresh: &Arc<Snapshot>) {
+        *self.current.write().expect("no panic holds it") = Arc::clone(fresh);
+    }
+}

@@ -1,0 +1,242 @@
+//! The tables of the index, read as what they hold.
+
+use crate::format::record::Moment;
+use crate::format::table::{
+    self, AliasRow, BlobRow, DamagedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
+};
+use crate::parts::index::View;
+use crate::vocabulary::{Digest, Error, ErrorKind, Name, Prefix, Result};
+
+/// Rows of one table, each with its key.
+pub type Rows<'a, K, V> = Box<dyn Iterator<Item = Result<(K, V)>> + 'a>;
+
+/// Whatever the tables can be read from: a snapshot, or a transaction under way.
+pub trait Tables {
+    /// The view underneath.
+    fn view(&self) -> &View;
+
+    /// The record of a blob.
+    fn blob(&self, digest: &Digest) -> Result<Option<BlobRow>> {
+        self.row(Table::Blob, digest.as_bytes())
+    }
+
+    /// The record of an alias.
+    fn alias(&self, name: &Name) -> Result<Option<AliasRow>> {
+        self.row(Table::Alias, name.as_bytes())
+    }
+
+    /// The pin of a blob.
+    fn pin(&self, digest: &Digest) -> Result<Option<PinRow>> {
+        self.row(Table::Pin, digest.as_bytes())
+    }
+
+    /// When a blob lost its last root.
+    fn unrooted(&self, digest: &Digest) -> Result<Option<Moment>> {
+        self.row(Table::Unrooted, digest.as_bytes())
+    }
+
+    /// When a blob was condemned.
+    fn condemned(&self, digest: &Digest) -> Result<Option<Moment>> {
+        self.row(Table::Condemned, digest.as_bytes())
+    }
+
+    /// What is known of a file that no record knows.
+    fn orphan(&self, digest: &Digest) -> Result<Option<OrphanRow>> {
+        self.row(Table::Orphan, digest.as_bytes())
+    }
+
+    /// What removed a blob.
+    fn gone(&self, digest: &Digest) -> Result<Option<GoneRow>> {
+        self.row(Table::Gone, digest.as_bytes())
+    }
+
+    /// What is wrong with a blob.
+    fn damaged(&self, digest: &Digest) -> Result<Option<DamagedRow>> {
+        self.row(Table::Damaged, digest.as_bytes())
+    }
+
+    /// Why a name could not be applied.
+    fn name_finding(&self, name: &Name) -> Result<Option<NameFindingRow>> {
+        self.row(Table::NameFinding, name.as_bytes())
+    }
+
+    /// Every name of a blob, in order.
+    fn names_of(&self, digest: &Digest) -> Result<Vec<Name>> {
+        let prefix = Table::Reference.key(digest.as_bytes());
+        self.view().prefix(&prefix).map(|row| name_of(&row?.0[prefix.len()..])).collect()
+    }
+
+    /// Whether a blob has a name other than `but`.
+    fn has_other_name(&self, digest: &Digest, but: &Name) -> Result<bool> {
+        let prefix = Table::Reference.key(digest.as_bytes());
+        for row in self.view().prefix(&prefix) {
+            if &row?.0[prefix.len()..] != but.as_bytes() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a blob has any root on record: a name or a pin.
+    fn is_rooted(&self, digest: &Digest) -> Result<bool> {
+        let named = self.view().prefix(&Table::Reference.key(digest.as_bytes())).next().transpose()?.is_some();
+        Ok(named || self.pin(digest)?.is_some())
+    }
+
+    /// Whether a large blob of this size is on record.
+    fn has_size(&self, size_bytes: u64) -> Result<bool> {
+        Ok(self.view().prefix(&Table::Size.key(&size_bytes.to_be_bytes())).next().transpose()?.is_some())
+    }
+
+    /// The names that differ from `name` by case only.
+    fn same_but_for_case(&self, name: &Name) -> Result<Vec<Name>> {
+        let Some(folded) = name.folded() else { return Ok(Vec::new()) };
+        let prefix = table::fold_prefix(&folded);
+        let mut found = Vec::new();
+        for row in self.view().prefix(&prefix) {
+            found.push(name_of(&row?.0[prefix.len()..])?);
+        }
+        if folded.as_bytes() != name.as_bytes()
+            && let Ok(lower) = Name::new(folded)
+            && self.alias(&lower)?.is_some()
+        {
+            found.push(lower);
+        }
+        found.retain(|other| other != name);
+        Ok(found)
+    }
+
+    /// A name that would have to be a directory for `name` to be a file, or the other way round.
+    fn clash(&self, name: &Name) -> Result<Option<Name>> {
+        for above in name.ancestors() {
+            if self.alias(&above)?.is_some() {
+                return Ok(Some(above));
+            }
+        }
+        let mut below = Table::Alias.key(name.as_bytes());
+        below.push(b'/');
+        self.view().prefix(&below).next().map(|row| name_of(&row?.0[1..])).transpose()
+    }
+
+    /// Every alias in a set of names, in order.
+    fn aliases<'a>(&'a self, prefix: &'a Prefix) -> Rows<'a, Name, AliasRow> {
+        let from = match prefix {
+            Prefix::Everything => Table::Alias.key(&[]),
+            Prefix::Below(name) => Table::Alias.key(name.as_bytes()),
+        };
+        let rows = self.view().prefix(&from).map(|row| {
+            let (key, value) = row?;
+            Ok((name_of(&key[1..])?, decode(&value, Table::Alias)?))
+        });
+        Box::new(rows.filter(|row: &Result<(Name, AliasRow)>| match row {
+            Ok((name, _)) => prefix.contains(name),
+            Err(_) => true,
+        }))
+    }
+
+    /// Every blob on record from `from` on, in order of digests.
+    fn blobs(&self, from: &Digest) -> Rows<'_, Digest, BlobRow> {
+        self.by_digest(Table::Blob, from)
+    }
+
+    /// Every blob without a root.
+    fn all_unrooted(&self) -> Rows<'_, Digest, Moment> {
+        self.by_digest(Table::Unrooted, &FIRST)
+    }
+
+    /// Every condemned blob.
+    fn all_condemned(&self) -> Rows<'_, Digest, Moment> {
+        self.by_digest(Table::Condemned, &FIRST)
+    }
+
+    /// Every file that no record knows.
+    fn all_orphans(&self) -> Rows<'_, Digest, OrphanRow> {
+        self.by_digest(Table::Orphan, &FIRST)
+    }
+
+    /// Every damaged blob.
+    fn all_damaged(&self) -> Rows<'_, Digest, DamagedRow> {
+        self.by_digest(Table::Damaged, &FIRST)
+    }
+
+    /// Every pin.
+    fn all_pins(&self) -> Rows<'_, Digest, PinRow> {
+        self.by_digest(Table::Pin, &FIRST)
+    }
+
+    /// Every removed blob that is still remembered.
+    fn all_gone(&self) -> Rows<'_, Digest, GoneRow> {
+        self.by_digest(Table::Gone, &FIRST)
+    }
+
+    /// Every name that could not be applied.
+    fn all_name_findings(&self) -> Rows<'_, Name, NameFindingRow> {
+        Box::new(self.view().prefix(&Table::NameFinding.key(&[])).map(|row| {
+            let (key, value) = row?;
+            Ok((name_of(&key[1..])?, decode(&value, Table::NameFinding)?))
+        }))
+    }
+
+    /// Every fence, by its first sequence.
+    fn all_fences(&self) -> Rows<'_, u64, FenceRow> {
+        Box::new(self.view().prefix(&Table::Fence.key(&[])).map(|row| {
+            let (key, value) = row?;
+            let from = key[1..].try_into().map(u64::from_be_bytes).map_err(|_| damaged(Table::Fence))?;
+            Ok((from, decode(&value, Table::Fence)?))
+        }))
+    }
+
+    /// Whether collection is fenced.
+    fn is_fenced(&self) -> Result<bool> {
+        Ok(self.all_fences().next().transpose()?.is_some())
+    }
+
+    /// One row.
+    fn row<T: serde::de::DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>>
+    where
+        Self: Sized,
+    {
+        row(self.view(), table, key)
+    }
+
+    /// The rows of a table whose keys are digests, from `from` on.
+    fn by_digest<T: serde::de::DeserializeOwned + 'static>(&self, table: Table, from: &Digest) -> Rows<'_, Digest, T> {
+        let end = [table as u8 + 1];
+        Box::new(self.view().range(&table.key(from.as_bytes()), Some(&end)).map(move |row| {
+            let (key, value) = row?;
+            let digest = key[1..].try_into().map(Digest::from_bytes).map_err(|_| damaged(table))?;
+            Ok((digest, decode(&value, table)?))
+        }))
+    }
+}
+
+impl Tables for View {
+    fn view(&self) -> &View {
+        self
+    }
+}
+
+impl Tables for super::Snapshot {
+    fn view(&self) -> &View {
+        &self.view
+    }
+}
+
+const FIRST: Digest = Digest::from_bytes([0; 32]);
+
+fn row<T: serde::de::DeserializeOwned>(view: &View, table: Table, key: &[u8]) -> Result<Option<T>> {
+    view.get(&table.key(key))?.map(|value| decode(&value, table)).transpose()
+}
+
+fn decode<T: serde::de::DeserializeOwned>(value: &[u8], table: Table) -> Result<T> {
+    table::decode(value).map_err(|_| damaged(table))
+}
+
+fn name_of(bytes: &[u8]) -> Result<Name> {
+    Name::new(bytes).map_err(|_| damaged(Table::Alias))
+}
+
+/// A row whose page was good and that yet cannot be read: the index is of no use, and is made anew from the journal.
+fn damaged(table: Table) -> Error {
+    Error::new(ErrorKind::Damaged, format!("read a row of the index (table {table:?})"), "it cannot be decoded")
+}

@@ -65,8 +65,12 @@ fn umask_by_setting() -> u32 {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let found = nix::sys::stat::umask(Mode::S_IRWXG | Mode::S_IRWXO);
     nix::sys::stat::umask(found);
-    #[allow(clippy::useless_conversion, reason = "a mode has 16 bits on macOS")]
-    u32::from(found.bits())
+    wide(found.bits())
+}
+
+/// A mode has 16 bits on macOS.
+fn wide(bits: impl Into<u32>) -> u32 {
+    bits.into()
 }
 
 /// Linux 5.8 and later: before, the error of a write-back went to whoever synced the file, and `syncfs` said nothing.
@@ -108,7 +112,8 @@ mod tests {
         alone!(both_ways_to_the_umask_agree_and_leave_it);
         for mask in [0o027, 0o077, 0, 0o777] {
             nix::sys::stat::umask(Mode::from_bits_truncate(mask));
-            assert_eq!((umask(), umask_by_setting(), umask()), (mask, mask, mask));
+            let expected = wide(mask);
+            assert_eq!((umask(), umask_by_setting(), umask()), (expected, expected, expected));
         }
     }
 

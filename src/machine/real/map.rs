@@ -1,0 +1,147 @@
+//! One mapped window of a file.
+
+use std::fs;
+use std::io;
+
+use memmap2::{Advice, Mmap, MmapOptions};
+
+use super::guard::Guarded;
+use super::windows::{Look, why_lost};
+
+/// Shows one window through a map. `false` when it cannot be had: without the guard, past the end of the file, with a
+/// bad sector, on a kernel before 5.14. Nothing was shown then, and reading tells what is wrong.
+///
+/// What `look` said counts only if all bytes were there to the end: otherwise it rests on zeros.
+pub(super) fn show(file: &fs::File, offset: u64, length: usize, look: Look<'_>) -> io::Result<bool> {
+    // The rest of the last page of a file is mapped too, as zeros, so the kernel alone does not refuse it.
+    if !reaches(file, offset, length)? {
+        return Ok(false);
+    }
+    let Some(window) = populated(file, offset, length) else { return Ok(false) };
+    let said = look(window.bytes());
+    if window.faulted() || !reaches(file, offset, length)? {
+        return Err(why_lost(file, offset, length));
+    }
+    said.map(|()| true)
+}
+
+fn reaches(file: &fs::File, offset: u64, length: usize) -> io::Result<bool> {
+    Ok(file.metadata()?.len() >= offset + length as u64)
+}
+
+/// The window with all its pages in place: what cannot be read is refused here, by an error instead of a signal.
+fn populated(file: &fs::File, offset: u64, length: usize) -> Option<Guarded> {
+    let window = Guarded::new(map(file, offset, length).ok()?)?;
+    window.map().advise(Advice::PopulateRead).ok()?;
+    Some(window)
+}
+
+fn map(file: &fs::File, offset: u64, length: usize) -> io::Result<Mmap> {
+    // SAFETY: only sealed files that the store owns are mapped, so their bytes do not change under the slice. Should
+    // somebody change them all the same, they are bytes, of which every value is valid, and they go through a digest that
+    // then does not match; should somebody cut the file short, the guard puts zeros there and the window is refused.
+    unsafe { MmapOptions::new().offset(offset).len(length).map(file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::real::install_guard;
+    use crate::machine::real::tests::alone;
+    use std::io::Write;
+
+    const LENGTH: usize = 3 << 20;
+
+    fn file_of_ones() -> fs::File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![1; LENGTH]).unwrap();
+        file
+    }
+
+    #[test]
+    fn without_the_guard_nothing_is_mapped() {
+        alone!(without_the_guard_nothing_is_mapped);
+        let file = file_of_ones();
+        assert!(!show(&file, 0, LENGTH, &mut |_| panic!("shown")).unwrap());
+        install_guard();
+        assert!(show(&file, 0, LENGTH, &mut |_| Ok(())).unwrap());
+    }
+
+    #[test]
+    fn cut_short_under_the_look_is_an_error_and_not_a_signal() {
+        install_guard();
+        for kept in [0, 4096, LENGTH / 2 + 17] {
+            let file = file_of_ones();
+            let end = show(&file, 0, LENGTH, &mut |window| {
+                assert!(window.iter().all(|&byte| byte == 1));
+                file.set_len(kept as u64)?;
+                // Only the guard's zero pages can be read here: without it this is a fatal signal.
+                assert!(window[kept.next_multiple_of(65_536)..].iter().all(|&byte| byte == 0));
+                assert!(window[..kept].iter().all(|&byte| byte == 1));
+                Ok(())
+            });
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn many_threads_may_fault_in_one_window() {
+        install_guard();
+        let file = file_of_ones();
+        let end = show(&file, 0, LENGTH, &mut |window| {
+            file.set_len(0)?;
+            std::thread::scope(|scope| {
+                for part in window.chunks(LENGTH / 8) {
+                    scope.spawn(move || assert!(part.iter().rev().all(|&byte| byte == 0)));
+                }
+            });
+            Ok(())
+        });
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_fault_counts_more_than_what_the_look_said_or_a_file_that_is_whole_again() {
+        install_guard();
+        let file = file_of_ones();
+        let end = show(&file, 0, LENGTH, &mut |window| {
+            file.set_len(0)?;
+            assert_eq!(window[LENGTH - 1], 0);
+            file.set_len(LENGTH as u64)?;
+            Err(io::Error::other("the digest does not match"))
+        });
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn cut_short_within_the_last_page_is_an_error() {
+        install_guard();
+        let file = file_of_ones();
+        let end = show(&file, 0, LENGTH, &mut |window| {
+            file.set_len(LENGTH as u64 - 1)?;
+            assert_eq!(window[0], 1);
+            Ok(())
+        });
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_window_past_the_end_is_not_mapped() {
+        install_guard();
+        let file = file_of_ones();
+        assert!(!show(&file, 0, LENGTH + 1, &mut |_| panic!("shown")).unwrap());
+        assert!(populated(&file, LENGTH as u64, 2 << 20).is_none(), "the kernel refuses it by itself");
+    }
+
+    #[test]
+    fn a_look_that_panics_lets_go_of_its_window() {
+        install_guard();
+        let file = file_of_ones();
+        for _ in 0..2_000 {
+            let looked =
+                std::panic::catch_unwind(|| show(&file, 0, 4096, &mut |_| std::panic::resume_unwind(Box::new(0))));
+            assert!(looked.is_err());
+        }
+        assert!(show(&file, 0, LENGTH, &mut |_| Ok(())).unwrap());
+    }
+}

@@ -20,7 +20,6 @@ use crate::parts::journal::chain::Place;
 use crate::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
 use crate::vocabulary::{Error, Result};
 
-
 /// What making the index anew came to.
 #[derive(Clone, Debug)]
 pub struct Rebuilt {
@@ -136,7 +135,7 @@ impl Ledger {
     }
 
     /// Puts a new `CURRENT` in place, unless somebody changed it meanwhile: then what was made is thrown away.
-    fn install(&self, start: Option<&Current>, runs: Vec<RunMeta>, cursor: &Cursor) -> Result<()> {
+    pub(super) fn install(&self, start: Option<&Current>, runs: Vec<RunMeta>, cursor: &Cursor) -> Result<()> {
         let directory = self.layout.index();
         let current = Current { store: self.policy.store, runs, reach: load::reach_of(cursor) };
         self.hold(|hold| {
@@ -202,13 +201,8 @@ impl Ledger {
             return Ok(());
         }
         let directory = self.layout.index();
-        let meta = write_run(
-            self.machine.as_ref(),
-            &directory,
-            overlay.seek(&[]),
-            overlay.len() as u64,
-            runs.is_empty(),
-        )?;
+        let meta =
+            write_run(self.machine.as_ref(), &directory, overlay.seek(&[]), overlay.len() as u64, runs.is_empty())?;
         runs.push(Arc::new(Run::open(self.machine.as_ref(), &directory, &meta)?));
         self.merge_runs(runs)
     }

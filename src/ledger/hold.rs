@@ -53,11 +53,7 @@ impl Ledger {
         self.hold_with(&mut writer, work)
     }
 
-    pub(super) fn hold_with<R>(
-        &self,
-        writer: &mut Writer,
-        work: impl FnOnce(&mut Hold<'_>) -> Result<R>,
-    ) -> Result<R> {
+    pub(super) fn hold_with<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
         if let Some(poison) = &writer.poison {
             return Err(poison.duplicate());
         }
@@ -159,6 +155,13 @@ impl Hold<'_> {
         let name = format!("torn-{}-{}-{:016x}", torn.segment, torn.offset, u64::from_le_bytes(random));
         let keep = self.ledger.layout.quarantine().join(name);
         self.ledger.journal.cut(torn, &keep, self.ledger.policy.blob_mode & 0o440).map(drop)
+    }
+
+    /// Takes note of damage that somebody found by reading everything.
+    pub(super) fn fence(&mut self, damage: Vec<Damage>) -> Result<()> {
+        self.snapshot.damage.extend(damage);
+        self.fence_what_is_not_fenced()?;
+        self.finish_last()
     }
 
     /// Puts up a fence for damage that none covers: a new segment that follows what is known to have been synced.

@@ -82,13 +82,8 @@ impl Ledger {
     /// can be made anew.
     pub fn open(machine: Arc<dyn Machine>, layout: Layout, policy: Policy) -> Result<Self> {
         let journal = Journal::new(Arc::clone(&machine), layout.journal(), policy.store);
-        let names = Names::new(
-            Arc::clone(&machine),
-            layout.clone(),
-            policy.directory_mode,
-            policy.blob_mode,
-            policy.syncfs,
-        );
+        let names =
+            Names::new(Arc::clone(&machine), layout.clone(), policy.directory_mode, policy.blob_mode, policy.syncfs);
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone());
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;

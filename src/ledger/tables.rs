@@ -11,7 +11,7 @@ use crate::vocabulary::{Digest, Error, ErrorKind, Name, Prefix, Result};
 pub type Rows<'a, K, V> = Box<dyn Iterator<Item = Result<(K, V)>> + 'a>;
 
 /// Whatever the tables can be read from: a snapshot, or a transaction under way.
-pub trait Tables {
+pub trait Tables: Sized {
     /// The view underneath.
     fn view(&self) -> &View;
 
@@ -192,10 +192,7 @@ pub trait Tables {
     }
 
     /// One row.
-    fn row<T: serde::de::DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>>
-    where
-        Self: Sized,
-    {
+    fn row<T: serde::de::DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>> {
         row(self.view(), table, key)
     }
 

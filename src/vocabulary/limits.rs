@@ -38,6 +38,8 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub const TAIL_FOLD_RECORDS: usize = 2_048;
 /// Records in that part beyond which a writer folds before it commits.
 pub const TAIL_MAX_RECORDS: usize = 8_192;
+/// A journal smaller than this is not compacted by itself.
+pub const COMPACT_MIN_BYTES: u64 = 32 << 20;
 /// Rows that a rebuild holds in memory before it writes them as a run.
 pub const REBUILD_RECORDS: usize = 100_000;
 /// Sorted runs that a lookup may have to visit.

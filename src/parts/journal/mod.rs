@@ -99,6 +99,13 @@ impl Journal {
         Ok(listing)
     }
 
+    /// Bytes of the newest base; zero if there is none.
+    pub fn base_bytes(&self) -> Result<u64> {
+        let listing = self.listing()?;
+        let newest = listing.bases.last().and_then(|(_, name)| self.machine.lstat(&self.directory.join(name)).ok());
+        Ok(newest.map_or(0, |meta| meta.size_bytes))
+    }
+
     /// Bytes of all segments, and of those that the current generation needs.
     pub fn sizes(&self) -> Result<(u64, u64)> {
         let listing = self.listing()?;

@@ -1,0 +1,246 @@
+//! Compaction: a new base that stands for all frames up to a sequence, written from checked frames.
+//!
+//! The sequence is fixed and a new segment begun there in one hold of `lock`. The base is then written from base and
+//! frames, never from the index, and gets its name when it is whole. The generation before stays until the next time.
+
+use std::sync::Arc;
+
+use super::fold::all_rows;
+use super::{Ledger, Tables};
+use crate::format::record::{
+    self, AliasRecord, BlobRecord, DamagedRecord, EndRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord,
+    PayloadWriter, PinRecord, Record, RemovedRecord, SinceRecord,
+};
+use crate::format::table::{
+    self, AliasRow, BlobRow, DamagedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
+};
+use crate::ledger::hold::nanos;
+use crate::parts::index::{Index, Run, Source};
+use crate::parts::journal::Cursor;
+use crate::parts::journal::chain::Damage;
+use crate::parts::journal::write::BaseWriter;
+use crate::vocabulary::limits::{COMPACT_MIN_BYTES, GONE_KEPT};
+use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result};
+
+/// Records in one frame of a base: large enough to be quick, small enough to be read in one piece.
+const RECORDS_PER_FRAME: usize = 4096;
+
+/// What a compaction came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Compacted {
+    /// Bytes that the journal needed before.
+    pub bytes_before: u64,
+    /// And after, without the generation before.
+    pub bytes_after: u64,
+    /// Live records in the base.
+    pub records: u64,
+}
+
+impl Ledger {
+    /// Compacts when the frames have outgrown the base several times. Failing is no harm.
+    pub fn compact_if_due(&self) {
+        let due = self.journal.sizes().is_ok_and(|(all, current)| {
+            let base = self.journal.base_bytes().unwrap_or(0);
+            current >= COMPACT_MIN_BYTES && current.saturating_sub(base) > base.saturating_mul(2) && all > 0
+        });
+        if due && let Ok(Some(_compaction)) = self.compaction(false) {
+            let _ = self.compact_locked();
+        }
+    }
+
+    /// Writes a new base and an index to go with it.
+    pub fn compact(&self) -> Result<Compacted> {
+        let compaction = self.compaction(true)?;
+        let done = self.compact_locked()?;
+        drop(compaction);
+        Ok(done)
+    }
+
+    fn compact_locked(&self) -> Result<Compacted> {
+        let (_, bytes_before) = self.journal.sizes()?;
+        let (end, begun) = self.hold(|hold| {
+            hold.refuse_if_fenced()?;
+            hold.sync_at_any_durability()?;
+            let end = hold.snapshot.cursor;
+            hold.begin_segment(end, &[])?;
+            hold.sync_at_any_durability()?;
+            Ok((end, hold.snapshot.cursor))
+        })?;
+        let rebuilt = self.runs_from_journal(&end)?;
+        self.hold(|hold| hold.refuse_if_fenced())?;
+        let directory = self.layout.index();
+        let open = |meta| Run::open(self.machine.as_ref(), &directory, meta).map(Arc::new);
+        let runs = rebuilt.runs.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let records = self.write_base(&end, &runs)?;
+        let now = Index::open(self.machine.as_ref(), &directory).unwrap_or_default().map(|(_, current)| current);
+        let reach = Cursor { synced_through: end.sequence.max(end.synced_through), ..begun };
+        self.install(now.filter(|c| c.store == self.policy.store).as_ref(), rebuilt.runs, &reach)?;
+        self.hold(|_| {
+            self.journal.remove_unfinished()?;
+            self.journal.drop_old_generations()
+        })?;
+        let (_, bytes_after) = self.journal.sizes()?;
+        Ok(Compacted { bytes_before, bytes_after, records })
+    }
+
+    fn write_base(&self, end: &Cursor, runs: &[Arc<Run>]) -> Result<u64> {
+        let mut base = Base {
+            writer: self.journal.begin_base(end)?,
+            payload: PayloadWriter::default(),
+            records: 0,
+            time_ns: end.time_ns,
+        };
+        // What is gone comes first: it takes away whatever else was known of a digest.
+        base.rows(runs, &|table| table == Table::Gone as u8)?;
+        base.rows(runs, &|table| table != Table::Gone as u8)?;
+        base.finish(end)
+    }
+
+    /// Puts damage that was found while reading everything on record: from then on nothing is collected.
+    pub(super) fn fence(&self, damage: Vec<Damage>) -> Result<()> {
+        self.hold(|hold| hold.fence(damage))
+    }
+}
+
+impl super::hold::Hold<'_> {
+    /// While a stretch of the journal is damaged, its segments are kept.
+    fn refuse_if_fenced(&self) -> Result<()> {
+        match self.snapshot.all_fences().next().transpose()? {
+            None => Ok(()),
+            Some((from, fence)) => Err(Error::new(
+                ErrorKind::Refused,
+                "compact the journal",
+                format!("it is damaged from sequence {from} to {}: {}", fence.to, fence.reason),
+            )),
+        }
+    }
+}
+
+struct Base {
+    writer: BaseWriter,
+    payload: PayloadWriter,
+    records: u64,
+    time_ns: u64,
+}
+
+impl Base {
+    fn rows(&mut self, runs: &[Arc<Run>], wanted: &dyn Fn(u8) -> bool) -> Result<()> {
+        let mut rows = all_rows(runs)?;
+        while let Some(key) = rows.key() {
+            if wanted(key[0])
+                && let Some(value) = rows.value()
+                && let Some(record) = live_record(key, value, self.time_ns)?
+            {
+                self.push(&record)?;
+            }
+            rows.advance()?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, record: &Record) -> Result<()> {
+        if self.payload.len() >= RECORDS_PER_FRAME || !self.payload.push(record) {
+            self.flush()?;
+            assert!(self.payload.push(record), "an empty payload takes any record");
+        }
+        self.records += 1;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.payload.is_empty() {
+            return Ok(());
+        }
+        let payload = std::mem::take(&mut self.payload).finish();
+        self.writer.frame(payload, self.time_ns)
+    }
+
+    fn finish(mut self, end: &Cursor) -> Result<u64> {
+        self.flush()?;
+        let closing = Record::End(EndRecord {
+            through: end.sequence,
+            through_hash: end.hash,
+            synced_through: end.synced_through.max(end.sequence),
+            time_ns: end.time_ns,
+            records: self.records,
+        });
+        self.writer.frame(record::encode(&[closing]), self.time_ns)?;
+        self.writer.finish()?;
+        Ok(self.records)
+    }
+}
+
+/// The record that a row stands for; `None` for what other records bring with them, or what is no longer remembered.
+fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> {
+    let [table, rest @ ..] = key else { return Err(undecodable()) };
+    Ok(Some(match *table {
+        t if t == Table::Blob as u8 => {
+            let row: BlobRow = read(value)?;
+            Record::Blob(BlobRecord { digest: digest(rest)?, blake3: row.blake3, stamp: row.stamp, added: row.added })
+        }
+        t if t == Table::Alias as u8 => Record::Alias(alias(rest, read(value)?)?),
+        t if t == Table::Pin as u8 => {
+            let row: PinRow = read(value)?;
+            Record::Pin(PinRecord { digest: digest(rest)?, note: row.note, since: row.since })
+        }
+        t if t == Table::Unrooted as u8 => Record::Unrooted(since(rest, value)?),
+        t if t == Table::Condemned as u8 => Record::Condemned(since(rest, value)?),
+        t if t == Table::Orphan as u8 => {
+            let row: OrphanRow = read(value)?;
+            Record::Orphan(OrphanRecord { digest: digest(rest)?, own: row.own, since: row.since })
+        }
+        t if t == Table::Gone as u8 => {
+            let row: GoneRow = read(value)?;
+            if now_ns.saturating_sub(row.when.time_ns) > nanos(GONE_KEPT) {
+                return Ok(None);
+            }
+            let (digest, size_bytes) = (digest(rest)?, row.size_bytes);
+            Record::Removed(RemovedRecord { digest, size_bytes, rule: row.rule, when: row.when })
+        }
+        t if t == Table::Damaged as u8 => {
+            let DamagedRow { inode, reason, quarantined, since } = read(value)?;
+            Record::Damaged(DamagedRecord { digest: digest(rest)?, inode, reason, quarantined, since })
+        }
+        t if t == Table::NameFinding as u8 => {
+            let NameFindingRow { reason, since } = read(value)?;
+            let name = Name::new(rest)?;
+            Record::NameFinding(NameFindingRecord { name, reason, since })
+        }
+        t if t == Table::Fence as u8 => {
+            let FenceRow { to, reason, since } = read(value)?;
+            let from = rest.try_into().map(u64::from_be_bytes).map_err(|_| undecodable())?;
+            Record::Fence(FenceRecord { from, to, reason, since })
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn alias(name: &[u8], row: AliasRow) -> Result<AliasRecord> {
+    Ok(AliasRecord {
+        name: Name::new(name)?,
+        digest: row.digest,
+        size_bytes: row.size_bytes,
+        hardlinked: row.hardlinked,
+        executable: row.executable,
+        mtime_ns: row.mtime_ns,
+        replaces: None,
+        added: row.added,
+    })
+}
+
+fn since(rest: &[u8], value: &[u8]) -> Result<SinceRecord> {
+    let since: Moment = read(value)?;
+    Ok(SinceRecord { digest: digest(rest)?, since })
+}
+
+fn digest(rest: &[u8]) -> Result<Digest> {
+    rest.try_into().map(Digest::from_bytes).map_err(|_| undecodable())
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T> {
+    table::decode(value).map_err(|_| undecodable())
+}
+
+fn undecodable() -> Error {
+    Error::new(ErrorKind::Damaged, "write a base", "a row made from checked frames cannot be decoded")
+}

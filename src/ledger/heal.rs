@@ -1,0 +1,140 @@
+//! Finishing what a frame says about damaged blobs: good bytes in, bad bytes to quarantine, names relinked.
+//!
+//! Every step looks which file is where before it moves one, so it can be done again after any crash. What is exchanged
+//! in is a second link: the staged file stays until its session ends.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Tables;
+use super::hold::Hold;
+use crate::format::record::{DamagedRecord, HealedRecord, Record};
+use crate::machine::Open;
+use crate::parts::blobs::BlobDirs;
+use crate::parts::names::{Change, Wanted};
+use crate::vocabulary::{Digest, Error, Result, Stamp};
+
+impl Hold<'_> {
+    /// Does, or finishes, what the heals and quarantines among `records` say.
+    pub(super) fn finish_heals(&mut self, records: &[Record]) -> Result<()> {
+        for record in records {
+            match record {
+                Record::Healed(heal) => self.heal(heal)?,
+                Record::Damaged(damaged) if damaged.quarantined => self.quarantine(damaged)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn heal(&mut self, heal: &HealedRecord) -> Result<()> {
+        let mut dirs = BlobDirs::default();
+        self.ledger.blobs.watch(&heal.digest, &mut dirs)?;
+        let staged = self.ledger.layout.root().join(&heal.staged);
+        let second = with_suffix(&staged, "heal");
+        if self.inode(&self.ledger.layout.blob(&heal.digest))? != Some(heal.good.inode) {
+            self.exchange_in(heal, &staged, &second)?;
+        }
+        if self.inode(&second)?.is_some_and(|inode| inode != heal.good.inode) {
+            self.to_quarantine(&second, &heal.digest, "healed: these bytes were not those of the digest")?;
+        }
+        if self.syncs() {
+            self.ledger.blobs.sync(&dirs)?;
+        }
+        let was = heal.bad.map(|bad: Stamp| bad.inode);
+        self.relink(&heal.digest, Some(Wanted { digest: heal.digest, inode: heal.good.inode }), was)
+    }
+
+    /// Brings a second link of the staged file into the blob's place, and what was there to `second`.
+    fn exchange_in(&self, heal: &HealedRecord, staged: &Path, second: &Path) -> Result<()> {
+        let machine = self.ledger.machine.as_ref();
+        let place = self.ledger.layout.blob(&heal.digest);
+        match machine.link(staged, second) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io("link", second, e)),
+            _ => {}
+        }
+        if self.inode(&place)?.is_none() {
+            return machine.rename(second, &place).map_err(|e| Error::io("publish", &place, e));
+        }
+        match machine.exchange(second, &place) {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+                // Not in one step, then: between the two the blob is missing, which finishing puts right.
+                self.to_quarantine(&place, &heal.digest, "healed: these bytes were not those of the digest")?;
+                machine.rename(second, &place).map_err(|e| Error::io("publish", &place, e))
+            }
+            other => other.map_err(|e| Error::io("exchange", &place, e)),
+        }
+    }
+
+    fn quarantine(&mut self, damaged: &DamagedRecord) -> Result<()> {
+        let mut dirs = BlobDirs::default();
+        self.ledger.blobs.watch(&damaged.digest, &mut dirs)?;
+        let place = self.ledger.layout.blob(&damaged.digest);
+        if damaged.inode != 0 && self.inode(&place)? == Some(damaged.inode) {
+            self.to_quarantine(&place, &damaged.digest, &damaged.reason)?;
+            if self.syncs() {
+                self.ledger.blobs.sync(&dirs)?;
+            }
+        }
+        self.relink(&damaged.digest, None, Some(damaged.inode))
+    }
+
+    /// Moves a file to quarantine, under a name that nothing else has, with the reason beside it.
+    fn to_quarantine(&self, from: &Path, digest: &Digest, reason: &str) -> Result<()> {
+        let machine = self.ledger.machine.as_ref();
+        let directory = self.ledger.layout.quarantine();
+        let handle = machine.open(&directory, Open::Directory).map_err(|e| Error::io("open", &directory, e))?;
+        let sequence = self.snapshot.cursor.sequence;
+        for attempt in 0..u32::MAX {
+            let kept = directory.join(format!("{}.{sequence}.{attempt}", digest.to_hex()));
+            match machine.rename_new(from, &kept) {
+                Ok(()) => {
+                    self.write_reason(&with_suffix(&kept, "reason"), reason);
+                    break;
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("move to quarantine", from, e)),
+            }
+        }
+        if self.syncs() {
+            handle.sync().map_err(|e| Error::io("sync", &directory, e))?;
+        }
+        Ok(())
+    }
+
+    /// The reason is for people; failing to write it loses nothing, since the journal has it too.
+    fn write_reason(&self, path: &Path, reason: &str) {
+        let text = format!("{reason}\nseen at {} ns since the epoch\n", self.ledger.machine.now_ns());
+        if let Ok(file) = self.ledger.machine.open(path, Open::CreateNew { mode: self.ledger.policy.blob_mode }) {
+            let _ = file.write_at(text.as_bytes(), 0).and_then(|()| file.sync());
+        }
+    }
+
+    /// Makes every hardlinked name of a blob agree with what its file is now.
+    fn relink(&mut self, digest: &Digest, wanted: Option<Wanted>, was: Option<u64>) -> Result<()> {
+        let mut changes = Vec::new();
+        for name in self.snapshot.names_of(digest)? {
+            if self.snapshot.alias(&name)?.is_some_and(|alias| alias.hardlinked) {
+                changes.push(Change { name, wanted, ours: was.into_iter().collect(), was_empty: false });
+            }
+        }
+        let refusals = self.ledger.names.apply(&changes, self.syncs())?;
+        self.refusals.extend(refusals);
+        Ok(())
+    }
+
+    fn inode(&self, path: &Path) -> Result<Option<u64>> {
+        match self.ledger.machine.lstat(path) {
+            Ok(meta) => Ok(Some(meta.inode)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("look at", path, e)),
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::run::{Run, RunCursor};
+use super::cursor::RunCursor;
+use super::run::Run;
 use super::write::RunWriter;
 use crate::format::current::RunMeta;
 use crate::machine::Machine;
@@ -145,24 +146,23 @@ pub fn plan_merge(runs: &[RunMeta]) -> Option<Range<usize>> {
     let mut factor = 2;
     loop {
         let start = start_of_merge(runs, factor);
-        let merged = (start + 1 < runs.len()).then_some(start..runs.len());
-        if start < RUNS_MAX || factor > u64::MAX / 4 {
-            return merged;
+        if start < RUNS_MAX {
+            return (start + 1 < runs.len()).then_some(start..runs.len());
         }
         factor *= 2;
     }
 }
 
 /// The oldest run such that it and every newer one but the newest is smaller than `factor` times all newer than it.
-fn start_of_merge(runs: &[RunMeta], factor: u64) -> usize {
+fn start_of_merge(runs: &[RunMeta], factor: u128) -> usize {
     let Some((newest, older)) = runs.split_last() else { return 0 };
-    let mut newer = newest.size_bytes.max(1);
+    let mut newer = u128::from(newest.size_bytes).max(1);
     let mut start = older.len();
     for run in older.iter().rev() {
-        if run.size_bytes >= newer.saturating_mul(factor) {
+        if u128::from(run.size_bytes) >= newer.saturating_mul(factor) {
             break;
         }
-        newer = newer.saturating_add(run.size_bytes);
+        newer += u128::from(run.size_bytes);
         start -= 1;
     }
     start

@@ -38,7 +38,7 @@ impl KeyHash {
     /// The bits of that block that are set for the key.
     fn bits(&self, probes: u32) -> impl Iterator<Item = usize> + use<> {
         let (start, step) = (self.start, self.step);
-        let bit = move |i: u32| u64::from(start.wrapping_add(step.wrapping_mul(i))) * BLOCK_BITS >> 32;
+        let bit = move |i: u32| (u64::from(start.wrapping_add(step.wrapping_mul(i))) * BLOCK_BITS) >> 32;
         (0..probes).map(move |i| bit(i) as usize)
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 /// A small run with every kind of page, values long enough to make a few leaves.
 fn small() -> Map {
     let entry = |n: u32| {
-        let value = (n % 7 != 0).then(|| vec![n as u8; 150]);
+        let value = (!n.is_multiple_of(7)).then(|| vec![n as u8; 150]);
         (format!("t/{n:04}").into_bytes(), value)
     };
     (0..60).map(entry).collect()

@@ -1,7 +1,7 @@
 //! The filter of a run: 64-byte blocks that tell, with one read, that a key is certainly not in the run.
 //!
 //! A blocked Bloom filter. Every block carries its own checksum: a bit lost in it would hide a key, which is a wrong
-//! answer and not only a slow one. The byte layout is in `docs/format-index.md`.
+//! answer and not only a slow one. The byte layout is in `docs/format.md`.
 
 use super::run::RunKey;
 use crate::vocabulary::limits::{RUN_FILTER_BITS_PER_KEY, RUN_FILTER_BYTES};

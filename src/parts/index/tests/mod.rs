@@ -138,6 +138,26 @@ fn a_view_works_without_runs_and_its_snapshots_stand_still() {
 }
 
 #[test]
+fn an_overlay_is_folded_into_a_run_that_says_the_same() {
+    let machine = Memory::default();
+    let mut view = View::new(Arc::new(index(&machine, &[records(500)])));
+    for n in 0..5_000u32 {
+        view.put((n * 7919 % 5_000).to_be_bytes(), Some(n.to_le_bytes()));
+    }
+    for key in records(400).into_keys() {
+        view.put(key, None::<Vec<u8>>);
+    }
+    let overlay = view.overlay();
+    let folded = write_run(&machine, dir(), overlay.seek(b""), overlay.len() as u64, false).unwrap();
+    assert_eq!(folded.records, 5_400);
+    let runs = view.index().runs().iter().map(|run| run.meta()).chain([folded]).collect();
+    replace_current(&machine, dir(), &current(runs)).unwrap();
+    let after = View::new(Arc::new(view.index().reopen(&machine, dir()).unwrap().unwrap().0));
+    assert!(after.range(b"", None).map(Result::unwrap).eq(view.range(b"", None).map(Result::unwrap)));
+    assert_eq!(after.range(b"", None).count(), 5_100);
+}
+
+#[test]
 fn an_empty_run_has_nothing_in_it() {
     let machine = Memory::default();
     let index = index(&machine, &[Map::new()]);

@@ -1,6 +1,6 @@
 //! `index/CURRENT`: which runs are the index, and how much of the journal they hold.
 //!
-//! The byte layout is in `docs/format-index.md`. Every function here is total.
+//! The byte layout is in `docs/format.md`. Every function here is total.
 
 use std::collections::HashSet;
 

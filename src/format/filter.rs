@@ -1,7 +1,7 @@
 //! The filter of a run: 64-byte blocks that tell, with one read, that a key is certainly not in the run.
 //!
 //! A blocked Bloom filter. Every block carries its own checksum: a bit lost in it would hide a key, which is a wrong
-//! answer and not only a slow one. The byte layout is in `docs/format-index.md`.
+//! answer and not only a slow one. The byte layout is in `docs/format.md`.
 
 use super::run::RunKey;
 use crate::vocabulary::limits::{RUN_FILTER_BITS_PER_KEY, RUN_FILTER_BYTES};
@@ -38,7 +38,7 @@ impl KeyHash {
     /// The bits of that block that are set for the key.
     fn bits(&self, probes: u32) -> impl Iterator<Item = usize> + use<> {
         let (start, step) = (self.start, self.step);
-        let bit = move |i: u32| u64::from(start.wrapping_add(step.wrapping_mul(i))) * BLOCK_BITS >> 32;
+        let bit = move |i: u32| (u64::from(start.wrapping_add(step.wrapping_mul(i))) * BLOCK_BITS) >> 32;
         (0..probes).map(move |i| bit(i) as usize)
     }
 }

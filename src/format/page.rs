@@ -1,6 +1,6 @@
 //! A page of a run: sorted entries behind a fixed directory, searched without being decoded whole.
 //!
-//! The byte layout is in `docs/format-index.md`. [`Page::decode`] is total and checks the whole structure once, so
+//! The byte layout is in `docs/format.md`. [`Page::decode`] is total and checks the whole structure once, so
 //! that every later look is plain indexing.
 
 use std::cmp::Ordering;

@@ -1,6 +1,6 @@
 //! A run: the names, checksums, header and footer of one immutable sorted file of the index.
 //!
-//! The byte layout is in `docs/format-index.md`. Every function here is total: bytes of any content and length give
+//! The byte layout is in `docs/format.md`. Every function here is total: bytes of any content and length give
 //! a value or a reason.
 
 use std::fmt;

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::run::{Run, RunCursor};
+use super::cursor::RunCursor;
+use super::run::Run;
 use super::write::RunWriter;
 use crate::format::current::RunMeta;
 use crate::machine::Machine;
@@ -136,34 +137,43 @@ pub fn merge(machine: &dyn Machine, dir: &Path, runs: &[Arc<Run>], oldest: bool)
     write_run(machine, dir, Merged::new(sources), records, oldest)
 }
 
-/// Which neighbouring runs (of all, oldest first) to merge into one now, if any.
+/// Which neighbouring runs (of all, oldest first) to merge into one now, if any; at most [`RUNS_MAX`] are left then.
 ///
-/// Keeps every run at least twice as large as all newer ones together, so the number of runs and how often a record is
-/// written again grow with the logarithm of the size; where that leaves more than [`RUNS_MAX`], the factor is doubled
-/// until it does not.
+/// Keeps every run at least twice as large as all newer ones together, so that the number of runs and how often a
+/// record is written again grow with the logarithm of the size. Where that leaves too many runs, those are merged that
+/// are most alike in size: it is the large run among small ones that is written again in vain.
 pub fn plan_merge(runs: &[RunMeta]) -> Option<Range<usize>> {
-    let mut factor = 2;
-    loop {
-        let start = start_of_merge(runs, factor);
-        let merged = (start + 1 < runs.len()).then_some(start..runs.len());
-        if start < RUNS_MAX || factor > u64::MAX / 4 {
-            return merged;
-        }
-        factor *= 2;
+    let start = start_of_merge(runs);
+    if start >= RUNS_MAX {
+        return most_alike(runs);
     }
+    (start + 1 < runs.len()).then_some(start..runs.len())
 }
 
-/// The oldest run such that it and every newer one but the newest is smaller than `factor` times all newer than it.
-fn start_of_merge(runs: &[RunMeta], factor: u64) -> usize {
+/// The oldest run such that it and every newer one but the newest is smaller than twice all newer than it.
+fn start_of_merge(runs: &[RunMeta]) -> usize {
     let Some((newest, older)) = runs.split_last() else { return 0 };
-    let mut newer = newest.size_bytes.max(1);
+    let mut newer = u128::from(newest.size_bytes).max(1);
     let mut start = older.len();
     for run in older.iter().rev() {
-        if run.size_bytes >= newer.saturating_mul(factor) {
+        if u128::from(run.size_bytes) >= 2 * newer {
             break;
         }
-        newer = newer.saturating_add(run.size_bytes);
+        newer += u128::from(run.size_bytes);
         start -= 1;
     }
     start
+}
+
+/// Of the ranges that leave few enough runs, the one in which most is written for each byte of its largest run.
+fn most_alike(runs: &[RunMeta]) -> Option<Range<usize>> {
+    let least = runs.len() + 1 - RUNS_MAX;
+    let starts = 0..runs.len();
+    let ranges = starts.flat_map(|start| (start + least..=runs.len()).map(move |end| start..end));
+    ranges.max_by(|a, b| likeness(&runs[a.clone()]).total_cmp(&likeness(&runs[b.clone()])))
+}
+
+fn likeness(runs: &[RunMeta]) -> f64 {
+    let sizes = || runs.iter().map(|run| run.size_bytes as f64);
+    sizes().sum::<f64>() / sizes().fold(1.0, f64::max)
 }

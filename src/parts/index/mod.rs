@@ -4,6 +4,7 @@
 //! caller throws the index away and builds it again from the journal.
 
 mod cache;
+mod cursor;
 mod merge;
 mod overlay;
 mod run;
@@ -27,9 +28,10 @@ use cache::PageCache;
 use run::{damaged, unreadable};
 
 pub use crate::format::current::{Reach, RunMeta};
+pub use cursor::RunCursor;
 pub use merge::{Merged, Row, Rows, Source, merge, plan_merge, write_run};
 pub use overlay::{Overlay, OverlayCursor};
-pub use run::{Found, Run, RunCursor};
+pub use run::{Found, Run};
 pub use view::{Scan, View};
 pub use write::RunWriter;
 

@@ -84,31 +84,36 @@ impl<'m> RunWriter<'m> {
     /// Writes what is left and syncs the file and then the directory. The run is durable, and part of the index once
     /// CURRENT names it.
     pub fn finish(mut self) -> Result<RunMeta> {
-        let top = self.flush_below_the_top()?;
-        let filter = std::mem::replace(&mut self.filter, FilterBuilder::new(0));
-        self.out.pad(BLOCK_BYTES)?;
-        let filter_offset = self.out.position();
-        let (filter_blocks, filter_probes) = (filter.blocks(), filter.probes());
-        self.out.append(&filter.finish(&self.key, filter_offset))?;
-        let none = PageRef { offset: 0, length: 0 };
-        let (root, bounds) = if self.records == 0 { (none, none) } else { (self.write(top)?, self.write_bounds()?) };
-        let footer = Footer {
-            records: self.records,
-            tombstones: self.tombstones,
-            leaves: self.leaves,
-            filter_offset,
-            filter_blocks,
-            filter_probes,
-            root,
-            root_level: top as u8,
-            bounds,
-        };
-        let footer = footer.encode(self.id, self.out.position());
+        let footer = self.write_end()?.encode(self.id, self.out.position());
         self.out.append(&footer)?;
         let size_bytes = self.out.finish()?;
         self.directory.sync().map_err(|e| Error::io("sync the directory of", &self.out.path, e))?;
         self.finished = true;
         Ok(RunMeta { id: self.id, size_bytes, records: self.records })
+    }
+
+    /// Writes everything but the footer.
+    fn write_end(&mut self) -> Result<Footer> {
+        let top = self.flush_below_the_top()?;
+        let filter = std::mem::replace(&mut self.filter, FilterBuilder::new(0));
+        let (filter_blocks, filter_probes) = (filter.blocks(), filter.probes());
+        self.out.pad(BLOCK_BYTES)?;
+        let filter_offset = self.out.position();
+        self.out.append(&filter.finish(&self.key, filter_offset))?;
+        let none = PageRef { offset: 0, length: 0 };
+        let (root, bounds) = if self.records == 0 { (none, none) } else { (self.write(top)?, self.write_bounds()?) };
+        let (records, tombstones, leaves, root_level) = (self.records, self.tombstones, self.leaves, top as u8);
+        Ok(Footer {
+            records,
+            tombstones,
+            leaves,
+            filter_offset,
+            filter_blocks,
+            filter_probes,
+            root,
+            root_level,
+            bounds,
+        })
     }
 
     fn admit(&self, key: &[u8], value: Option<&[u8]>) -> Result<()> {

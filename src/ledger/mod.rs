@@ -65,13 +65,20 @@ pub struct Snapshot {
 
 /// The records of one store, for this process.
 pub struct Ledger {
-    pub(crate) machine: Arc<dyn Machine>,
-    pub(crate) layout: Layout,
-    pub(crate) policy: Policy,
-    pub(crate) journal: Journal,
-    pub(crate) blobs: Blobs,
-    pub(crate) names: Names,
-    pub(crate) sessions: Sessions,
+    /// The machine.
+    pub machine: Arc<dyn Machine>,
+    /// Where everything is.
+    pub layout: Layout,
+    /// What it goes by.
+    pub policy: Policy,
+    /// The journal.
+    pub journal: Journal,
+    /// The blob files.
+    pub blobs: Blobs,
+    /// The directory view.
+    pub names: Names,
+    /// Running work.
+    pub sessions: Sessions,
     current: RwLock<Arc<Snapshot>>,
     writer: Mutex<hold::Writer>,
     queue: Mutex<Vec<Box<dyn commit::Job>>>,

@@ -7,3 +7,17 @@ pub mod materialize;
 pub mod names;
 pub mod upkeep;
 pub mod verify;
+
+use crate::hashing::Workers;
+use crate::ledger::Ledger;
+
+/// What every verb works with.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The records.
+    pub ledger: &'a Ledger,
+    /// The threads.
+    pub workers: &'a Workers,
+    /// Whether aliases are hardlinked unless a call says otherwise.
+    pub hardlinked: bool,
+}

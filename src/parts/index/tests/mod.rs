@@ -30,8 +30,16 @@ fn write(machine: &Memory, map: &Map) -> RunMeta {
 }
 
 fn current(runs: Vec<RunMeta>) -> Current {
-    let reach =
-        Reach { sequence: 9, hash: [4; 32], segment_first: 1, segment_salt: [5; 16], offset: 77, synced_through: 9 };
+    let reach = Reach {
+        sequence: 9,
+        hash: [4; 32],
+        segment_first: 1,
+        segment_salt: [5; 16],
+        offset: 77,
+        synced_through: 9,
+        last_offset: 70,
+        time_ns: 1,
+    };
     Current { store: [6; 16], runs, reach }
 }
 

@@ -20,13 +20,16 @@ use super::call::{CallKind, Request};
 pub struct Fault {
     effect: Effect,
     kinds: Vec<CallKind>,
-    paths: Option<Arc<dyn Fn(&Path) -> bool + Send + Sync>>,
+    paths: Option<PathFilter>,
     process: Option<u32>,
     number: Option<u64>,
     first: u64,
     always: bool,
     seen: u64,
 }
+
+/// Says whether a path is meant.
+type PathFilter = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
 /// What happens to the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -219,7 +219,7 @@ pub(super) struct Turns {
 struct Slot {
     process: u32,
     done: bool,
-    /// It lets the others go first.
+    /// It waits for something that others do.
     paused: bool,
 }
 
@@ -229,31 +229,27 @@ impl Turns {
         Turns { schedule, slots, current: None, decisions: Vec::new(), steps: 0, idle: 0, stuck: false }
     }
 
-    /// Something was achieved: nobody waits in vain.
+    /// Something was achieved: whoever pauses may look again whether it was what they wait for.
     pub(super) fn progress(&mut self) {
         self.idle = 0;
+        let current = self.current;
+        let others = self.slots.iter_mut().enumerate().filter(|(slot, _)| Some(*slot) != current);
+        others.for_each(|(_, slot)| slot.paused = false);
     }
 
     fn slot(&self, process: u32) -> Option<usize> {
         self.slots.iter().position(|slot| slot.process == process && !slot.done)
     }
 
-    /// The processes that may be next, the running one first if it is among them, the others in turn after it.
-    fn options(&mut self) -> Vec<usize> {
+    /// The processes that may be next, the running one first if it is among them, the others in turn after it. If all
+    /// pause, only the one whose turn it is looks again: nothing has changed that could make a difference.
+    fn options(&self) -> Vec<usize> {
         let count = self.slots.len();
         let first = self.current.unwrap_or(0);
-        let order: Vec<usize> = (0..count).map(|i| (first + i) % count).filter(|i| !self.slots[*i].done).collect();
-        let ready: Vec<usize> = order.iter().copied().filter(|i| !self.slots[*i].paused).collect();
-        if !ready.is_empty() {
-            return ready;
-        }
-        self.slots.iter_mut().for_each(|slot| slot.paused = false);
-        let mut order = order;
-        // Everybody pauses: the one that has waited longest goes first.
-        if order.first() == self.current.as_ref() && !order.is_empty() {
-            order.rotate_left(1);
-        }
-        order
+        let order = (0..count).map(|i| (first + i) % count).filter(|i| !self.slots[*i].done);
+        let ready: Vec<usize> = order.clone().filter(|i| !self.slots[*i].paused).collect();
+        let next = || order.clone().find(|i| *i != first).or(order.clone().next()).into_iter().collect();
+        if ready.is_empty() { next() } else { ready }
     }
 
     /// Chooses who is next.
@@ -265,6 +261,7 @@ impl Turns {
             count => self.decide(count, goes_on),
         };
         self.current = options.get(chosen).copied();
+        self.current.into_iter().for_each(|slot| self.slots[slot].paused = false);
     }
 
     fn decide(&mut self, options: usize, goes_on: bool) -> usize {
@@ -280,11 +277,8 @@ impl Turns {
         chosen
     }
 
-    /// The current process makes a call: those that paused for others have let one go first.
+    /// The current process makes a call: what happens before it.
     fn step(&mut self) -> Vec<Action> {
-        let current = self.current;
-        let others = self.slots.iter_mut().enumerate().filter(|(slot, _)| Some(*slot) != current);
-        others.for_each(|(_, slot)| slot.paused = false);
         let now = self.steps;
         self.steps += 1;
         let due = self.schedule.actions.iter().filter(|(step, _)| *step == now);
@@ -346,6 +340,7 @@ impl State {
         let Some(turns) = &mut self.turns else { return };
         let Some(slot) = turns.slot(process) else { return };
         turns.slots[slot].done = true;
+        turns.progress();
         self.pass_turn();
     }
 }

@@ -215,6 +215,9 @@ impl State {
     pub(super) fn close(&mut self, handle: u64) {
         if let Some(handle) = self.handles.remove(&handle) {
             self.disk.closed(handle.id);
+            if let Some(turns) = self.turns.as_mut().filter(|_| handle.lock.is_some()) {
+                turns.progress();
+            }
         }
     }
 

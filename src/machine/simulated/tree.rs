@@ -1,6 +1,6 @@
 //! A tree of inodes as it is at one moment: in the page cache, on the disk, or in an image of the disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -153,43 +153,50 @@ impl Tree {
 
     /// Drops what no name leads to, counts the names anew, and lets no two inodes share a number.
     pub(super) fn tidy(&mut self, next_number: &mut u64) {
-        let mut links: BTreeMap<Id, u64> = BTreeMap::from([(ROOT, 1)]);
-        let mut seen = BTreeSet::from([ROOT]);
+        let links = self.count_names();
+        let count = |id: Id| links.get(id.0 as usize).copied().unwrap_or(0);
+        let nodes = Arc::make_mut(&mut self.0);
+        nodes.retain(|id, _| count(*id) > 0);
+        let mut numbers = HashSet::with_capacity(nodes.len());
+        // The youngest keeps a number: an older inode that comes back was unlinked before the number was given again.
+        for (id, node) in nodes.iter_mut().rev() {
+            if node.links != count(*id) {
+                Arc::make_mut(node).links = count(*id);
+            }
+            if !numbers.insert(node.number) {
+                Arc::make_mut(node).number = *next_number;
+                *next_number += 1;
+            }
+        }
+    }
+
+    /// How many names lead from the root to each inode, by identity.
+    fn count_names(&self) -> Vec<u64> {
+        let end = self.0.last_key_value().map_or(0, |(id, _)| id.0 as usize + 1);
+        let mut links = vec![0; end.max(1)];
+        links[ROOT.0 as usize] = 1;
         let mut todo = vec![ROOT];
         while let Some(directory) = todo.pop() {
             for id in self.entries(directory).into_iter().flat_map(BTreeMap::values) {
-                *links.entry(*id).or_default() += 1;
-                if seen.insert(*id) && self.entries(*id).is_ok() {
+                let Some(count) = links.get_mut(id.0 as usize) else { continue };
+                *count += 1;
+                if *count == 1 && self.entries(*id).is_ok() {
                     todo.push(*id);
                 }
             }
         }
-        let nodes = Arc::make_mut(&mut self.0);
-        nodes.retain(|id, _| links.contains_key(id));
-        let mut numbers = BTreeSet::new();
-        // The youngest keeps a number: an older inode that comes back was unlinked before the number was given again.
-        for (id, node) in nodes.iter_mut().rev() {
-            let free = numbers.insert(node.number);
-            if !free || node.links != links[id] {
-                let node = Arc::make_mut(node);
-                node.links = links[id];
-                if !free {
-                    node.number = *next_number;
-                    *next_number += 1;
-                }
-            }
-        }
+        links
     }
 
     /// A hash over names, kinds, contents, modes, and which names share an inode.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut hasher = blake3::Hasher::new();
-        let mut order = BTreeMap::from([(ROOT, 0_u64)]);
+        let mut order = HashMap::from([(ROOT, 0)]);
         self.hash_into(ROOT, &mut order, &mut hasher);
         Fingerprint(hasher.finalize().into())
     }
 
-    fn hash_into(&self, directory: Id, order: &mut BTreeMap<Id, u64>, hasher: &mut blake3::Hasher) {
+    fn hash_into(&self, directory: Id, order: &mut HashMap<Id, u64>, hasher: &mut blake3::Hasher) {
         for (name, id) in self.entries(directory).into_iter().flatten() {
             let next = order.len() as u64;
             let place = *order.entry(*id).or_insert(next);

@@ -1,0 +1,474 @@
+//! From a source to a staged file, or to the finding that its bytes are known.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::walk::Item;
+use super::{AddOptions, TakeIn};
+use crate::hashing::file::read_through;
+use crate::hashing::{Digests, Hasher, digest_file};
+use crate::ledger::{Ledger, Snapshot, Tables};
+use crate::machine::{File, FileKind, Meta, Open};
+use crate::parts::blobs;
+use crate::parts::sessions::Session;
+use crate::vocabulary::limits::{IO_CHUNK_BYTES, SMALL_FILE_BYTES, SOURCE_TRIES};
+use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result, Stamp};
+
+/// A source whose bytes are known or staged.
+#[derive(Clone, Debug)]
+pub(super) struct Staged {
+    pub item: Item,
+    pub digests: Digests,
+    /// What the source was when it was read; `None` for a stream.
+    pub source: Option<Meta>,
+    /// The staged file, with the stamp it has under its final mode; `None` for a hit.
+    pub file: Option<(PathBuf, Stamp)>,
+    /// The stored file that was hashed, and whether it was good: what a disagreeing stamp asks for.
+    pub hashed: Option<(Stamp, bool)>,
+    /// Whether the source itself was taken in.
+    pub linked: bool,
+    /// What was done otherwise than asked.
+    pub note: Option<String>,
+}
+
+/// What all sources of one batch are staged with.
+pub(super) struct Stager<'a> {
+    pub ledger: &'a Ledger,
+    pub session: Arc<Session>,
+    pub snapshot: Arc<Snapshot>,
+    pub options: &'a AddOptions,
+    pub observer: &'a dyn Observer,
+    /// Digests that some source of this batch has staged.
+    pub claims: Mutex<HashSet<Digest>>,
+    /// Stage even what is known: a stored copy went away meanwhile.
+    pub always: bool,
+}
+
+/// What is known of a digest before anything is staged.
+enum Known {
+    /// Nothing, or nothing good: stage it.
+    No(Option<(Stamp, bool)>),
+    /// A good stored copy.
+    Yes(Option<(Stamp, bool)>),
+}
+
+impl Stager<'_> {
+    /// Stages one file of the tree.
+    pub(super) fn stage(&self, item: &Item) -> Result<Staged> {
+        let take_in = if item.through_symlink { TakeIn::Copy } else { self.options.take_in };
+        // A name that is taken already makes it a hit or a refusal: no reason to touch the source.
+        if take_in == TakeIn::Copy || self.snapshot.alias(&item.name)?.is_some() {
+            return self.copy(item, None);
+        }
+        match self.link(item, take_in)? {
+            Linked::Done(staged) => Ok(*staged),
+            Linked::Copy(reason) => self.copy(item, Some(format!("copied instead of linked: {reason}"))),
+        }
+    }
+
+    /// Stages bytes from a stream; what they are is known only at its end.
+    pub(super) fn stage_stream(&self, item: &Item, input: &mut dyn Read) -> Result<Staged> {
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; IO_CHUNK_BYTES];
+        let mut at = 0;
+        let path = self.session.next_path();
+        let file = self.create(&path, self.ledger.policy.blob_mode)?;
+        loop {
+            let read = fill(input, &mut buffer).map_err(|e| Error::system("read the input", e))?;
+            if read == 0 {
+                break;
+            }
+            self.go_on(read as u64)?;
+            hasher.update(&buffer[..read]);
+            file.write_at(&buffer[..read], at).map_err(|e| Error::io("write", &path, e))?;
+            at += read as u64;
+        }
+        let digests = hasher.finish();
+        self.check_expected(item, &digests)?;
+        let known = self.known(&digests.digest)?;
+        if let Known::Yes(hashed) = known {
+            let _ = self.ledger.machine.unlink(&path);
+            return Ok(Staged {
+                item: item.clone(),
+                digests,
+                source: None,
+                file: None,
+                hashed,
+                linked: false,
+                note: None,
+            });
+        }
+        let stamp = self.seal(file.as_ref(), &path, self.ledger.policy.blob_mode)?;
+        let (Known::No(hashed) | Known::Yes(hashed)) = known;
+        Ok(Staged {
+            item: item.clone(),
+            digests,
+            source: None,
+            file: Some((path, stamp)),
+            hashed,
+            linked: false,
+            note: None,
+        })
+    }
+
+    /// Copies, again if the source changes meanwhile, and refuses it if it goes on changing.
+    fn copy(&self, item: &Item, note: Option<String>) -> Result<Staged> {
+        for _ in 0..SOURCE_TRIES {
+            if let Some(mut staged) = self.copy_once(item)? {
+                staged.note = note;
+                return Ok(staged);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::SourceChanged,
+            format!("add {}", item.path.display()),
+            "it changed each time while it was read",
+        ))
+    }
+
+    fn copy_once(&self, item: &Item) -> Result<Option<Staged>> {
+        let (source, before) = self.open_source(&item.path)?;
+        let read = if before.size_bytes <= SMALL_FILE_BYTES {
+            self.copy_small(item, source.as_ref(), &before)?
+        } else {
+            self.copy_large(item, source.as_ref(), &before)?
+        };
+        let Some(staged) = read else { return Ok(None) };
+        let after = source.meta().map_err(|e| Error::io("look at", &item.path, e))?;
+        if unchanged(&before, &after) {
+            return Ok(Some(staged));
+        }
+        self.unstage(&staged);
+        Ok(None)
+    }
+
+    /// A small file is hashed in memory and, if it is known, never written.
+    fn copy_small(&self, item: &Item, source: &dyn File, meta: &Meta) -> Result<Option<Staged>> {
+        self.go_on(meta.size_bytes)?;
+        let mut bytes = vec![0; usize::try_from(meta.size_bytes).expect("a small file fits memory") + 1];
+        let read = source.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &item.path, e))?;
+        bytes.truncate(read);
+        if bytes.len() as u64 != meta.size_bytes {
+            return Ok(None);
+        }
+        let digests = Digests::of(&bytes);
+        self.staged(item, meta, digests, |path, file| file.write_at(&bytes, 0).map_err(|e| Error::io("write", path, e)))
+            .map(Some)
+    }
+
+    /// A large file is hashed first where a blob of its size is on record; else it is hashed as it is copied.
+    fn copy_large(&self, item: &Item, source: &dyn File, meta: &Meta) -> Result<Option<Staged>> {
+        if self.snapshot.has_size(meta.size_bytes)? {
+            let Some(digests) = self.hash(item, source, meta)? else { return Ok(None) };
+            if let Known::Yes(hashed) = self.known(&digests.digest)? {
+                return Ok(Some(self.hit(item, meta, digests, hashed)));
+            }
+        }
+        let path = self.session.next_path();
+        let mode = self.mode_for(meta);
+        let target = self.create(&path, mode)?;
+        let copied = self.copy_bytes(item, source, meta, &path, target.as_ref());
+        let digests = match copied {
+            Ok(Some(digests)) => digests,
+            other => {
+                let _ = self.ledger.machine.unlink(&path);
+                return other.map(|_| None);
+            }
+        };
+        self.check_expected(item, &digests)?;
+        let hashed = match self.known(&digests.digest)? {
+            Known::Yes(hashed) | Known::No(hashed) => hashed,
+        };
+        if !self.claim(&digests.digest) {
+            let _ = self.ledger.machine.unlink(&path);
+            return Ok(Some(self.hit(item, meta, digests, None)));
+        }
+        let stamp = self.seal(target.as_ref(), &path, mode)?;
+        Ok(Some(Staged { file: Some((path, stamp)), ..self.hit(item, meta, digests, hashed) }))
+    }
+
+    fn copy_bytes(
+        &self,
+        item: &Item,
+        source: &dyn File,
+        meta: &Meta,
+        path: &Path,
+        target: &dyn File,
+    ) -> Result<Option<Digests>> {
+        if self.ledger.machine.reflink(source, target).is_ok() {
+            let meta = target.meta().map_err(|e| Error::io("look at", path, e))?;
+            return self.hash(item, target, &meta);
+        }
+        let mut hasher = Hasher::default();
+        let go_on = |bytes| self.ticks(bytes);
+        let mut write_error = None;
+        let read = read_through(source, &mut hasher, &go_on, &mut |piece, at| {
+            let written = target.write_at(piece, at);
+            target.start_writeback(at, piece.len() as u64);
+            written.map_err(|e| {
+                let again = io::Error::from(e.kind());
+                write_error = Some(e);
+                again
+            })
+        });
+        if let Some(e) = write_error {
+            return Err(Error::io("write", path, e));
+        }
+        let Some(size) = self.judge(item, read)? else { return Ok(None) };
+        if size != meta.size_bytes {
+            return Ok(None);
+        }
+        // A hole at the end was not written, and is part of the file all the same.
+        target.set_len(size).map_err(|e| Error::io("write", path, e))?;
+        Ok(Some(hasher.finish()))
+    }
+
+    /// `None`: it ended too early, so it changed.
+    fn hash(&self, item: &Item, file: &dyn File, meta: &Meta) -> Result<Option<Digests>> {
+        let mut hasher = Hasher::default();
+        let read = read_through(file, &mut hasher, &|bytes| self.ticks(bytes), &mut |_, _| Ok(()));
+        Ok(self.judge(item, read)?.filter(|size| *size == meta.size_bytes).map(|_| hasher.finish()))
+    }
+
+    fn judge(&self, item: &Item, read: io::Result<u64>) -> Result<Option<u64>> {
+        match read {
+            Ok(size) => Ok(Some(size)),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(interrupted()),
+            Err(e) => Err(Error::io("read", &item.path, e)),
+        }
+    }
+
+    /// What becomes of bytes whose digests are known: a hit, or a staged file that `write` fills.
+    fn staged(
+        &self,
+        item: &Item,
+        meta: &Meta,
+        digests: Digests,
+        write: impl FnOnce(&Path, &dyn File) -> Result<()>,
+    ) -> Result<Staged> {
+        self.check_expected(item, &digests)?;
+        let hashed = match self.known(&digests.digest)? {
+            Known::Yes(hashed) => return Ok(self.hit(item, meta, digests, hashed)),
+            Known::No(hashed) => hashed,
+        };
+        if !self.claim(&digests.digest) {
+            return Ok(self.hit(item, meta, digests, None));
+        }
+        let path = self.session.next_path();
+        let mode = self.mode_for(meta);
+        let file = self.create(&path, mode)?;
+        write(&path, file.as_ref())?;
+        let stamp = self.seal(file.as_ref(), &path, mode)?;
+        Ok(Staged { file: Some((path, stamp)), ..self.hit(item, meta, digests, hashed) })
+    }
+
+    /// Whether this source is the one of its batch that stages these bytes.
+    fn claim(&self, digest: &Digest) -> bool {
+        self.claims.lock().expect("no panic holds it").insert(*digest) || self.always
+    }
+
+    fn hit(&self, item: &Item, meta: &Meta, digests: Digests, hashed: Option<(Stamp, bool)>) -> Staged {
+        Staged { item: item.clone(), digests, source: Some(*meta), file: None, hashed, linked: false, note: None }
+    }
+
+    /// Whether a good copy is stored already. A stamp that disagrees is settled by hashing.
+    fn known(&self, digest: &Digest) -> Result<Known> {
+        let Some(row) = self.snapshot.blob(digest)? else { return Ok(Known::No(None)) };
+        let Some(meta) = self.ledger.blobs.meta(digest)? else { return Ok(Known::No(None)) };
+        let now = blobs::stamp(&meta);
+        let damaged = self.snapshot.damaged(digest)?.is_some();
+        let doubtful = damaged || !row.stamp.agrees(&now) || self.options.verify_existing;
+        // A moved source is traded for the stored copy, so that is never believed for its stamp alone.
+        if !doubtful && self.options.take_in != TakeIn::Move {
+            return Ok(if self.always { Known::No(None) } else { Known::Yes(None) });
+        }
+        let file = self.ledger.blobs.open(digest)?;
+        match digest_file(file.as_ref()) {
+            Ok(found) if found.digest == *digest && self.always => Ok(Known::No(Some((now, true)))),
+            Ok(found) if found.digest == *digest => Ok(Known::Yes(Some((now, true)))),
+            _ => Ok(Known::No(Some((now, false)))),
+        }
+    }
+
+    fn check_expected(&self, item: &Item, digests: &Digests) -> Result<()> {
+        match self.options.expect {
+            Some(expected) if expected != digests.digest => Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("add {}", item.path.display()),
+                format!("its digest is {}, and {expected} was expected", digests.digest),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens a source; never waits for a fifo.
+    fn open_source(&self, path: &Path) -> Result<(Box<dyn File>, Meta)> {
+        let file = self.ledger.machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
+        let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;
+        if meta.kind != FileKind::File {
+            let reason = "it is no regular file any more";
+            return Err(Error::new(ErrorKind::SourceChanged, format!("add {}", path.display()), reason));
+        }
+        Ok((file, meta))
+    }
+
+    fn create(&self, path: &Path, mode: u32) -> Result<Box<dyn File>> {
+        self.ledger.machine.open(path, Open::CreateNew { mode }).map_err(|e| Error::io("create", path, e))
+    }
+
+    /// The mode under which the file is kept, and its stamp from then on.
+    fn seal(&self, file: &dyn File, path: &Path, mode: u32) -> Result<Stamp> {
+        let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;
+        debug_assert_eq!(meta.mode, mode, "files are created with exactly their mode");
+        Ok(blobs::stamp(&meta))
+    }
+
+    /// The store's blob mode, less what the source did not allow: no copy is readable to more people than its source.
+    /// A group may be another one for the copy, so its bit is kept only where everybody may read anyway, or the process
+    /// has that group.
+    fn mode_for(&self, source: &Meta) -> u32 {
+        let others = source.mode & 0o004;
+        let group = if others != 0 { source.mode & 0o040 } else { 0 };
+        self.ledger.policy.blob_mode & (0o400 | group | others)
+    }
+
+    /// Removes a staged file that is not wanted after all.
+    pub(super) fn unstage(&self, staged: &Staged) {
+        if let Some((path, _)) = &staged.file {
+            let _ = self.ledger.machine.unlink(path);
+            self.claims.lock().expect("no panic holds it").remove(&staged.digests.digest);
+        }
+    }
+
+    fn ticks(&self, bytes: u64) -> bool {
+        self.observer.progress(0, bytes);
+        !self.observer.cancelled()
+    }
+
+    fn go_on(&self, bytes: u64) -> Result<()> {
+        if self.ticks(bytes) { Ok(()) } else { Err(interrupted()) }
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "go on", "it was asked to stop")
+}
+
+/// What became of an attempt to take a source in by link.
+enum Linked {
+    Done(Box<Staged>),
+    Copy(String),
+}
+
+impl Stager<'_> {
+    /// Links a source into staging: mode first, then proof that no writer is left, then the hash, then size, mtime and
+    /// ctime compared. Whatever does not hold makes it a copy, and the source is as it was.
+    fn link(&self, item: &Item, take_in: TakeIn) -> Result<Linked> {
+        let (_, before) = self.open_source(&item.path)?;
+        if let Some(reason) = self.objection(&before, take_in) {
+            return Ok(Linked::Copy(reason.to_owned()));
+        }
+        let path = self.session.next_path();
+        if let Err(e) = self.ledger.machine.link(&item.path, &path) {
+            return Ok(Linked::Copy(format!("the filesystem refused the link ({e})")));
+        }
+        let taken = self.take(item, &path, &before);
+        match &taken {
+            Ok(Linked::Done(staged)) if staged.file.is_some() => {}
+            _ => {
+                let _ = self.ledger.machine.unlink(&path);
+            }
+        }
+        taken
+    }
+
+    /// Why a source cannot become the blob itself.
+    fn objection(&self, source: &Meta, take_in: TakeIn) -> Option<&'static str> {
+        let blob_mode = self.ledger.policy.blob_mode;
+        if source.size_bytes == 0 {
+            Some("empty files are never hardlinked")
+        } else if source.uid != self.ledger.machine.user() {
+            Some("it belongs to another user")
+        } else if blob_mode & 0o444 & !source.mode != 0 {
+            Some("as a blob it would be readable to more people than it is")
+        } else if source.mode & 0o7000 != 0 {
+            Some("it has a setuid, setgid or sticky bit")
+        } else if source.mode & 0o111 != 0 && take_in == TakeIn::Link {
+            Some("as a blob it would no longer be executable")
+        } else {
+            None
+        }
+    }
+
+    fn take(&self, item: &Item, path: &Path, before: &Meta) -> Result<Linked> {
+        let (file, meta) = self.open_source(path)?;
+        if (meta.device, meta.inode) != (before.device, before.inode) {
+            return Ok(Linked::Copy("it was replaced meanwhile".to_owned()));
+        }
+        let mode = self.ledger.policy.blob_mode;
+        file.set_mode(mode).map_err(|e| Error::io("set the mode of", &item.path, e))?;
+        let taken = self.take_sealed(item, path, file.as_ref());
+        if !matches!(&taken, Ok(Linked::Done(staged)) if staged.file.is_some()) {
+            file.set_mode(before.mode).map_err(|e| Error::io("restore the mode of", &item.path, e))?;
+        }
+        taken.map(|linked| match linked {
+            Linked::Done(mut staged) => {
+                staged.source = Some(Meta { mode: before.mode, ..staged.source.unwrap_or(*before) });
+                Linked::Done(staged)
+            }
+            copy => copy,
+        })
+    }
+
+    fn take_sealed(&self, item: &Item, path: &Path, file: &dyn File) -> Result<Linked> {
+        if !file.read_lease().map_err(|e| Error::io("take a lease on", &item.path, e))? {
+            return Ok(Linked::Copy("it is open for writing, or that cannot be ruled out".to_owned()));
+        }
+        let sealed = file.meta().map_err(|e| Error::io("look at", path, e))?;
+        let digests = self.hash(item, file, &sealed);
+        let undisturbed = file.end_lease();
+        let now = file.meta().map_err(|e| Error::io("look at", path, e))?;
+        let Some(digests) = digests?.filter(|_| undisturbed && unchanged(&sealed, &now)) else {
+            return Ok(Linked::Copy("it was written to meanwhile".to_owned()));
+        };
+        self.check_expected(item, &digests)?;
+        let hashed = match self.known(&digests.digest)? {
+            Known::Yes(hashed) => {
+                let mut hit = self.hit(item, &sealed, digests, hashed);
+                hit.note = Some("its bytes were stored already".to_owned());
+                return Ok(Linked::Done(Box::new(hit)));
+            }
+            Known::No(hashed) => hashed,
+        };
+        if !self.claim(&digests.digest) {
+            let mut hit = self.hit(item, &sealed, digests, None);
+            hit.note = Some("its bytes are added from another file".to_owned());
+            return Ok(Linked::Done(Box::new(hit)));
+        }
+        let stamp = blobs::stamp(&now);
+        let hit = self.hit(item, &sealed, digests, hashed);
+        Ok(Linked::Done(Box::new(Staged { file: Some((path.to_owned(), stamp)), linked: true, ..hit })))
+    }
+}
+
+/// Whether a file is still what it was: nobody can set a ctime.
+pub(super) fn unchanged(before: &Meta, after: &Meta) -> bool {
+    let key = |m: &Meta| (m.device, m.inode, m.size_bytes, m.mtime_ns, m.ctime_ns);
+    key(before) == key(after)
+}
+
+fn fill(input: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut have = 0;
+    while have < buffer.len() {
+        match input.read(&mut buffer[have..]) {
+            Ok(0) => break,
+            Ok(read) => have += read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(have)
+}

@@ -1,0 +1,270 @@
+//! Making a store, and seeing whether there is one.
+//!
+//! `larder.toml` comes last and by rename: a directory without it is no store, and making one there goes on where a
+//! crash left it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::format::layout::{DIRECTORIES, Layout};
+use crate::format::settings::{Durability, FORMAT, Features, Settings};
+use crate::machine::{File, FileKind, Machine, Open};
+use crate::parts::journal::{Cursor, Journal, SegmentId};
+use crate::vocabulary::limits::RESERVE_BYTES;
+use crate::vocabulary::{Error, ErrorKind, Result};
+
+/// What is at the place of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// A store.
+    Store,
+    /// Nothing, an empty directory, or a store that was not finished.
+    Empty,
+    /// Something else, which is left alone.
+    Other,
+}
+
+/// Who may read the blobs of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shared {
+    /// What the umask at `init` leaves of everybody.
+    #[default]
+    Umask,
+    /// The owner alone.
+    None,
+    /// The owner and the group.
+    Group,
+    /// Everybody.
+    World,
+}
+
+/// How a new store is set up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewStoreSpec {
+    /// When what is acknowledged is synced.
+    pub durability: Durability,
+    /// Who may read it.
+    pub shared_mode: Shared,
+    /// Whether aliases are counted alone unless a call says otherwise.
+    pub counted: bool,
+    /// Whether it is a cache that may be deleted at any time: it gets a `CACHEDIR.TAG`.
+    pub cache: bool,
+}
+
+/// What a cache directory says of itself (Cache Directory Tagging Specification 0.6).
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is a cache made by larder.\n";
+/// What may stand in a store that was not finished.
+const OWN: [&str; 5] = ["lock", "compaction", "reserve", "larder.toml.new", "CACHEDIR.TAG"];
+
+/// What is in `directory`.
+pub fn presence(machine: &dyn Machine, directory: &Path) -> Result<Presence> {
+    match machine.lstat(&Layout::new(directory).settings()) {
+        Ok(meta) if meta.kind == FileKind::File => return Ok(Presence::Store),
+        Ok(_) => return Ok(Presence::Other),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+        Err(e) => return Err(Error::io("look at", directory, e)),
+    }
+    let directory = match machine.canonical(directory) {
+        Ok(directory) => directory,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Presence::Empty),
+        Err(e) => return Err(Error::io("find", directory, e)),
+    };
+    match machine.list(&directory) {
+        Ok(entries) if entries.iter().all(|e| is_own(&e.name)) => Ok(Presence::Empty),
+        Ok(_) => Ok(Presence::Other),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Presence::Empty),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => Ok(Presence::Other),
+        Err(e) => Err(Error::io("list", &directory, e)),
+    }
+}
+
+fn is_own(name: &std::ffi::OsStr) -> bool {
+    OWN.iter().chain(&DIRECTORIES).any(|own| name == *own)
+}
+
+/// Makes a store in `directory`, with the directories above it, unless there is one: `false`. Refuses a directory with
+/// anything else in it, and filesystems on which the store's promises cannot be kept.
+pub fn create(machine: &Arc<dyn Machine>, directory: &Path, new: &NewStoreSpec) -> Result<bool> {
+    match presence(machine.as_ref(), directory)? {
+        Presence::Store => return Ok(false),
+        Presence::Other => {
+            let reason = "it holds something that is no store; choose an empty directory";
+            return Err(Error::new(ErrorKind::Refused, format!("make a store in {}", directory.display()), reason));
+        }
+        Presence::Empty => {}
+    }
+    let modes = Modes::of(new.shared_mode, machine.umask());
+    let maker = Maker { machine, modes, sync: new.durability != Durability::None };
+    maker.directories_above(directory)?;
+    let root = machine.canonical(directory).map_err(|e| Error::io("find", directory, e))?;
+    maker.fill(&Layout::new(root), new)?;
+    Ok(true)
+}
+
+#[derive(Clone, Copy)]
+struct Modes {
+    blob: u32,
+    directory: u32,
+    file: u32,
+}
+
+impl Modes {
+    fn of(shared: Shared, umask: u32) -> Self {
+        let (blob, directory, file) = match shared {
+            // Nobody but the owner writes, whatever the umask says.
+            Shared::Umask => (0o444 & !umask, 0o755 & !umask, 0o644 & !umask),
+            Shared::None => (0o400, 0o700, 0o600),
+            Shared::Group => (0o440, 0o2770, 0o660),
+            Shared::World => (0o444, 0o755, 0o644),
+        };
+        Modes { blob: blob | 0o400, directory: directory | 0o700, file: file | 0o600 }
+    }
+}
+
+struct Maker<'a> {
+    machine: &'a Arc<dyn Machine>,
+    modes: Modes,
+    sync: bool,
+}
+
+impl Maker<'_> {
+    /// Makes `directory` and what is missing above it, each synced into its parent.
+    fn directories_above(&self, directory: &Path) -> Result<()> {
+        if self.machine.stat(directory).is_ok() {
+            return Ok(());
+        }
+        let parent = match directory.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => return Ok(()),
+        };
+        self.directories_above(parent)?;
+        let parent = self.machine.canonical(parent).map_err(|e| Error::io("find", parent, e))?;
+        let handle = self.watch(&parent)?;
+        self.directory(directory)?;
+        self.settle(handle.as_ref(), &parent)
+    }
+
+    fn fill(&self, layout: &Layout, new: &NewStoreSpec) -> Result<()> {
+        self.refuse_what_cannot_hold_a_store(layout.root())?;
+        let root = self.watch(layout.root())?;
+        for name in DIRECTORIES {
+            self.directory(&layout.root().join(name))?;
+        }
+        let blobs = self.watch(&layout.root().join("sha256"))?;
+        for first in 0..=255 {
+            self.directory(&layout.blob_dir(first))?;
+        }
+        self.settle(blobs.as_ref(), &layout.root().join("sha256"))?;
+        for path in [layout.lock(), layout.compaction(), layout.reserve()] {
+            self.file(&path, &[])?;
+        }
+        self.reserve(layout)?;
+        self.probe_links(layout)?;
+        if new.cache {
+            self.file(&layout.root().join("CACHEDIR.TAG"), CACHEDIR_TAG.as_bytes())?;
+        }
+        let settings = self.settings(new)?;
+        self.first_segment(layout, &settings)?;
+        self.settle(root.as_ref(), layout.root())?;
+        self.publish_settings(layout, &settings)?;
+        self.settle(root.as_ref(), layout.root())
+    }
+
+    fn refuse_what_cannot_hold_a_store(&self, root: &Path) -> Result<()> {
+        let refuse = |reason: String| {
+            Err(Error::new(ErrorKind::Unsupported, format!("make a store in {}", root.display()), reason))
+        };
+        let filesystem = self.machine.filesystem(root).map_err(|e| Error::io("look at", root, e))?;
+        if !filesystem.local {
+            return refuse(format!("the locks of a {} filesystem are not seen by all that use it", filesystem.kind));
+        }
+        Ok(())
+    }
+
+    /// A store is made of links: try one.
+    fn probe_links(&self, layout: &Layout) -> Result<()> {
+        let (from, to) = (layout.compaction(), layout.staging().join("link-probe"));
+        let _ = self.machine.unlink(&to);
+        match self.machine.link(&from, &to) {
+            Ok(()) => self.machine.unlink(&to).map_err(|e| Error::io("remove", &to, e)),
+            Err(e) => Err(Error::io("make a hardlink (a store needs them) at", &to, e).as_kind(ErrorKind::Unsupported)),
+        }
+    }
+
+    fn directory(&self, path: &Path) -> Result<()> {
+        match self.machine.create_dir(path, self.modes.directory) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("create", path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a file, unless a store that was not finished has it.
+    fn file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let file = match self.machine.open(path, Open::CreateNew { mode: self.modes.file }) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(e) => return Err(Error::io("create", path, e)),
+        };
+        file.write_at(bytes, 0).map_err(|e| Error::io("write", path, e))?;
+        if self.sync { file.sync().map_err(|e| Error::io("sync", path, e)) } else { Ok(()) }
+    }
+
+    /// Room that can be given up later. Without it the store works, until the disk is full.
+    fn reserve(&self, layout: &Layout) -> Result<()> {
+        let path = layout.reserve();
+        let file = self.machine.open(&path, Open::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
+        file.allocate(RESERVE_BYTES).map_err(|e| Error::io("set aside room in", &path, e))
+    }
+
+    fn settings(&self, new: &NewStoreSpec) -> Result<Settings> {
+        let mut id = [0; 16];
+        self.machine.random(&mut id).map_err(|e| Error::system("get random bytes", e))?;
+        Ok(Settings {
+            format: FORMAT,
+            store_id: format!("{:032x}", u128::from_be_bytes(id)),
+            durability: new.durability,
+            hardlinked: !new.counted,
+            blob_mode: format!("{:04o}", self.modes.blob),
+            directory_mode: format!("{:04o}", self.modes.directory),
+            features: Features::default(),
+        })
+    }
+
+    /// The first segment, of the id that the store gets now: what an unfinished attempt left is of another store.
+    fn first_segment(&self, layout: &Layout, settings: &Settings) -> Result<()> {
+        let journal = layout.journal();
+        for entry in self.machine.list(&journal).map_err(|e| Error::io("list", &journal, e))? {
+            let path = journal.join(&entry.name);
+            self.machine.unlink(&path).map_err(|e| Error::io("remove", &path, e))?;
+        }
+        let store = settings.id().expect("it was just made");
+        let nothing = Cursor {
+            segment: SegmentId { number: 0, salt: [0; 16] },
+            offset: 0,
+            last: None,
+            sequence: 0,
+            hash: [0; 32],
+            synced_through: 0,
+            time_ns: 0,
+        };
+        Journal::new(Arc::clone(self.machine), journal, store).begin_segment(&nothing, 1, &[], self.sync).map(drop)
+    }
+
+    fn publish_settings(&self, layout: &Layout, settings: &Settings) -> Result<()> {
+        let path = layout.settings();
+        let temporary = PathBuf::from(format!("{}.new", path.display()));
+        let _ = self.machine.unlink(&temporary);
+        self.file(&temporary, settings.to_toml().as_bytes())?;
+        self.machine.rename_new(&temporary, &path).map_err(|e| Error::io("create", &path, e))
+    }
+
+    fn watch(&self, path: &Path) -> Result<Box<dyn File>> {
+        self.machine.open(path, Open::Directory).map_err(|e| Error::io("open", path, e))
+    }
+
+    fn settle(&self, handle: &dyn File, path: &Path) -> Result<()> {
+        if self.sync { handle.sync().map_err(|e| Error::io("sync", path, e)) } else { Ok(()) }
+    }
+}

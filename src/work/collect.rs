@@ -1,10 +1,24 @@
 //! Collecting: condemn, wait, remove.
+//!
+//! What may go is proposed by the index and proved from the checked frames of the journal, from the base on; if any of
+//! them cannot be read, nothing is removed at all. What is condemned waits until every session that might rest on it
+//! has ended. It leaves `sha256/` only after the frame that says so is synced.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::vocabulary::Digest;
+use super::Context;
+use crate::format::frame::Frame;
+use crate::format::record::{Moment, OrphanRecord, Record, RemovedRecord, SinceRecord};
+use crate::format::session::SessionKind;
+use crate::ledger::{Ledger, Snapshot, Tables};
+use crate::machine::Meta;
+use crate::parts::journal::chain::Place;
+use crate::parts::sessions::{Found, Session};
+use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH};
+use crate::vocabulary::{Digest, Error, ErrorKind, Name, Observer, Result};
 
 /// How garbage is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,4 +80,341 @@ pub struct CollectReport {
     pub dead_sessions: u64,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
+}
+
+/// A blob that lost its last root.
+const UNROOTED: &str = "unrooted";
+/// A file under `sha256/` that no record knows.
+const ORPHAN: &str = "orphan";
+/// Digests condemned in one transaction.
+const CONDEMN_BATCH: usize = 4096;
+
+/// What a collection would do now (R125, R127). Changes nothing. Refuses ([`ErrorKind::Refused`]) while the journal is
+/// fenced or cannot be read whole.
+pub fn plan(ctx: &Context<'_>, options: &CollectOptions) -> Result<CollectPlan> {
+    let snapshot = ctx.ledger.snapshot()?;
+    refuse_if_fenced(snapshot.as_ref())?;
+    let own = own_inodes(ctx.ledger, &ctx.ledger.sessions.list().unwrap_or_default());
+    let mut doomed = Vec::new();
+    let in_grace = unrooted(ctx.ledger, &snapshot, options, &mut doomed)?;
+    for (digest, inode) in unrecorded(ctx, &snapshot)? {
+        let row = snapshot.orphan(&digest)?;
+        let is_own = own.contains(&inode) || row.is_some_and(|row| row.own);
+        let old = row.is_some_and(|row| elapsed(ctx.ledger, &snapshot, &row.since) >= nanos(options.orphan_ttl));
+        if is_own || old {
+            doomed.push(doom(ctx.ledger, digest, ORPHAN)?);
+        }
+    }
+    let rooted = roots_in_frames(ctx.ledger, doomed.iter().map(|d| d.digest))?;
+    doomed.retain(|doomed| !rooted.contains(&doomed.digest));
+    Ok(CollectPlan {
+        store: store_id(ctx.ledger),
+        sequence: snapshot.cursor.sequence,
+        grace_seconds: options.grace.as_secs(),
+        doomed,
+        in_grace,
+        blobs: count_blobs(snapshot.as_ref())?,
+    })
+}
+
+/// Collects (R85): what `plan` says, or what a plan made now says. A plan that the store has outgrown is refused, and so is the
+/// removal of more than half of a store of over 100 blobs, unless `options.yes_most`.
+pub fn collect(
+    ctx: &Context<'_>,
+    given: Option<&CollectPlan>,
+    options: &CollectOptions,
+    observer: &dyn Observer,
+) -> Result<CollectReport> {
+    refuse_if_fenced(ctx.ledger.snapshot()?.as_ref())?;
+    let mut report = CollectReport::default();
+    report.dead_sessions = bury_the_dead(ctx)?;
+    let fresh = plan(ctx, options)?;
+    let plan = match given {
+        Some(given) => checked(ctx, given, &fresh)?,
+        None => &fresh,
+    };
+    refuse_most(plan, options)?;
+    report.in_grace = fresh.in_grace;
+    observer.expect(plan.doomed.len() as u64, plan.doomed.iter().map(|d| d.size_bytes).sum());
+    condemn(ctx.ledger, plan)?;
+    let sequence = ctx.ledger.snapshot()?.cursor.sequence;
+    let ledger = ctx.ledger;
+    let session = ledger.hold(|_| ledger.sessions.open(SessionKind::Collect, sequence, Vec::new()))?;
+    for batch in plan.doomed.chunks(REMOVE_BATCH) {
+        if observer.cancelled() {
+            report.interrupted = true;
+            break;
+        }
+        remove(ledger, &session, batch, &mut report)?;
+        observer.progress(batch.len() as u64, batch.iter().map(|d| d.size_bytes).sum());
+    }
+    drop(session);
+    ledger.compact_if_due();
+    Ok(report)
+}
+
+fn refuse_if_fenced(snapshot: &Snapshot) -> Result<()> {
+    let fence = snapshot.all_fences().next().transpose()?.map(|(_, fence)| fence.reason);
+    match fence.or_else(|| snapshot.damage.first().map(|damage| damage.reason.clone())) {
+        None => Ok(()),
+        Some(reason) => Err(refused(format!("the journal is damaged, and a root may be hidden there: {reason}"))),
+    }
+}
+
+fn refused(reason: String) -> Error {
+    Error::new(ErrorKind::Refused, "collect", reason)
+}
+
+fn store_id(ledger: &Ledger) -> String {
+    ledger.policy.store.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Journal time since `since`: the wall clock may have moved at most one step beyond the last frame.
+fn elapsed(ledger: &Ledger, snapshot: &Snapshot, since: &Moment) -> u64 {
+    let last = snapshot.cursor.time_ns;
+    let now = ledger.machine.now_ns().clamp(last, last.saturating_add(nanos(JOURNAL_TIME_STEP)));
+    now.saturating_sub(since.time_ns)
+}
+
+fn count_blobs(snapshot: &Snapshot) -> Result<u64> {
+    let mut count = 0;
+    for blob in snapshot.blobs(&Digest::from_bytes([0; 32])) {
+        blob?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Blobs without a root whose grace is over; how many are still in it.
+fn unrooted(ledger: &Ledger, snapshot: &Snapshot, options: &CollectOptions, doomed: &mut Vec<Doomed>) -> Result<u64> {
+    let mut in_grace = 0;
+    for row in snapshot.all_unrooted() {
+        let (digest, since) = row?;
+        if snapshot.is_rooted(&digest)? {
+            continue;
+        }
+        if elapsed(ledger, snapshot, &since) < nanos(options.grace) {
+            in_grace += 1;
+        } else {
+            doomed.push(doom(ledger, digest, UNROOTED)?);
+        }
+    }
+    Ok(in_grace)
+}
+
+fn doom(ledger: &Ledger, digest: Digest, rule: &str) -> Result<Doomed> {
+    let meta = ledger.blobs.meta(&digest)?;
+    Ok(Doomed {
+        digest,
+        size_bytes: meta.map_or(0, |m| m.size_bytes),
+        frees_bytes: meta.map_or(0, |m| frees(&m)),
+        outside_links: meta.map_or(0, |m| m.links.saturating_sub(1)),
+        rule: rule.to_owned(),
+    })
+}
+
+/// Removing the last name frees the blocks; any other frees nothing.
+fn frees(meta: &Meta) -> u64 {
+    if meta.links <= 1 { meta.allocated_bytes } else { 0 }
+}
+
+/// The files under `sha256/` that no record knows, each with its inode (R122).
+pub fn unrecorded(ctx: &Context<'_>, snapshot: &Snapshot) -> Result<Vec<(Digest, u64)>> {
+    let find = |first: u8| -> Result<Vec<(Digest, u64)>> {
+        let mut found = Vec::new();
+        for (digest, inode) in ctx.ledger.blobs.list(first)? {
+            if snapshot.blob(&digest)?.is_none() {
+                found.push((digest, inode));
+            }
+        }
+        Ok(found)
+    };
+    let found = ctx.workers.map((0..=255).collect(), find).into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Inodes that dead sessions have staged: whatever has one of them under `sha256/` was their own.
+fn own_inodes(ledger: &Ledger, sessions: &[Found]) -> BTreeSet<u64> {
+    let dead = sessions.iter().filter(|session| !session.alive);
+    dead.flat_map(|session| ledger.sessions.staged_inodes(&session.id).unwrap_or_default()).collect()
+}
+
+/// Puts every unrecorded file on record, with whether it was a dead session's own, and only then empties the dead
+/// sessions, whose staging shows it.
+fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
+    let ledger = ctx.ledger;
+    let candidates = unrecorded(ctx, ledger.snapshot()?.as_ref())?;
+    ledger.hold(|hold| {
+        let dead: Vec<Found> = ledger.sessions.list()?.into_iter().filter(|session| !session.alive).collect();
+        let own = own_inodes(ledger, &dead);
+        let since = hold.moment()?;
+        let mut records = Vec::new();
+        for (digest, inode) in &candidates {
+            let there = ledger.blobs.meta(digest)?.is_some_and(|meta| meta.inode == *inode);
+            let own = own.contains(inode);
+            let known = hold.snapshot.orphan(digest)?;
+            if there && hold.snapshot.blob(digest)?.is_none() && known.is_none_or(|row| own && !row.own) {
+                let since = known.map_or(since, |row| row.since);
+                records.push(Record::Orphan(OrphanRecord { digest: *digest, own, since }));
+            }
+        }
+        for batch in records.chunks(CONDEMN_BATCH) {
+            hold.commit(batch)?;
+        }
+        for session in &dead {
+            ledger.sessions.bury(&session.id)?;
+        }
+        Ok(dead.len() as u64)
+    })
+}
+
+/// Of `candidates`, those for which the frames of the journal, from the base on, show a root. Any bad frame is an
+/// error: then nothing is removed. Memory is that of the candidates.
+fn roots_in_frames(ledger: &Ledger, candidates: impl Iterator<Item = Digest>) -> Result<HashSet<Digest>> {
+    let mut roots: BTreeMap<Digest, Roots> = candidates.map(|digest| (digest, Roots::default())).collect();
+    if roots.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let reading = ledger.journal.read_all(0, &mut |_: &Frame, records: &[Record], _: Place<'_>| {
+        records.iter().for_each(|record| follow(&mut roots, record));
+        Ok(())
+    });
+    let reading = reading.map_err(|e| refused(format!("the journal cannot be read whole: {e}")))?;
+    if let Some(damage) = reading.damage.first() {
+        return Err(refused(format!("the journal is damaged, and a root may be hidden there: {}", damage.reason)));
+    }
+    Ok(roots
+        .into_iter()
+        .filter(|(_, roots)| roots.pinned || !roots.names.is_empty())
+        .map(|(digest, _)| digest)
+        .collect())
+}
+
+#[derive(Default)]
+struct Roots {
+    names: BTreeSet<Name>,
+    pinned: bool,
+}
+
+fn follow(roots: &mut BTreeMap<Digest, Roots>, record: &Record) {
+    let mut of =
+        |digest: &Digest, change: &mut dyn FnMut(&mut Roots)| roots.get_mut(digest).into_iter().for_each(change);
+    match record {
+        Record::Alias(r) => {
+            if let Some(was) = &r.replaces {
+                of(&was.digest, &mut |roots| _ = roots.names.remove(&r.name));
+            }
+            of(&r.digest, &mut |roots| _ = roots.names.insert(r.name.clone()));
+        }
+        Record::Unalias(r) => of(&r.was.digest, &mut |roots| _ = roots.names.remove(&r.name)),
+        Record::Pin(r) => of(&r.digest, &mut |roots| roots.pinned = true),
+        Record::Unpin(digest) => of(digest, &mut |roots| roots.pinned = false),
+        _ => {}
+    }
+}
+
+/// A printed plan is executed exactly, or not at all.
+fn checked<'a>(ctx: &Context<'_>, given: &'a CollectPlan, fresh: &CollectPlan) -> Result<&'a CollectPlan> {
+    if given.store != store_id(ctx.ledger) {
+        return Err(refused("the plan was made for another store".to_owned()));
+    }
+    let now: HashSet<Digest> = fresh.doomed.iter().map(|doomed| doomed.digest).collect();
+    match given.doomed.iter().find(|doomed| !now.contains(&doomed.digest)) {
+        None => Ok(given),
+        Some(doomed) => Err(refused(format!(
+            "the store has outgrown the plan: {} may not go any more; make a new one",
+            doomed.digest
+        ))),
+    }
+}
+
+fn refuse_most(plan: &CollectPlan, options: &CollectOptions) -> Result<()> {
+    let going = plan.doomed.iter().filter(|doomed| doomed.rule == UNROOTED).count() as u64;
+    if options.yes_most || plan.blobs <= MOST_GUARD_BLOBS || going * 2 <= plan.blobs {
+        return Ok(());
+    }
+    Err(refused(format!("it would remove {going} of {} blobs, more than half of the store", plan.blobs)))
+}
+
+/// Takes down in the journal what is to go. What gained a root meanwhile is left alone.
+fn condemn(ledger: &Ledger, plan: &CollectPlan) -> Result<()> {
+    for batch in plan.doomed.chunks(CONDEMN_BATCH) {
+        let digests: Vec<Digest> = batch.iter().map(|doomed| doomed.digest).collect();
+        ledger.transact(move |tx| {
+            for digest in digests {
+                let going =
+                    tx.unrooted(&digest)?.is_some() || (tx.orphan(&digest)?.is_some() && tx.blob(&digest)?.is_none());
+                if going && !tx.is_rooted(&digest)? && tx.condemned(&digest)?.is_none() {
+                    let since = tx.moment();
+                    tx.push(Record::Condemned(SinceRecord { digest, since }));
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Removes what is still condemned and what no running work might rest on: a frame, synced, then the files out of the
+/// way under the same hold of `lock`, then unlinked outside of it.
+fn remove(ledger: &Ledger, session: &Session, batch: &[Doomed], report: &mut CollectReport) -> Result<()> {
+    let mut out = Vec::new();
+    ledger.hold(|hold| {
+        let sessions = ledger.sessions.list()?;
+        let when = hold.moment()?;
+        let (mut records, mut going) = (Vec::new(), Vec::new());
+        for doomed in batch {
+            let digest = doomed.digest;
+            let Some(condemned) = hold.snapshot.condemned(&digest)? else { continue };
+            if hold.snapshot.is_rooted(&digest)? {
+                continue;
+            }
+            if let Some(holder) = holder(&sessions, &digest, condemned.sequence) {
+                report.held.push((digest, holder));
+                continue;
+            }
+            let size_bytes = match hold.snapshot.blob(&digest)? {
+                Some(row) => row.stamp.size_bytes,
+                None => doomed.size_bytes,
+            };
+            let rule = format!("gc: {}", doomed.rule);
+            records.push(Record::Removed(RemovedRecord { digest, size_bytes, rule, when }));
+            going.push((digest, size_bytes));
+        }
+        hold.commit(&records)?;
+        for (digest, size_bytes) in going {
+            let aside = session.next_path();
+            let meta = ledger.blobs.meta(&digest)?;
+            if ledger.blobs.take_out(&digest, &aside)? {
+                out.push(aside);
+            }
+            report.removed_blobs += 1;
+            report.removed_bytes += size_bytes;
+            report.freed_bytes += meta.map_or(0, |meta| frees(&meta));
+        }
+        Ok(())
+    })?;
+    for path in out {
+        ledger.machine.unlink(&path).map_err(|e| Error::io("remove", &path, e))?;
+    }
+    Ok(())
+}
+
+/// The running work that holds a condemned blob, or might rest on it: an ingest whose look-ups are older than the
+/// condemnation, or a session that lists it or cannot be read.
+fn holder(sessions: &[Found], digest: &Digest, condemned: u64) -> Option<String> {
+    let live = sessions.iter().filter(|session| session.alive);
+    let mut holding = live.filter_map(|session| match &session.says {
+        None => Some(format!("session {} (unreadable)", session.id)),
+        Some(says) if says.kind == SessionKind::Ingest && says.stamp < condemned => {
+            Some(format!("{} session {}", says.kind.word(), session.id))
+        }
+        Some(says) if says.held.contains(digest) => Some(format!("{} session {}", says.kind.word(), session.id)),
+        Some(_) => None,
+    });
+    holding.next()
 }

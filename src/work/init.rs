@@ -6,12 +6,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::format::layout::{DIRECTORIES, Layout};
 use crate::format::settings::{Durability, FORMAT, Features, Settings};
-use crate::machine::{File, FileKind, Machine, Open};
+use crate::machine::{File, FileKind, Lock, Machine, Open};
 use crate::parts::journal::{Cursor, Journal, SegmentId};
-use crate::vocabulary::limits::RESERVE_BYTES;
+use crate::vocabulary::limits::{LOCK_TIMEOUT, RESERVE_BYTES};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What is at the place of a store.
@@ -98,8 +99,7 @@ pub fn create(machine: &Arc<dyn Machine>, directory: &Path, new: &NewStoreSpec) 
     let maker = Maker { machine, modes, sync: new.durability != Durability::None };
     maker.directories_above(directory)?;
     let root = machine.canonical(directory).map_err(|e| Error::io("find", directory, e))?;
-    maker.fill(&Layout::new(root), new)?;
-    Ok(true)
+    maker.fill(&Layout::new(root), new)
 }
 
 #[derive(Clone, Copy)]
@@ -146,7 +146,8 @@ impl Maker<'_> {
         self.settle(handle.as_ref(), &parent)
     }
 
-    fn fill(&self, layout: &Layout, new: &NewStoreSpec) -> Result<()> {
+    /// Fills the directory; `false` if somebody else finished it meanwhile.
+    fn fill(&self, layout: &Layout, new: &NewStoreSpec) -> Result<bool> {
         self.refuse_what_cannot_hold_a_store(layout.root())?;
         let root = self.watch(layout.root())?;
         for name in DIRECTORIES {
@@ -160,6 +161,10 @@ impl Maker<'_> {
         for path in [layout.lock(), layout.compaction(), layout.reserve()] {
             self.file(&path, &[])?;
         }
+        let lock = self.only_maker(layout)?;
+        if self.machine.lstat(&layout.settings()).is_ok() {
+            return Ok(false);
+        }
         self.reserve(layout)?;
         self.probe_links(layout)?;
         if new.cache {
@@ -169,7 +174,24 @@ impl Maker<'_> {
         self.first_segment(layout, &settings)?;
         self.settle(root.as_ref(), layout.root())?;
         self.publish_settings(layout, &settings)?;
-        self.settle(root.as_ref(), layout.root())
+        self.settle(root.as_ref(), layout.root())?;
+        lock.unlock().map_err(|e| Error::io("unlock", &layout.lock(), e))?;
+        Ok(true)
+    }
+
+    /// Waits until no other process is making the same store.
+    fn only_maker(&self, layout: &Layout) -> Result<Box<dyn File>> {
+        let path = layout.lock();
+        let lock = self.machine.open(&path, Open::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
+        let began = self.machine.monotonic_ns();
+        while !lock.try_lock(Lock::Exclusive).map_err(|e| Error::io("lock", &path, e))? {
+            if u128::from(self.machine.monotonic_ns() - began) > LOCK_TIMEOUT.as_nanos() {
+                let reason = "another process is making the store, longer than the lock timeout";
+                return Err(Error::new(ErrorKind::Busy, format!("lock {}", path.display()), reason));
+            }
+            self.machine.pause(Duration::from_millis(1));
+        }
+        Ok(lock)
     }
 
     fn refuse_what_cannot_hold_a_store(&self, root: &Path) -> Result<()> {

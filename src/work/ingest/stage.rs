@@ -277,6 +277,10 @@ impl Stager<'_> {
     /// Whether a good copy is stored already. A stamp that disagrees is settled by hashing.
     fn known(&self, digest: &Digest) -> Result<Known> {
         let Some(row) = self.snapshot.blob(digest)? else { return Ok(Known::No(None)) };
+        // A condemned blob may go at any time: no reason to skip staging.
+        if self.snapshot.condemned(digest)?.is_some() {
+            return Ok(Known::No(None));
+        }
         let Some(meta) = self.ledger.blobs.meta(digest)? else { return Ok(Known::No(None)) };
         let now = blobs::stamp(&meta);
         let damaged = self.snapshot.damaged(digest)?.is_some();

@@ -75,7 +75,7 @@ impl Enumeration {
                 images += 1;
                 if here.insert(image.fingerprint()) {
                     let context = || format!("power cut before call {number}, {}; before it:\n{log}", image.label);
-                    explained(context, || check(number, &image.world(self.seed), &log));
+                    explained(context, || check(number, &image.world(!self.seed), &log));
                 }
             }
             all.extend(here);

@@ -7,6 +7,7 @@ pub mod format;
 pub mod hashing;
 pub mod machine;
 pub mod parts;
+pub mod store;
 pub mod vocabulary;
 pub mod work;
 

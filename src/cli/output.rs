@@ -1,0 +1,272 @@
+//! The one way out: everything that the program prints goes through here.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use indicatif::ProgressBar;
+
+use super::json::Line;
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verbosity {
+    /// Results and trouble alone.
+    Quiet,
+    /// What a person wants to know.
+    #[default]
+    Normal,
+    /// Every file, every byte.
+    Verbose,
+}
+
+/// Where the program's words go.
+pub(crate) struct Output {
+    json: bool,
+    verbosity: Verbosity,
+    /// Standard output carries the bytes of a blob: JSON goes to standard error.
+    raw: bool,
+    flush_lines: bool,
+    out: Mutex<Sink>,
+    err: Mutex<Box<dyn Write + Send>>,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+/// Standard output, and what went wrong with it first.
+struct Sink {
+    writer: Box<dyn Write + Send>,
+    trouble: Option<io::Error>,
+}
+
+impl Output {
+    /// The output of this process.
+    pub(crate) fn of_process(json: bool, verbosity: Verbosity, raw: bool) -> Output {
+        let writer = BufWriter::with_capacity(64 << 10, io::stdout());
+        let flush_lines = json || io::stdout().is_terminal();
+        Output { flush_lines, ..Output::to(Box::new(writer), Box::new(io::stderr()), json, verbosity, raw) }
+    }
+
+    fn to(
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+        json: bool,
+        verbosity: Verbosity,
+        raw: bool,
+    ) -> Output {
+        let out = Mutex::new(Sink { writer: out, trouble: None });
+        Output { json, verbosity, raw, flush_lines: true, out, err: Mutex::new(err), bar: Mutex::new(None) }
+    }
+
+    /// Whether JSON is wanted.
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether every file and byte is wanted.
+    pub(crate) fn verbose(&self) -> bool {
+        self.verbosity == Verbosity::Verbose
+    }
+
+    /// Whether nothing but results and trouble is wanted.
+    pub(crate) fn quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
+    }
+
+    /// Whether progress may be drawn: for a person, at a terminal, who wants it.
+    pub(crate) fn may_draw(&self) -> bool {
+        !self.json && !self.quiet() && !self.raw && io::stderr().is_terminal()
+    }
+
+    /// Keeps lines and the progress bar out of each other's way.
+    pub(crate) fn attach(&self, bar: Option<ProgressBar>) {
+        *unpoisoned(&self.bar) = bar;
+    }
+
+    /// A result for people: one line, or several.
+    pub(crate) fn line(&self, text: &str) -> io::Result<()> {
+        self.suspended(|| unpoisoned(&self.out).write(text, self.flush_lines))
+    }
+
+    /// A result for people that `-q` leaves out.
+    pub(crate) fn summary(&self, text: &str) -> io::Result<()> {
+        if self.quiet() { Ok(()) } else { self.line(text) }
+    }
+
+    /// One JSON object, flushed.
+    pub(crate) fn object(&self, line: Line) -> io::Result<()> {
+        let text = line.close();
+        if self.raw {
+            self.warn(&text);
+            return Ok(());
+        }
+        unpoisoned(&self.out).write(&text, true)
+    }
+
+    /// A JSON object from a place that cannot fail: the trouble is kept for [`Output::finish`].
+    pub(crate) fn tell(&self, line: Line) {
+        let _kept = self.object(line);
+    }
+
+    /// A line for people from a place that cannot fail: the trouble is kept for [`Output::finish`].
+    pub(crate) fn say(&self, text: &str) {
+        let _kept = self.line(text);
+    }
+
+    /// A remark on standard error that `-q` leaves out.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet() {
+            self.warn(text);
+        }
+    }
+
+    /// Trouble, on standard error.
+    pub(crate) fn warn(&self, text: &str) {
+        self.suspended(|| {
+            if let Err(error) = unpoisoned(&self.out).writer.flush() {
+                unpoisoned(&self.out).keep(&error);
+            }
+            let _nowhere_else_to_say_it = writeln!(unpoisoned(&self.err), "{text}");
+        });
+    }
+
+    /// Standard output as plain bytes.
+    pub(crate) fn bytes(&self) -> impl Write + '_ {
+        Bytes(self)
+    }
+
+    /// Whether whoever read the output has gone.
+    pub(crate) fn closed(&self) -> bool {
+        unpoisoned(&self.out).trouble.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Writes out what is left, and tells the first trouble there was. A closed pipe is none.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        let mut sink = unpoisoned(&self.out);
+        if sink.trouble.is_none() {
+            sink.writer.flush()?;
+        }
+        match sink.trouble.take() {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn suspended<R>(&self, write: impl FnOnce() -> R) -> R {
+        let bar = unpoisoned(&self.bar).clone();
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Sink {
+    fn write(&mut self, text: &str, flush: bool) -> io::Result<()> {
+        if let Some(trouble) = &self.trouble {
+            return Err(trouble.kind().into());
+        }
+        let written = writeln!(self.writer, "{text}").and_then(|()| if flush { self.writer.flush() } else { Ok(()) });
+        written.inspect_err(|error| self.keep(error))
+    }
+
+    fn keep(&mut self, error: &io::Error) {
+        if self.trouble.is_none() {
+            self.trouble = Some(match error.raw_os_error() {
+                Some(number) => io::Error::from_raw_os_error(number),
+                None => error.kind().into(),
+            });
+        }
+    }
+}
+
+/// Standard output as a writer of plain bytes.
+struct Bytes<'a>(&'a Output);
+
+impl Write for Bytes<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sink = unpoisoned(&self.0.out);
+        sink.writer.write(bytes).inspect_err(|error| sink.keep(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut sink = unpoisoned(&self.0.out);
+        sink.writer.flush().inspect_err(|error| sink.keep(error))
+    }
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A writer whose bytes a test can look at.
+    #[derive(Clone, Default)]
+    pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Captured {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(unpoisoned(&self.0).clone()).unwrap()
+        }
+    }
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            unpoisoned(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// An output into memory, and its two ends.
+    pub(crate) fn captured(json: bool, verbosity: Verbosity) -> (Output, Captured, Captured) {
+        let (out, err) = (Captured::default(), Captured::default());
+        (Output::to(Box::new(out.clone()), Box::new(err.clone()), json, verbosity, false), out, err)
+    }
+
+    fn broken(kind: io::ErrorKind) -> Output {
+        Output::to(Box::new(Broken(kind)), Box::new(io::sink()), false, Verbosity::Normal, false)
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_quietly_and_a_full_disk_does_not() {
+        let closed = broken(io::ErrorKind::BrokenPipe);
+        assert_eq!(closed.line("x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(closed.line("y").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert!(closed.closed());
+        assert!(closed.finish().is_ok());
+
+        let full = broken(io::ErrorKind::StorageFull);
+        full.say("x");
+        assert!(!full.closed());
+        assert_eq!(full.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn quiet_leaves_out_summaries_and_remarks_but_no_results_and_no_trouble() {
+        let (output, out, err) = captured(false, Verbosity::Quiet);
+        output.summary("summary").unwrap();
+        output.note("remark");
+        output.line("result").unwrap();
+        output.warn("trouble");
+        assert_eq!((out.text().as_str(), err.text().as_str()), ("result\n", "trouble\n"));
+    }
+}

@@ -150,7 +150,7 @@ impl Context {
 }
 
 /// What every report of a scratch store says.
-pub(crate) const SCRATCH: &str =
+const SCRATCH: &str =
     "note: this store has durability none: nothing is synced, and a power cut may lose what was just done";
 
 /// `path` from the root on, without touching the disk.

@@ -121,8 +121,9 @@ mod tests {
     }
 
     fn every_command() -> Vec<(String, clap::Command)> {
-        let mut found = Vec::new();
-        all(&Cli::command(), "larder", &mut found);
+        let (mut root, mut found) = (Cli::command(), Vec::new());
+        root.build();
+        all(&root, "larder", &mut found);
         found
     }
 

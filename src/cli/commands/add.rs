@@ -79,7 +79,7 @@ impl Args {
         }
     }
 
-    fn from_stdin(&self) -> bool {
+    fn takes_stdin(&self) -> bool {
         self.paths.iter().any(|path| path.as_os_str() == "-")
     }
 
@@ -88,9 +88,9 @@ impl Args {
         let several = self.paths.len() > 1;
         let wrong = |reason| Err(Fault::usage("add this", reason));
         match () {
-            () if self.from_stdin() && several => wrong("standard input is added alone (a file called - is ./-)"),
-            () if self.from_stdin() && self.name.is_none() => wrong("standard input needs --name"),
-            () if self.from_stdin() && (self.take || self.link) => wrong("standard input is no file to link or move"),
+            () if self.takes_stdin() && several => wrong("standard input is added alone (a file called - is ./-)"),
+            () if self.takes_stdin() && self.name.is_none() => wrong("standard input needs --name"),
+            () if self.takes_stdin() && (self.take || self.link) => wrong("standard input is no file to link or move"),
             () if several && self.name.is_some() => wrong("--name is for one file; --prefix takes several"),
             () if several && self.expect.is_some() => wrong("--expect is for one file"),
             () => Ok(()),
@@ -145,7 +145,7 @@ fn say_made(context: &Context, directory: &Path) {
 fn add(context: &Context, args: &Args, store: &Store, watch: &Watch<'_>) -> larder::Result<AddReport> {
     let options = args.options();
     match &args.name {
-        Some(name) if args.from_stdin() => {
+        Some(name) if args.takes_stdin() => {
             let mut input = Interruptible::new(io::stdin(), context.interrupt.clone());
             let added = store.add_stream(&mut input, name, &options, watch);
             added.map_err(|e| if context.interrupt.asked() { e.as_kind(ErrorKind::Interrupted) } else { e })

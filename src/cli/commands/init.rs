@@ -1,13 +1,13 @@
 //! `larder init`: makes a store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use etcetera::BaseStrategy as _;
 use larder::ErrorKind;
 use larder::store::{NewStore, Presence, Shared, Store};
 
-use crate::cli::context::{self, Context, SCRATCH, absolute};
+use crate::cli::context::{self, Context, absolute};
 use crate::cli::exit::Exit;
 use crate::cli::fault::Fault;
 use crate::cli::json::Line;
@@ -24,7 +24,7 @@ Example:
   larder init --cache                under the cache home, marked as a cache")]
 pub(crate) struct Args {
     /// Where; otherwise --store, $LARDER_STORE, or the default place
-    #[arg(value_name = "DIR", conflicts_with = "store")]
+    #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
     /// Under the cache home ($XDG_CACHE_HOME/larder) if no place is named, and marked as a cache (CACHEDIR.TAG)
     #[arg(long)]
@@ -43,6 +43,9 @@ pub(crate) struct Args {
 /// Makes the store.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let directory = match &args.directory {
+        Some(_) if context.global.store.is_some() => {
+            return Err(Fault::usage("make the store", "DIR and --store both say where").into());
+        }
         Some(directory) => absolute(directory)?,
         None if args.cache && context.chosen_directory().is_none() => context::homes()?.cache_dir().join("larder"),
         None => context.directory()?,
@@ -62,7 +65,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
 }
 
 /// A directory holds something, and it is no store.
-pub(super) fn not_empty(directory: &std::path::Path) -> Fault {
+pub(super) fn not_empty(directory: &Path) -> Fault {
     let attempt = format!("make a store at {}", directory.display());
     let hint = "name a directory that is empty or not there yet".to_owned();
     Fault::failed(ErrorKind::Taken, &attempt, "the directory is not empty, and it is no store", hint)
@@ -89,8 +92,6 @@ fn report(context: &Context, store: &Store, made: bool) -> Result<()> {
         words::alias(settings.alias),
         settings.blob_mode
     ))?;
-    if settings.durability == larder::store::Durability::None {
-        context.out.note(SCRATCH);
-    }
+    context.warn_of_scratch(store);
     Ok(())
 }

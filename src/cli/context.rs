@@ -98,10 +98,10 @@ impl Context {
     /// Opens the store, which must be there.
     pub(crate) fn open(&self, access: Access) -> Result<Store> {
         let directory = self.directory()?;
-        if Store::exists(&*self.machine, &directory)? != Presence::Store {
-            return Err(self.no_store(&directory).into());
+        match Store::exists(&*self.machine, &directory)? {
+            Presence::Store => self.open_at(&directory, access),
+            presence => Err(self.no_store(&directory, presence).into()),
         }
-        self.open_at(&directory, access)
     }
 
     /// Opens the store at `directory`.
@@ -141,11 +141,15 @@ impl Context {
         }
     }
 
-    fn no_store(&self, directory: &Path) -> Fault {
-        let hint =
-            format!("`{0} add PATH` and `{0} init` make one there; --store or LARDER_STORE name another", self.again());
-        let attempt = format!("open the store at {}", directory.display());
-        Fault::failed(ErrorKind::NotFound, &attempt, "there is no store", hint)
+    fn no_store(&self, directory: &Path, presence: Presence) -> Fault {
+        let (reason, hint) = if presence == Presence::Empty {
+            let again = self.again();
+            let make = format!("`{again} add PATH` and `{again} init` make one there");
+            ("there is no store", format!("{make}; --store or LARDER_STORE name another"))
+        } else {
+            ("what is there is no store", "--store or LARDER_STORE say where the store is".to_owned())
+        };
+        Fault::failed(ErrorKind::NotFound, &format!("open the store at {}", directory.display()), reason, hint)
     }
 }
 

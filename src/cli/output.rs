@@ -121,9 +121,7 @@ impl Output {
     /// Trouble, on standard error.
     pub(crate) fn warn(&self, text: &str) {
         self.suspended(|| {
-            if let Err(error) = unpoisoned(&self.out).writer.flush() {
-                unpoisoned(&self.out).keep(&error);
-            }
+            unpoisoned(&self.out).flush();
             let _nowhere_else_to_say_it = writeln!(unpoisoned(&self.err), "{text}");
         });
     }
@@ -166,6 +164,13 @@ impl Sink {
         }
         let written = writeln!(self.writer, "{text}").and_then(|()| if flush { self.writer.flush() } else { Ok(()) });
         written.inspect_err(|error| self.keep(error))
+    }
+
+    fn flush(&mut self) {
+        if self.trouble.is_none() {
+            let flushed = self.writer.flush();
+            let _kept = flushed.inspect_err(|error| self.keep(error));
+        }
     }
 
     fn keep(&mut self, error: &io::Error) {
@@ -232,7 +237,7 @@ pub(crate) mod tests {
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+            Err(self.0.into())
         }
     }
 
@@ -254,8 +259,13 @@ pub(crate) mod tests {
         assert!(closed.closed());
         assert!(closed.finish().is_ok());
 
+        let silent = broken(io::ErrorKind::StorageFull);
+        silent.warn("trouble with the flush alone is kept as well");
+        assert_eq!(silent.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+
         let full = broken(io::ErrorKind::StorageFull);
         full.say("x");
+        full.warn("the two streams do not wait for each other");
         assert!(!full.closed());
         assert_eq!(full.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use larder::store::{Durability, NewStore, Presence, Store};
+use larder::store::{NewStore, Presence, Store};
 use larder::work::ingest::{AddOptions, AddReport, AliasKind, Source, TakeIn};
 use larder::{Digest, ErrorKind, Name, Prefix};
 
@@ -203,7 +203,7 @@ impl Done<'_> {
         text.push(format!("  store      {}", text::path(self.store.directory())));
         text.push(format!("  names      {}", self.names()));
         if !context.out.quiet() && kept(self.report).0 > 0 {
-            text.push(next(context, watch.first_name().as_ref(), self.store.settings().durability));
+            text.push(next(context, watch.first_name().as_ref()));
         }
         text.join("\n")
     }
@@ -260,19 +260,16 @@ fn counts(context: &Context, report: &AddReport) -> Vec<String> {
 }
 
 /// What a newcomer can try now.
-fn next(context: &Context, first: Option<&Name>, durability: Durability) -> String {
+fn next(context: &Context, first: Option<&Name>) -> String {
     let larder = context.again();
     let name = first.and_then(|name| text::shell_word(name.as_bytes())).unwrap_or_else(|| "NAME".to_owned());
-    let mut lines = vec![
-        format!("Next: {larder} ls                 the names, and what they cost"),
-        format!("      {larder} show {name}"),
-        format!("      {larder} get {name} .   a file back out"),
-        format!("      {larder} verify             every blob against its digest"),
+    let rows = [
+        ("Next:", format!("{larder} ls"), "the names, and what they cost"),
+        ("", format!("{larder} show {name}"), "everything about one of them"),
+        ("", format!("{larder} get {name} ."), "a file back out"),
+        ("", format!("{larder} verify"), "every blob against its digest"),
     ];
-    if durability == Durability::None {
-        lines.pop();
-    }
-    lines.join("\n")
+    text::table(&[], &[], rows.map(|(lead, command, what)| vec![lead.to_owned(), command, what.to_owned()]))
 }
 
 #[cfg(test)]

@@ -30,6 +30,12 @@ impl Fault {
         Fault { message: format!("cannot {attempt}: {reason}"), hint: None, exit: Exit::Usage, kind: "usage" }
     }
 
+    /// The output could not be written.
+    pub(crate) fn unwritten(error: &io::Error) -> Fault {
+        let message = format!("cannot write the output: {error}");
+        Fault { message, hint: None, exit: Exit::Failed, kind: "io" }
+    }
+
     /// A failure of the ordinary kind, with its remedy.
     pub(crate) fn failed(kind: ErrorKind, attempt: &str, reason: &str, hint: String) -> Fault {
         let message = format!("cannot {attempt}: {reason}");
@@ -73,12 +79,6 @@ pub(crate) fn output_error(error: io::Error) -> Error {
     Error::system("write the output", error)
 }
 
-/// Whether `error` says that whoever read the output has gone: no error for a program in a pipe.
-pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
-}
-
 /// Tells the user about `error` and what to do, and says how the program ends.
 pub(crate) fn report(context: &Context, error: &anyhow::Error) -> Exit {
     let exit = Exit::of_error(error, context.command);
@@ -118,13 +118,6 @@ fn about(context: &Context, error: &anyhow::Error, exit: Exit) -> (&'static str,
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_closed_pipe_is_known_through_the_chain_of_causes() {
-        let closed = anyhow::Error::from(output_error(io::ErrorKind::BrokenPipe.into()));
-        assert!(is_closed_pipe(&closed));
-        assert!(!is_closed_pipe(&anyhow::Error::from(output_error(io::ErrorKind::StorageFull.into()))));
-    }
 
     #[test]
     fn an_error_in_json_is_one_object_with_its_schema_first() {

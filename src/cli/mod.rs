@@ -26,6 +26,7 @@ use clap::Parser;
 use commands::Command;
 use context::{Context, Global};
 use exit::Exit;
+use fault::Fault;
 use output::Output;
 use signal::Interrupt;
 
@@ -66,7 +67,8 @@ fn execute(cli: Cli) -> Exit {
     let context = context_of(&cli);
     let exit = match panic::caught(|| cli.command.run(&context)) {
         Some(Ok(exit)) => exit,
-        Some(Err(error)) if context.out.closed() && fault::is_closed_pipe(&error) => Exit::Done,
+        // Why is told below, unless it is only that nobody reads any more.
+        Some(Err(error)) if output::is_unwritten(&error) => Exit::Done,
         Some(Err(error)) => fault::report(&context, &error),
         None => {
             fault::tell(&context, "bug", "this is a bug in larder", None);
@@ -75,7 +77,7 @@ fn execute(cli: Cli) -> Exit {
     };
     match context.out.finish() {
         Ok(()) => exit,
-        Err(error) => fault::report(&context, &fault::output_error(error).into()),
+        Err(error) => fault::report(&context, &Fault::unwritten(&error).into()),
     }
 }
 

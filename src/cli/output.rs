@@ -1,5 +1,6 @@
 //! The one way out: everything that the program prints goes through here.
 
+use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -86,9 +87,12 @@ impl Output {
         self.suspended(|| unpoisoned(&self.out).write(text, self.flush_lines))
     }
 
-    /// A result for people that `-q` leaves out.
-    pub(crate) fn summary(&self, text: &str) -> io::Result<()> {
-        if self.quiet() { Ok(()) } else { self.line(text) }
+    /// What was done, for people; `-q` leaves it out. It cannot fail, since the work is done: trouble is kept for
+    /// [`Output::finish`].
+    pub(crate) fn summary(&self, text: &str) {
+        if !self.quiet() {
+            self.say(text);
+        }
     }
 
     /// One JSON object, flushed.
@@ -121,7 +125,7 @@ impl Output {
     /// Trouble, on standard error.
     pub(crate) fn warn(&self, text: &str) {
         self.suspended(|| {
-            unpoisoned(&self.out).flush();
+            let _kept = unpoisoned(&self.out).attempt(|writer| writer.flush());
             let _nowhere_else_to_say_it = writeln!(unpoisoned(&self.err), "{text}");
         });
     }
@@ -139,9 +143,7 @@ impl Output {
     /// Writes out what is left, and tells the first trouble there was. A closed pipe is none.
     pub(crate) fn finish(&self) -> io::Result<()> {
         let mut sink = unpoisoned(&self.out);
-        if sink.trouble.is_none() {
-            sink.writer.flush()?;
-        }
+        let _kept = sink.attempt(|writer| writer.flush());
         match sink.trouble.take() {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
             _ => Ok(()),
@@ -159,28 +161,42 @@ impl Output {
 
 impl Sink {
     fn write(&mut self, text: &str, flush: bool) -> io::Result<()> {
-        if let Some(trouble) = &self.trouble {
-            return Err(trouble.kind().into());
-        }
-        let written = writeln!(self.writer, "{text}").and_then(|()| if flush { self.writer.flush() } else { Ok(()) });
-        written.inspect_err(|error| self.keep(error))
+        self.attempt(|writer| {
+            writeln!(writer, "{text}")?;
+            if flush { writer.flush() } else { Ok(()) }
+        })
     }
 
-    fn flush(&mut self) {
+    /// Does `what` unless something went wrong before, and remembers the first trouble.
+    fn attempt<T>(&mut self, what: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> io::Result<T> {
         if self.trouble.is_none() {
-            let flushed = self.writer.flush();
-            let _kept = flushed.inspect_err(|error| self.keep(error));
+            match what(&mut *self.writer) {
+                Ok(done) => return Ok(done),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+                Err(error) => self.trouble = Some(error),
+            }
         }
+        let kind = self.trouble.as_ref().map_or(io::ErrorKind::Other, io::Error::kind);
+        Err(io::Error::new(kind, Unwritten))
     }
+}
 
-    fn keep(&mut self, error: &io::Error) {
-        if self.trouble.is_none() {
-            self.trouble = Some(match error.raw_os_error() {
-                Some(number) => io::Error::from_raw_os_error(number),
-                None => error.kind().into(),
-            });
-        }
+/// What the program's own output could not take; why is told by [`Output::finish`].
+#[derive(Debug)]
+struct Unwritten;
+
+impl fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the output takes no more")
     }
+}
+
+impl std::error::Error for Unwritten {}
+
+/// Whether `error` comes from the program's own output, through whatever layers.
+pub(crate) fn is_unwritten(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.get_ref().is_some_and(|inner| inner.is::<Unwritten>()))
 }
 
 /// Standard output as a writer of plain bytes.
@@ -188,13 +204,11 @@ struct Bytes<'a>(&'a Output);
 
 impl Write for Bytes<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut sink = unpoisoned(&self.0.out);
-        sink.writer.write(bytes).inspect_err(|error| sink.keep(error))
+        unpoisoned(&self.0.out).attempt(|writer| writer.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut sink = unpoisoned(&self.0.out);
-        sink.writer.flush().inspect_err(|error| sink.keep(error))
+        unpoisoned(&self.0.out).attempt(|writer| writer.flush())
     }
 }
 
@@ -271,9 +285,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_error_of_the_output_is_known_from_all_others() {
+        let unwritten = broken(io::ErrorKind::StorageFull).line("x").unwrap_err();
+        let through = larder::Error::system("list the names", unwritten);
+        assert_eq!(through.kind(), larder::ErrorKind::NoSpace);
+        assert!(is_unwritten(&through.into()));
+        let other = larder::Error::system("stage a file", io::ErrorKind::StorageFull.into());
+        assert!(!is_unwritten(&other.into()));
+    }
+
+    #[test]
     fn quiet_leaves_out_summaries_and_remarks_but_no_results_and_no_trouble() {
         let (output, out, err) = captured(false, Verbosity::Quiet);
-        output.summary("summary").unwrap();
+        output.summary("summary");
         output.note("remark");
         output.line("result").unwrap();
         output.warn("trouble");

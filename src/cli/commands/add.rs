@@ -21,7 +21,7 @@ use crate::cli::{text, words};
 /// The arguments of `larder add`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A directory gives each of its files the name BASE/PATH-BELOW-IT, a file is named as it is called. What is there
+A directory gives each of its files the name BASE/PATH-BELOW-IT, a file is named as it is called. What is there \
 already is not stored again. A name that means other bytes is refused, and the rest goes on (exit 3).
 
 Example:
@@ -108,9 +108,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let report = added?;
     let done = Done { store: &store, report: &report, made, time };
     if context.out.json() {
-        context.out.object(done.line())?;
+        context.out.tell(done.line());
     } else {
-        context.out.summary(&done.words(context, &watch))?;
+        context.out.summary(&done.words(context, &watch));
         context.warn_of_scratch(&store);
     }
     Ok(exit(args, &report))

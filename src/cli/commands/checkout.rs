@@ -15,7 +15,7 @@ use crate::cli::words;
 /// The arguments of `larder checkout`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Below DIR comes what is below PREFIX. Without --mode the files are hardlinks to the blobs, read-only and without a cost
+Below DIR comes what is below PREFIX. Without --mode the files are hardlinks to the blobs, read-only and without a cost \
 on the disk; where a link is not possible, a reflink, then a copy, and the summary says why.
 
 Example:
@@ -43,5 +43,5 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let watch = Watch::new(context);
     let made = store.checkout(&args.prefix, &args.directory, &options, &watch);
     let time = watch.finish();
-    made::report(context, &made?, time)
+    Ok(made::report(context, &made?, time))
 }

@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, _: &Args) -> Result<Exit> {
             context.size(report.bytes_after),
             text::count(report.records, "record"),
             text::took(time)
-        ))?;
+        ));
     }
     Ok(Exit::Done)
 }

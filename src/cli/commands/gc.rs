@@ -21,7 +21,7 @@ use crate::cli::{text, words};
 /// The arguments of `larder gc`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A blob without a name, pin or running work is removed once its grace is over. Nothing at all is removed when a root
+A blob without a name, pin or running work is removed once its grace is over. Nothing at all is removed when a root \
 cannot be read (exit 5), or when it would be more than half of a store of over 100 blobs, unless --yes-most is given.
 
 Example:
@@ -118,7 +118,7 @@ fn show(context: &Context, written: &Written) -> Result<Exit> {
     let (bytes, frees) = written.bytes();
     let blobs = text::count(plan.doomed.len() as u64, "blob");
     let amount = format!("{blobs} of {}, {}, really freeing {}", plan.blobs, context.size(bytes), context.size(frees));
-    context.out.summary(&format!("Would remove {amount}; {} still in grace", text::count(plan.in_grace, "blob")))?;
+    context.out.summary(&format!("Would remove {amount}; {} still in grace", text::count(plan.in_grace, "blob")));
     Ok(Exit::Done)
 }
 
@@ -128,12 +128,12 @@ fn collect(context: &Context, store: &Store, plan: Option<&Written>, options: &C
     let time = watch.finish();
     let report = collected?;
     if context.out.json() {
-        report.held.iter().try_for_each(|(digest, by)| {
-            context.out.object(Line::event("held").with("digest", digest.to_string()).with("by", by))
-        })?;
-        context.out.object(line(&report, time))?;
+        for (digest, by) in &report.held {
+            context.out.tell(Line::event("held").with("digest", digest.to_string()).with("by", by));
+        }
+        context.out.tell(line(&report, time));
     } else {
-        context.out.summary(&words(context, &report))?;
+        context.out.summary(&words(context, &report));
         context.warn_of_scratch(store);
     }
     Ok(Exit::of_work(0, report.interrupted))

@@ -18,7 +18,7 @@ use crate::cli::words;
 /// The arguments of `larder get`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --mode the file is private: a reflink where the filesystem can, else a copy. With --mode the same order is
+Without --mode the file is private: a reflink where the filesystem can, else a copy. With --mode the same order is \
 followed from there on, and the reason is printed when it falls back.
 
 Example:
@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let watch = Watch::new(context);
     let made = store.get(&args.target, &destination, &options, &watch);
     let time = watch.finish();
-    made::report(context, &made?, time)
+    Ok(made::report(context, &made?, time))
 }
 
 /// The file itself, or, as with `cp`, the last part of the name in the directory that is there.

@@ -91,7 +91,7 @@ fn report(context: &Context, store: &Store, made: bool) -> Result<()> {
         words::durability(settings.durability),
         words::alias(settings.alias),
         settings.blob_mode
-    ))?;
+    ));
     context.warn_of_scratch(store);
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     } else {
         let what = if new { "now means" } else { "means already" };
         let words = format!("{} {what} the bytes of {}", text::name(&args.new), words::spoken(&args.target));
-        context.out.summary(&words)?;
+        context.out.summary(&words);
         context.warn_of_scratch(&store);
     }
     Ok(Exit::Done)

@@ -20,7 +20,7 @@ use crate::cli::words::{self, Sort};
 /// The arguments of `larder ls`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Names go to standard output, one per line; what they cost together follows on standard error (with -l and --json on
+Names go to standard output, one per line; what they cost together follows on standard error (with -l and --json on \
 standard output). -q leaves it out, which is faster on a large store.
 
 Example:

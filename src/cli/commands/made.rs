@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use larder::work::materialize::MaterializeReport;
 
 use crate::cli::context::Context;
@@ -11,13 +10,13 @@ use crate::cli::json::Line;
 use crate::cli::text;
 
 /// Tells, and says how the program ends.
-pub(super) fn report(context: &Context, made: &MaterializeReport, time: Duration) -> Result<Exit> {
+pub(super) fn report(context: &Context, made: &MaterializeReport, time: Duration) -> Exit {
     if context.out.json() {
-        context.out.object(line(made, time))?;
+        context.out.tell(line(made, time));
     } else {
-        context.out.summary(&words(context, made, time))?;
+        context.out.summary(&words(context, made, time));
     }
-    Ok(Exit::of_work(made.failed, made.interrupted))
+    Exit::of_work(made.failed, made.interrupted)
 }
 
 fn line(made: &MaterializeReport, time: Duration) -> Line {
@@ -100,7 +99,7 @@ mod tests {
             ..MaterializeReport::default()
         };
         let (context, out, _) = context("get", false, Verbosity::Normal);
-        assert_eq!(report(&context, &made, Duration::from_secs(1)).unwrap(), Exit::Done);
+        assert_eq!(report(&context, &made, Duration::from_secs(1)), Exit::Done);
         assert!(out.text().contains("Made 2 files, 10 B, in /d: 2 by copy\n"), "{}", out.text());
         assert!(out.text().contains("2 files: the filesystem cannot reflink"));
     }
@@ -109,7 +108,7 @@ mod tests {
     fn partly_made_is_a_finding() {
         let made = MaterializeReport { failed: 1, ..MaterializeReport::default() };
         let (context, out, _) = context("checkout", true, Verbosity::Normal);
-        assert_eq!(report(&context, &made, Duration::ZERO).unwrap(), Exit::Findings);
+        assert_eq!(report(&context, &made, Duration::ZERO), Exit::Findings);
         let value: serde_json::Value = serde_json::from_str(&out.text()).unwrap();
         assert_eq!((&value["schema"], &value["event"], &value["failed"]), (&1.into(), &"summary".into(), &1.into()));
     }

@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     if context.out.json() {
         context.out.object(Line::event("renamed").name(&args.to).bytes("from", args.from.as_bytes()))?;
     } else {
-        context.out.summary(&format!("{} is now {}", text::name(&args.from), text::name(&args.to)))?;
+        context.out.summary(&format!("{} is now {}", text::name(&args.from), text::name(&args.to)));
         context.warn_of_scratch(&store);
     }
     Ok(Exit::Done)

@@ -31,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     if context.out.json() {
         context.out.object(Line::event("pinned").with("digest", digest.to_string()).with("note", &args.note))?;
     } else {
-        context.out.summary(&format!("{} is pinned: {digest}", words::spoken(&args.target)))?;
+        context.out.summary(&format!("{} is pinned: {digest}", words::spoken(&args.target)));
         context.warn_of_scratch(&store);
     }
     Ok(Exit::Done)

@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, _: &Args) -> Result<Exit> {
             text::count(report.records, "record"),
             context.size(report.index_bytes),
             text::took(time)
-        ))?;
+        ));
     }
     Ok(Exit::Done)
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     if context.out.json() {
         context.out.object(Line::event("unlinked").name(&args.name))?;
     } else {
-        context.out.summary(&format!("{} is no name any more; its blob is still kept", text::name(&args.name)))?;
+        context.out.summary(&format!("{} is no name any more; its blob is still kept", text::name(&args.name)));
         context.warn_of_scratch(&store);
     }
     Ok(Exit::Done)

@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     if context.out.json() {
         context.out.object(Line::event("unpinned").with("digest", digest.to_string()))?;
     } else {
-        context.out.summary(&format!("{} is not pinned any more: {digest}", words::spoken(&args.target)))?;
+        context.out.summary(&format!("{} is not pinned any more: {digest}", words::spoken(&args.target)));
         context.warn_of_scratch(&store);
     }
     Ok(Exit::Done)

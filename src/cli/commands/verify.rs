@@ -17,7 +17,7 @@ use crate::cli::words::{self, Scope};
 /// The arguments of `larder verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Every blob is read and compared, and the work goes on after every finding (exit 3 at its end). Nothing is moved or
+Every blob is read and compared, and the work goes on after every finding (exit 3 at its end). Nothing is moved or \
 removed unless --quarantine is given, and unreadable blobs never are.
 
 Example:
@@ -44,7 +44,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     if context.out.json() {
         context.out.tell(line(&report, time));
     } else {
-        context.out.summary(&words(context, args, &report, time))?;
+        context.out.summary(&words(context, args, &report, time));
     }
     let stopped_by_the_user = report.interrupted && !context.out.closed();
     Ok(Exit::of_work(findings(&report), stopped_by_the_user))

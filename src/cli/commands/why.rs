@@ -18,7 +18,7 @@ use crate::cli::{text, words};
 /// The arguments of `larder why`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Names, pins and running work keep a blob. Links outside the store do not: they keep its bytes on the disk, so that
+Names, pins and running work keep a blob. Links outside the store do not: they keep its bytes on the disk, so that \
 removing it frees nothing.
 
 Example:

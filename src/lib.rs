@@ -8,6 +8,7 @@ pub mod hashing;
 pub mod ledger;
 pub mod machine;
 pub mod parts;
+pub mod store;
 pub mod vocabulary;
 pub mod work;
 

@@ -1,0 +1,34 @@
+//! `larder cat`: the bytes of a blob on standard output.
+
+use std::io::Write;
+
+use anyhow::Result;
+use larder::work::names::Target;
+
+use crate::cli::context::{Access, Context};
+use crate::cli::exit::Exit;
+use crate::cli::fault::output_error;
+use crate::cli::words;
+
+/// The arguments of `larder cat`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Standard output carries the bytes and nothing else, so that --json goes to standard error here.
+
+Example:
+  larder cat notes/readme.txt
+  larder cat sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 | tar -t")]
+pub(crate) struct Args {
+    /// A name, or a digest (sha256:…)
+    #[arg(value_name = "NAME|DIGEST", value_parser = words::target())]
+    target: Target,
+}
+
+/// Writes.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
+    let store = context.open(Access::Read)?;
+    let mut out = context.out.bytes();
+    store.cat(&args.target, &mut out)?;
+    out.flush().map_err(output_error)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,140 @@
+//! The commands, one per file: its arguments and how it runs.
+
+mod add;
+mod cat;
+mod checkout;
+mod compact;
+mod debug;
+mod gc;
+mod get;
+mod init;
+mod link;
+mod ls;
+mod made;
+mod mv;
+mod path;
+mod pin;
+mod plan;
+mod rebuild;
+mod rm;
+mod show;
+mod stats;
+mod unlink;
+mod unpin;
+mod verify;
+mod r#where;
+mod why;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use super::context::Context;
+use super::exit::Exit;
+
+/// What larder can be told to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a store
+    Init(init::Args),
+    /// Keep files and whole directory trees
+    Add(add::Args),
+    /// List names, with what they cost
+    Ls(ls::Args),
+    /// Show everything about one blob
+    Show(show::Args),
+    /// Find blobs and their names by the beginning of a digest
+    Where(r#where::Args),
+    /// Tell what keeps a blob alive
+    Why(why::Args),
+    /// Tell what the store holds and costs
+    Stats(stats::Args),
+    /// Make one file outside the store
+    Get(get::Args),
+    /// Make the files of a tree outside the store
+    Checkout(checkout::Args),
+    /// Write the bytes of a blob to standard output
+    Cat(cat::Args),
+    /// Print where the file of a blob is
+    Path(path::Args),
+    /// Give a blob one more name
+    Link(link::Args),
+    /// Give a blob another name instead
+    Mv(mv::Args),
+    /// Take one name away, but never the last one
+    Unlink(unlink::Args),
+    /// Take names away, the last ones too
+    Rm(rm::Args),
+    /// Keep a blob whatever its names
+    Pin(pin::Args),
+    /// Keep it no longer
+    Unpin(unpin::Args),
+    /// Compare blobs with their digests
+    Verify(verify::Args),
+    /// Remove blobs that nothing keeps
+    Gc(gc::Args),
+    /// Rewrite the journal without what is over
+    Compact(compact::Args),
+    /// Make the index anew from the journal
+    Rebuild(rebuild::Args),
+    /// Look into the store's own files
+    #[command(subcommand)]
+    Debug(debug::Command),
+}
+
+impl Command {
+    /// The word that calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::Init(_) => "init",
+            Command::Add(_) => "add",
+            Command::Ls(_) => "ls",
+            Command::Show(_) => "show",
+            Command::Where(_) => "where",
+            Command::Why(_) => "why",
+            Command::Stats(_) => "stats",
+            Command::Get(_) => "get",
+            Command::Checkout(_) => "checkout",
+            Command::Cat(_) => "cat",
+            Command::Path(_) => "path",
+            Command::Link(_) => "link",
+            Command::Mv(_) => "mv",
+            Command::Unlink(_) => "unlink",
+            Command::Rm(_) => "rm",
+            Command::Pin(_) => "pin",
+            Command::Unpin(_) => "unpin",
+            Command::Verify(_) => "verify",
+            Command::Gc(_) => "gc",
+            Command::Compact(_) => "compact",
+            Command::Rebuild(_) => "rebuild",
+            Command::Debug(_) => "debug",
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(&self, context: &Context) -> Result<Exit> {
+        match self {
+            Command::Init(args) => init::run(context, args),
+            Command::Add(args) => add::run(context, args),
+            Command::Ls(args) => ls::run(context, args),
+            Command::Show(args) => show::run(context, args),
+            Command::Where(args) => r#where::run(context, args),
+            Command::Why(args) => why::run(context, args),
+            Command::Stats(args) => stats::run(context, args),
+            Command::Get(args) => get::run(context, args),
+            Command::Checkout(args) => checkout::run(context, args),
+            Command::Cat(args) => cat::run(context, args),
+            Command::Path(args) => path::run(context, args),
+            Command::Link(args) => link::run(context, args),
+            Command::Mv(args) => mv::run(context, args),
+            Command::Unlink(args) => unlink::run(context, args),
+            Command::Rm(args) => rm::run(context, args),
+            Command::Pin(args) => pin::run(context, args),
+            Command::Unpin(args) => unpin::run(context, args),
+            Command::Verify(args) => verify::run(context, args),
+            Command::Gc(args) => gc::run(context, args),
+            Command::Compact(args) => compact::run(context, args),
+            Command::Rebuild(args) => rebuild::run(context, args),
+            Command::Debug(command) => debug::run(context, command),
+        }
+    }
+}

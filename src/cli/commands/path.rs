@@ -1,0 +1,40 @@
+//! `larder path`: where the file of a blob is.
+
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+
+use anyhow::Result;
+use larder::work::names::Target;
+
+use crate::cli::context::{Access, Context};
+use crate::cli::exit::Exit;
+use crate::cli::fault::output_error;
+use crate::cli::json::Line;
+use crate::cli::words;
+
+/// The arguments of `larder path`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The path is printed byte for byte. The file is read-only and shared: read it, and never write to it.
+
+Example:
+  larder path models/a.gguf
+  llama-cli -m \"$(larder path models/a.gguf)\"")]
+pub(crate) struct Args {
+    /// A name, or a digest (sha256:…)
+    #[arg(value_name = "NAME|DIGEST", value_parser = words::target())]
+    target: Target,
+}
+
+/// Prints.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
+    let path = context.open(Access::Read)?.path(&args.target)?;
+    if context.out.json() {
+        context.out.object(Line::event("path").path("path", &path))?;
+    } else {
+        let line = [path.as_os_str().as_bytes(), b"\n"].concat();
+        let mut out = context.out.bytes();
+        out.write_all(&line).and_then(|()| out.flush()).map_err(output_error)?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,150 @@
+//! `larder show`: everything about one blob.
+
+use anyhow::Result;
+use larder::Stamp;
+use larder::work::find::BlobInfo;
+use larder::work::names::Target;
+
+use super::ls;
+use crate::cli::context::{Access, Context};
+use crate::cli::exit::Exit;
+use crate::cli::json::Line;
+use crate::cli::{text, words};
+
+/// The arguments of `larder show`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  larder show models/a.gguf
+  larder show sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+pub(crate) struct Args {
+    /// A name, or a digest (sha256:…)
+    #[arg(value_name = "NAME|DIGEST", value_parser = words::target())]
+    target: Target,
+}
+
+/// Shows.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
+    let blob = context.open(Access::Read)?.show(&args.target)?;
+    if context.out.json() {
+        context.out.object(line(&blob))?;
+    } else {
+        context.out.line(&words(context, &blob))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A blob in JSON.
+pub(super) fn line(blob: &BlobInfo) -> Line {
+    let line = Line::event("blob")
+        .with("digest", blob.digest.to_string())
+        .with("blake3", blob.blake3.to_string())
+        .with("size_bytes", blob.size_bytes)
+        .path("path", &blob.path)
+        .with("present", blob.now.is_some())
+        .with("damaged", blob.damaged)
+        .with("links", blob.links)
+        .with("allocated_bytes", blob.allocated_bytes)
+        .time("added", blob.added_ns)
+        .with("pin", blob.pin.as_ref())
+        .object("stamp", stamp(&blob.stamp));
+    let line = match &blob.now {
+        Some(now) => line.object("now", stamp(now)),
+        None => line.with("now", ()),
+    };
+    line.names(blob.aliases.iter().map(|alias| &alias.name))
+        .list("aliases", blob.aliases.iter().map(|alias| ls::fields(Line::part(), alias)))
+}
+
+fn stamp(stamp: &Stamp) -> Line {
+    Line::part()
+        .with("size_bytes", stamp.size_bytes)
+        .time("mtime", stamp.mtime_ns)
+        .with("inode", stamp.inode)
+        .with("mode", format!("{:04o}", stamp.mode))
+        .time("ctime", stamp.ctime_ns)
+}
+
+fn words(context: &Context, blob: &BlobInfo) -> String {
+    let field = |word: &str, value: String| vec![word.to_owned(), value];
+    let mut rows = vec![
+        field("digest", blob.digest.to_string()),
+        field("blake3", blob.blake3.to_string()),
+        field("size", context.size(blob.size_bytes)),
+        field("on the disk", context.size(blob.allocated_bytes)),
+        field("file", text::path(&blob.path)),
+        field("state", state(blob).to_owned()),
+        field("links", blob.links.to_string()),
+        field("added", text::time(blob.added_ns)),
+    ];
+    rows.extend(blob.pin.as_ref().map(|note| field("pinned", pinned(note))));
+    let mut words = text::table(&[], &[], rows);
+    words.push_str(&format!("\n{}", text::count(blob.aliases.len() as u64, "name")));
+    if !blob.aliases.is_empty() {
+        words.push_str(":\n");
+        words.push_str(&aliases(blob));
+    }
+    words
+}
+
+/// The note of a pin in words.
+pub(super) fn pinned(note: &str) -> String {
+    if note.is_empty() { "yes".to_owned() } else { text::message(note) }
+}
+
+fn state(blob: &BlobInfo) -> &'static str {
+    match (&blob.now, blob.damaged) {
+        (_, true) => "damaged",
+        (None, _) => "missing",
+        (Some(now), _) if blob.stamp.agrees(now) => "as it was recorded",
+        (Some(_), _) => "changed since it was recorded: `larder verify` tells whether its bytes are",
+    }
+}
+
+fn aliases(blob: &BlobInfo) -> String {
+    let rows = blob.aliases.iter().map(|alias| {
+        let executable = if alias.executable { "executable" } else { "" };
+        let kind = words::alias(alias.kind).to_owned();
+        vec![text::name(&alias.name), kind, text::time(alias.mtime_ns), executable.to_owned()]
+    });
+    text::table(
+        &["  name", "kept", "mtime", ""],
+        &[],
+        rows.map(|mut row| {
+            row[0].insert_str(0, "  ");
+            row
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use larder::{Blake3, Digest};
+
+    use super::*;
+
+    #[test]
+    fn a_blob_in_json_says_when_its_file_is_not_there() {
+        let recorded = Stamp { size_bytes: 3, mtime_ns: 0, inode: 7, mode: 0o444, ctime_ns: 0 };
+        let blob = BlobInfo {
+            digest: Digest::EMPTY,
+            blake3: Blake3::from_bytes([0; 32]),
+            size_bytes: 3,
+            path: "/s/sha256/e3/b0".into(),
+            stamp: recorded,
+            now: None,
+            links: 0,
+            allocated_bytes: 0,
+            added_ns: 0,
+            aliases: Vec::new(),
+            pin: None,
+            damaged: false,
+        };
+        let value: serde_json::Value = serde_json::from_str(&line(&blob).close()).unwrap();
+        assert_eq!(value["present"], false);
+        assert!(value["now"].is_null() && value["pin"].is_null());
+        assert_eq!(value["stamp"]["mode"], "0444");
+        assert_eq!(state(&blob), "missing");
+        assert_eq!(state(&BlobInfo { now: Some(recorded), ..blob }), "as it was recorded");
+    }
+}

@@ -1,0 +1,129 @@
+//! `larder verify`: blobs against their digests.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use larder::Prefix;
+use larder::work::names::Target;
+use larder::work::verify::{VerifyOptions, VerifyReport};
+
+use crate::cli::context::{Access, Context};
+use crate::cli::exit::Exit;
+use crate::cli::json::Line;
+use crate::cli::text;
+use crate::cli::watch::Watch;
+use crate::cli::words::{self, Scope};
+
+/// The arguments of `larder verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Every blob is read and compared, and the work goes on after every finding (exit 3 at its end). Nothing is moved or \
+removed unless --quarantine is given, and unreadable blobs never are.
+
+Example:
+  larder verify
+  larder verify models/llama sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  larder verify --quarantine")]
+pub(crate) struct Args {
+    /// Names with everything below them, or digests (sha256:…); nothing is everything
+    #[arg(value_name = "NAME|DIGEST", value_parser = words::scope())]
+    what: Vec<Scope>,
+    /// Move corrupt blobs to quarantine, and mark their names damaged
+    #[arg(long)]
+    quarantine: bool,
+}
+
+/// Verifies.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
+    let store = context.open(if args.quarantine { Access::Write } else { Access::Hold })?;
+    let (digests, prefixes) = split(&args.what);
+    let watch = Watch::new(context).stopping_when_closed();
+    let verified = store.verify(&digests, &prefixes, &VerifyOptions { quarantine: args.quarantine }, &watch);
+    let time = watch.finish();
+    let report = verified?;
+    if context.out.json() {
+        context.out.tell(line(&report, time));
+    } else {
+        context.out.summary(&words(context, args, &report, time));
+    }
+    let stopped_by_the_user = report.interrupted && !context.out.closed();
+    Ok(Exit::of_work(findings(&report), stopped_by_the_user))
+}
+
+fn split(what: &[Scope]) -> (Vec<Target>, Vec<Prefix>) {
+    let (mut digests, mut prefixes) = (Vec::new(), Vec::new());
+    for scope in what {
+        match scope {
+            Scope::Digest(digest) => digests.push(Target::Digest(*digest)),
+            Scope::Names(prefix) => prefixes.push(prefix.clone()),
+        }
+    }
+    (digests, prefixes)
+}
+
+fn findings(report: &VerifyReport) -> u64 {
+    report.corrupt + report.missing + report.unreadable
+}
+
+fn line(report: &VerifyReport, time: Duration) -> Line {
+    Line::event("summary")
+        .with("blobs", report.blobs)
+        .with("bytes", report.bytes)
+        .with("ok", report.ok)
+        .with("corrupt", report.corrupt)
+        .with("missing", report.missing)
+        .with("unreadable", report.unreadable)
+        .with("quarantined", report.quarantined)
+        .with("interrupted", report.interrupted)
+        .with("seconds", time.as_secs_f64())
+}
+
+fn words(context: &Context, args: &Args, report: &VerifyReport, time: Duration) -> String {
+    let mut lines = vec![format!(
+        "Verified {}, {}, in {}: {}/s",
+        text::count(report.blobs, "blob"),
+        context.size(report.bytes),
+        text::took(time),
+        text::size((report.bytes as f64 / time.as_secs_f64().max(1e-3)) as u64, false)
+    )];
+    let rows = [(report.corrupt, "corrupt"), (report.missing, "missing"), (report.unreadable, "unreadable")];
+    match findings(report) {
+        0 => lines.push(format!("  all {} are good", report.ok)),
+        _ => {
+            lines.extend(rows.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("  {word:10}  {n}, named above")))
+        }
+    }
+    if report.quarantined > 0 {
+        lines.push(format!("  quarantined {}", report.quarantined));
+    }
+    if report.corrupt > 0 && !args.quarantine {
+        lines.push("  --quarantine moves corrupt blobs away; adding a good copy again heals them".to_owned());
+    }
+    if report.interrupted {
+        lines.push("  stopped before its end".to_owned());
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use larder::{Digest, Name};
+
+    use super::*;
+
+    #[test]
+    fn digests_and_names_go_their_own_ways() {
+        let name = Prefix::Below(Name::new("a").unwrap());
+        let what = [Scope::Names(name.clone()), Scope::Digest(Digest::EMPTY)];
+        assert_eq!(split(&what), (vec![Target::Digest(Digest::EMPTY)], vec![name]));
+        assert_eq!(split(&[]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn corrupt_missing_and_unreadable_are_findings() {
+        let report = VerifyReport { blobs: 9, ok: 3, corrupt: 1, missing: 2, unreadable: 3, ..VerifyReport::default() };
+        assert_eq!(findings(&report), 6);
+        let value: serde_json::Value = serde_json::from_str(&line(&report, Duration::ZERO).close()).unwrap();
+        assert_eq!((&value["event"], &value["corrupt"], &value["ok"]), (&"summary".into(), &1.into(), &3.into()));
+    }
+}

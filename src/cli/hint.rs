@@ -1,0 +1,72 @@
+//! Remedies: what to do about an error, by its kind and the command. They live here alone, not in the library.
+
+use larder::ErrorKind;
+
+/// The remedy for an error of `kind` in `command`, if there is one.
+pub(crate) fn of(kind: ErrorKind, command: &str) -> Option<String> {
+    special(kind, command).or_else(|| general(kind)).map(str::to_owned)
+}
+
+fn special(kind: ErrorKind, command: &str) -> Option<&'static str> {
+    Some(match (kind, command) {
+        (ErrorKind::NotFound, "add") => "check the path; `-` with --name adds standard input",
+        (ErrorKind::Taken, "add") => "--replace gives the name these bytes; --name or --prefix choose another name",
+        (ErrorKind::Taken, "link" | "mv") => "--replace gives the name these bytes; or choose another name",
+        (ErrorKind::Taken, "get" | "checkout") => "--replace replaces what is there",
+        (ErrorKind::Mismatch, "add") => {
+            "these are not the bytes that --expect names, and nothing is kept: fetch them again"
+        }
+        (ErrorKind::Refused, "gc") => {
+            "`larder gc --dry-run` shows what would go; --yes-most removes more than half of a store; \
+             a plan that the store has outgrown is made again"
+        }
+        (ErrorKind::Refused, "unlink") => {
+            "`larder rm` takes the last name away too; `larder pin` keeps a blob without a name"
+        }
+        (ErrorKind::Unsupported, "get" | "checkout") => "another --mode may work here: copy works everywhere",
+        (ErrorKind::Unsupported, "init") => {
+            "put the store on a local filesystem; --alias counted does without hardlinks"
+        }
+        _ => return None,
+    })
+}
+
+fn general(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::NotFound => {
+            "`larder ls` shows the names, `larder where` finds a blob by the beginning of its digest"
+        }
+        ErrorKind::Invalid => {
+            "a digest is sha256: and 64 lower-case hexadecimal digits; a name is relative, without . or .. or control characters"
+        }
+        ErrorKind::SourceChanged => "try again when nobody writes to it",
+        ErrorKind::Busy => {
+            "another larder is at work on this store: wait for it, or wait longer with --lock-timeout 5m"
+        }
+        ErrorKind::Damaged => "`larder verify` names everything that is damaged; adding a good copy again heals it",
+        ErrorKind::NoSpace => "`larder rm` and then `larder gc --grace 0s` free space; `larder stats` shows how much",
+        ErrorKind::ReadOnly => "reading works here, writing does not: mount it writable, or use another store",
+        ErrorKind::Permission => "use larder as the owner of the files and of the store",
+        ErrorKind::NotKept => {
+            "nothing of it is kept: look at the disk and the system's log, then run the same command again"
+        }
+        ErrorKind::OutcomeUnknown => {
+            "look at the disk and the system's log, then run the same command again: what is kept already is not kept twice"
+        }
+        ErrorKind::Interrupted => "what was done is kept; the same command goes on from there",
+        ErrorKind::Io => "the system's log (dmesg) may say more about the disk",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_has_its_own_remedy_before_the_general_one() {
+        assert!(of(ErrorKind::Taken, "get").unwrap().contains("--replace"));
+        assert!(of(ErrorKind::NotFound, "show").unwrap().contains("larder ls"));
+        assert_eq!(of(ErrorKind::Taken, "pin"), None);
+    }
+}

@@ -1,0 +1,272 @@
+//! The observer: events become lines, JSON or a progress bar; signals become a request to stop.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use larder::vocabulary::events::VerifyStatus;
+use larder::{Event, Name, Observer};
+
+use super::context::Context;
+use super::json::Line;
+use super::text;
+
+/// Most different notes that are counted apart.
+const NOTES_MAX: usize = 20;
+
+/// Hears what a command's work does, for as long as it runs.
+pub(crate) struct Watch<'a> {
+    context: &'a Context,
+    bar: Option<ProgressBar>,
+    files_expected: Arc<AtomicU64>,
+    files_done: Arc<AtomicU64>,
+    started: Instant,
+    heard: Mutex<Heard>,
+    stop_when_closed: bool,
+}
+
+/// What a summary needs and no report holds.
+#[derive(Default)]
+struct Heard {
+    first_name: Option<Name>,
+    notes: BTreeMap<String, u64>,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches work from now on, and listens to signals.
+    pub(crate) fn new(context: &'a Context) -> Self {
+        context.interrupt.listen();
+        let (files_expected, files_done) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let draw = context.out.may_draw() && !context.global.no_progress;
+        let bar = draw.then(|| progress_bar(files_expected.clone(), files_done.clone()));
+        context.out.attach(bar.clone());
+        let heard = Mutex::default();
+        Watch { context, bar, files_expected, files_done, started: Instant::now(), heard, stop_when_closed: false }
+    }
+
+    /// Nobody needs the work when nobody reads what it says.
+    #[must_use]
+    pub(crate) fn stopping_when_closed(mut self) -> Self {
+        self.stop_when_closed = true;
+        self
+    }
+
+    /// Takes the progress bar away and says how long the work took.
+    pub(crate) fn finish(&self) -> Duration {
+        self.context.out.attach(None);
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.started.elapsed()
+    }
+
+    /// The first name that was added.
+    pub(crate) fn first_name(&self) -> Option<Name> {
+        self.heard(|heard| heard.first_name.clone())
+    }
+
+    /// What was done otherwise than asked, and how often.
+    pub(crate) fn notes(&self) -> Vec<(String, u64)> {
+        self.heard(|heard| std::mem::take(&mut heard.notes).into_iter().collect())
+    }
+
+    fn heard<R>(&self, look: impl FnOnce(&mut Heard) -> R) -> R {
+        look(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn remember(&self, event: &Event) {
+        let Event::Added { name, note, .. } = event else { return };
+        self.heard(|heard| {
+            heard.first_name.get_or_insert_with(|| name.clone());
+            let Some(note) = note else { return };
+            let room = heard.notes.len() < NOTES_MAX || heard.notes.contains_key(note);
+            *heard.notes.entry(if room { note.clone() } else { "for other reasons".to_owned() }).or_default() += 1;
+        });
+    }
+
+    /// An event in words, on the stream where it belongs.
+    fn say(&self, event: &Event) {
+        let out = &self.context.out;
+        match event {
+            Event::Failed { path, reason } => out.warn(&trouble("failed", &text::path(path), reason)),
+            Event::Skipped { path, reason } => out.note(&trouble("skipped", &text::path(path), reason)),
+            Event::Notice { text } => out.note(&format!("note: {}", text::message(text))),
+            Event::Verified { status, .. } if *status != VerifyStatus::Ok => {
+                out.say(&words(self.context, event));
+            }
+            _ if out.verbose() => out.say(&words(self.context, event)),
+            _ => {}
+        }
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn event(&self, event: &Event) {
+        self.remember(event);
+        if self.context.out.json() {
+            if let Some(line) = line(event) {
+                self.context.out.tell(line);
+            }
+        } else {
+            self.say(event);
+        }
+    }
+
+    fn expect(&self, files: u64, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            self.files_expected.fetch_add(files, Ordering::Relaxed);
+            bar.inc_length(bytes);
+        }
+    }
+
+    fn progress(&self, files: u64, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            self.files_done.fetch_add(files, Ordering::Relaxed);
+            bar.inc(bytes);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.context.interrupt.asked() || (self.stop_when_closed && self.context.out.closed())
+    }
+}
+
+fn progress_bar(expected: Arc<AtomicU64>, done: Arc<AtomicU64>) -> ProgressBar {
+    let files = move |_: &indicatif::ProgressState, to: &mut dyn std::fmt::Write| {
+        let (done, expected) = (done.load(Ordering::Relaxed), expected.load(Ordering::Relaxed));
+        let _nowhere_else_to_say_it = write!(to, "{done}/{expected} files");
+    };
+    let template = "{spinner} {files}  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {elapsed}";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::new(0).with_style(style.with_key("files", files));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+fn trouble(word: &str, path: &str, reason: &str) -> String {
+    format!("{word}: {path}: {}", text::message(reason))
+}
+
+/// An event in words, as `-v` shows it.
+fn words(context: &Context, event: &Event) -> String {
+    let remark = |note: &Option<String>| note.as_ref().map(|n| format!(" ({})", text::message(n))).unwrap_or_default();
+    match event {
+        Event::Added { name, digest, size_bytes, status, note } => {
+            let size = context.size(*size_bytes);
+            format!("{:9} {} {size:>10}  {}{}", status.word(), text::short(digest), text::name(name), remark(note))
+        }
+        Event::Verified { digest, names, status, detail, .. } => {
+            let names = names.iter().map(text::name).collect::<Vec<_>>().join(", ");
+            let names = if names.is_empty() { "no name".to_owned() } else { names };
+            let detail = if detail.is_empty() { String::new() } else { format!(": {}", text::message(detail)) };
+            format!("{}: {digest}{detail}; named {names}", status.word())
+        }
+        Event::Materialized { from, path, mode, note, .. } => {
+            format!("{mode:9} {} from {}{}", text::path(path), text::message(from), remark(note))
+        }
+        other => text::message(&format!("{other:?}")),
+    }
+}
+
+/// An event in JSON.
+fn line(event: &Event) -> Option<Line> {
+    Some(match event {
+        Event::Added { name, digest, size_bytes, status, note } => Line::event("added")
+            .name(name)
+            .with("digest", digest.to_string())
+            .with("size_bytes", size_bytes)
+            .with("status", status.word())
+            .maybe("note", note.as_ref()),
+        Event::Skipped { path, reason } => Line::event("skipped").path("path", path).with("reason", reason),
+        Event::Failed { path, reason } => Line::event("failed").path("path", path).with("reason", reason),
+        Event::Verified { digest, names, size_bytes, status, detail } => Line::event("verified")
+            .with("status", status.word())
+            .with("digest", digest.to_string())
+            .names(names.iter())
+            .with("size_bytes", size_bytes)
+            .maybe("detail", (!detail.is_empty()).then_some(detail)),
+        Event::Materialized { from, path, size_bytes, mode, note } => Line::event("materialized")
+            .with("from", from)
+            .path("path", path)
+            .with("size_bytes", size_bytes)
+            .with("mode", mode)
+            .maybe("note", note.as_ref()),
+        Event::Notice { text } => Line::event("notice").with("text", text),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use larder::Digest;
+    use larder::vocabulary::events::AddStatus;
+
+    use super::*;
+    use crate::cli::output::Verbosity;
+    use crate::cli::tests::context;
+
+    fn added(note: Option<&str>) -> Event {
+        Event::Added {
+            name: Name::new("src/a").unwrap(),
+            digest: Digest::EMPTY,
+            size_bytes: 0,
+            status: AddStatus::New,
+            note: note.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn an_added_file_is_exactly_the_promised_line() {
+        let expected = format!(
+            r#"{{"schema":1,"event":"added","name":"src/a","digest":"{}","size_bytes":0,"status":"new"}}"#,
+            Digest::EMPTY
+        );
+        assert_eq!(line(&added(None)).unwrap().close(), expected);
+        assert!(line(&added(Some("copied"))).unwrap().close().ends_with(r#","note":"copied"}"#));
+    }
+
+    #[test]
+    fn a_verified_blob_is_exactly_the_promised_line() {
+        let mut event = Event::Verified {
+            digest: Digest::EMPTY,
+            names: vec![Name::new("a").unwrap()],
+            size_bytes: 7,
+            status: VerifyStatus::Corrupt,
+            detail: String::new(),
+        };
+        let expected = format!(
+            r#"{{"schema":1,"event":"verified","status":"corrupt","digest":"{}","names":["a"],"size_bytes":7}}"#,
+            Digest::EMPTY
+        );
+        assert_eq!(line(&event).unwrap().close(), expected);
+        if let Event::Verified { detail, .. } = &mut event {
+            "byte 3".clone_into(detail);
+        }
+        assert!(line(&event).unwrap().close().ends_with(r#","detail":"byte 3"}"#));
+    }
+
+    #[test]
+    fn trouble_goes_to_standard_error_and_is_harmless_there() {
+        let (context, out, err) = context("add", false, Verbosity::Normal);
+        let watch = Watch::new(&context);
+        watch.event(&added(None));
+        watch.event(&Event::Failed { path: "a\x1b[2J".into(), reason: "no\nway".to_owned() });
+        assert_eq!(out.text(), "");
+        assert_eq!(err.text(), "failed: a\\u{1b}[2J: no\\nway\n");
+        assert_eq!(watch.first_name(), Name::new("src/a").ok());
+    }
+
+    #[test]
+    fn notes_are_counted_and_bounded() {
+        let (context, ..) = context("add", false, Verbosity::Quiet);
+        let watch = Watch::new(&context);
+        for i in 0..100 {
+            watch.event(&added(Some(&format!("reason {}", i % 50))));
+        }
+        let notes = watch.notes();
+        assert_eq!(notes.len(), NOTES_MAX + 1);
+        assert_eq!(notes.iter().map(|(_, count)| count).sum::<u64>(), 100);
+    }
+}

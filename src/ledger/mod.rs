@@ -92,7 +92,7 @@ impl Ledger {
         let names =
             Names::new(Arc::clone(&machine), layout.clone(), policy.directory_mode, policy.blob_mode, policy.syncfs);
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
-        let blobs = Blobs::new(Arc::clone(&machine), layout.clone());
+        let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
         Ok(Ledger {
             machine,

@@ -14,6 +14,7 @@ use crate::vocabulary::{Digest, Error, Result, Stamp};
 pub struct Blobs {
     machine: Arc<dyn Machine>,
     layout: Layout,
+    syncfs: bool,
 }
 
 /// The stamp of a file that looks like this.
@@ -27,17 +28,23 @@ pub fn stamp(meta: &Meta) -> Stamp {
     }
 }
 
+/// More directories than this are synced with one `syncfs` where that can be trusted.
+const FEW_DIRECTORIES: usize = 8;
+
 /// Handles of the directories that are about to change: a sync through a descriptor vouches only for what happened
 /// after it was opened.
 #[derive(Default)]
 pub struct BlobDirs {
     handles: BTreeMap<u8, Box<dyn File>>,
+    /// Opened before the first of them; stands for all, once they are many.
+    filesystem: Option<Box<dyn File>>,
+    many: bool,
 }
 
 impl Blobs {
-    /// The blob files of the store at `layout`.
-    pub fn new(machine: Arc<dyn Machine>, layout: Layout) -> Self {
-        Blobs { machine, layout }
+    /// The blob files of the store at `layout`. `syncfs`: whether it reports errors here.
+    pub fn new(machine: Arc<dyn Machine>, layout: Layout, syncfs: bool) -> Self {
+        Blobs { machine, layout, syncfs }
     }
 
     /// The path of a blob.
@@ -88,15 +95,27 @@ impl Blobs {
     /// Opens the directory of `digest`, before it is changed.
     pub fn watch(&self, digest: &Digest, dirs: &mut BlobDirs) -> Result<()> {
         let first = digest.as_bytes()[0];
-        if let std::collections::btree_map::Entry::Vacant(slot) = dirs.handles.entry(first) {
-            let path = self.layout.blob_dir(first);
-            slot.insert(self.machine.open(&path, Open::Directory).map_err(|e| Error::io("open", &path, e))?);
+        let open = |path: PathBuf| self.machine.open(&path, Open::Directory).map_err(|e| Error::io("open", &path, e));
+        if self.syncfs && dirs.filesystem.is_none() {
+            dirs.filesystem = Some(open(self.layout.root().join("sha256"))?);
         }
+        if dirs.many || dirs.handles.contains_key(&first) {
+            return Ok(());
+        }
+        if dirs.filesystem.is_some() && dirs.handles.len() == FEW_DIRECTORIES {
+            dirs.many = true;
+            return Ok(());
+        }
+        dirs.handles.insert(first, open(self.layout.blob_dir(first))?);
         Ok(())
     }
 
     /// Syncs every directory that was changed.
     pub fn sync(&self, dirs: &BlobDirs) -> Result<()> {
+        if let Some(filesystem) = dirs.filesystem.as_ref().filter(|_| dirs.many) {
+            let synced = filesystem.sync_filesystem();
+            return synced.map_err(|e| Error::io("sync", &self.layout.root().join("sha256"), e));
+        }
         for (first, handle) in &dirs.handles {
             handle.sync().map_err(|e| Error::io("sync", &self.layout.blob_dir(*first), e))?;
         }
@@ -121,12 +140,5 @@ impl Blobs {
             e.name.to_str().and_then(|name| Layout::digest_of(first, name)).map(|digest| (digest, e.inode))
         };
         Ok(entries.iter().filter_map(blob).collect())
-    }
-}
-
-impl BlobDirs {
-    /// Whether nothing was changed.
-    pub fn is_empty(&self) -> bool {
-        self.handles.is_empty()
     }
 }

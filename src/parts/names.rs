@@ -91,6 +91,9 @@ impl Names {
 
     /// Whether nothing is to be done, as far as a look tells. What stands aside is always something to do.
     fn agrees(&self, change: &Change) -> bool {
+        if change.is_fresh() {
+            return false;
+        }
         let Ok(now) = self.look(&self.layout.name(&change.name)) else { return false };
         let right = match (&now, &change.wanted) {
             (None, None) => true,
@@ -102,6 +105,9 @@ impl Names {
 
     fn agree(&self, change: &Change) -> Result<(), String> {
         let path = self.layout.name(&change.name);
+        if change.is_fresh() && self.machine.link(&self.layout.blob(&change.wanted_digest()), &path).is_ok() {
+            return Ok(());
+        }
         self.settle_aside(change, &path)?;
         match (self.look(&path)?, &change.wanted) {
             (None, None) => return Ok(()),
@@ -248,6 +254,15 @@ impl Names {
 }
 
 impl Change {
+    /// Whether the name meant nothing before and is to be a link: the usual case, in which it is simply made.
+    fn is_fresh(&self) -> bool {
+        self.ours.is_empty() && !self.was_empty && self.wanted.is_some_and(|wanted| wanted.digest != Digest::EMPTY)
+    }
+
+    fn wanted_digest(&self) -> Digest {
+        self.wanted.map_or(Digest::EMPTY, |wanted| wanted.digest)
+    }
+
     fn is_ours(&self, meta: &Meta) -> bool {
         let empty = meta.size_bytes == 0
             && (self.was_empty || self.wanted.is_some_and(|wanted| wanted.digest == Digest::EMPTY));

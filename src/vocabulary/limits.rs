@@ -10,7 +10,7 @@ pub const NAME_COMPONENT_BYTES: usize = 255;
 pub const NAME_DEPTH: usize = 256;
 
 /// Files in a batch, at most: a frame stays small enough to write again in one call.
-pub const BATCH_FILES: usize = 1024;
+pub const BATCH_FILES: usize = 2048;
 /// Bytes staged before a batch is closed: bounds what an interruption has to read again.
 pub const BATCH_BYTES: u64 = 256 << 20;
 /// Time after which a batch is closed, so that acknowledgements flow.

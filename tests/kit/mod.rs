@@ -154,7 +154,8 @@ pub fn agrees(world: &World, opened: &Opened) {
         assert_eq!(blob.stamp.size_bytes, bytes.len() as u64);
         assert!(snapshot.names_of(&alias.digest).unwrap().contains(&name), "{name} is not among its blob's names");
         if alias.hardlinked {
-            let file = world.read(opened.ledger.layout.name(&name)).unwrap_or_else(|| panic!("names/{name} is missing"));
+            let file =
+                world.read(opened.ledger.layout.name(&name)).unwrap_or_else(|| panic!("names/{name} is missing"));
             assert_eq!(file, bytes, "names/{name} holds other bytes");
             names.insert(name, alias.digest);
         }
@@ -173,7 +174,8 @@ pub fn digest(bytes: &[u8]) -> Digest {
 
 /// Nothing is left in staging.
 pub fn staging_is_empty(world: &World) {
-    let left: Vec<_> = world.tree().into_keys().filter(|path| path.parent() == Some(Path::new("/store/staging"))).collect();
+    let left: Vec<_> =
+        world.tree().into_keys().filter(|path| path.parent() == Some(Path::new("/store/staging"))).collect();
     assert!(left.is_empty(), "left in staging: {left:?}");
 }
 

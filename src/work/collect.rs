@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::vocabulary::Digest;
+use super::Context;
+use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result};
 
 /// How garbage is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,4 +67,23 @@ pub struct CollectReport {
     pub dead_sessions: u64,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
+}
+
+/// Plans a collection.
+pub fn plan(_: &Context<'_>, _: &CollectOptions) -> Result<CollectPlan> {
+    stand_in("plan a collection")
+}
+
+/// Collects.
+pub fn collect(
+    _: &Context<'_>,
+    _: Option<&CollectPlan>,
+    _: &CollectOptions,
+    _: &dyn Observer,
+) -> Result<CollectReport> {
+    stand_in("collect")
+}
+
+fn stand_in<T>(what: &str) -> Result<T> {
+    Err(Error::new(ErrorKind::Unsupported, what, "stand-in"))
 }

@@ -3,6 +3,7 @@
 pub mod collect;
 pub mod find;
 pub mod ingest;
+pub mod init;
 pub mod links;
 pub mod materialize;
 pub mod names;

@@ -20,7 +20,7 @@ use crate::parts::journal::chain::{Damage, TornTail};
 use crate::parts::journal::write::Appender;
 use crate::parts::journal::{Cursor, SegmentId};
 use crate::parts::names::Refusal;
-use crate::vocabulary::limits::{FRAME_RECORDS, JOURNAL_TIME_STEP, SEGMENT_BYTES};
+use crate::vocabulary::limits::{FRAME_RECORDS, SEGMENT_BYTES};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What this process keeps between two holds of `lock`.
@@ -361,11 +361,8 @@ impl Hold<'_> {
         Ok(Moment { sequence, time_ns: self.next_time() })
     }
 
-    /// Wall clock, never going back, one step at most a day.
     fn next_time(&self) -> u64 {
-        let before = self.snapshot.cursor.time_ns;
-        let now = self.ledger.machine.now_ns();
-        if before == 0 { now } else { now.clamp(before, before.saturating_add(nanos(JOURNAL_TIME_STEP))) }
+        self.snapshot.next_time_ns(self.ledger.machine.now_ns())
     }
 
     /// The highest sequence number that was ever used, as far as the hint and the journal tell.

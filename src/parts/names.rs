@@ -72,12 +72,20 @@ impl Names {
     /// Makes each name agree, and syncs the directories that changed (when `sync`). What cannot be applied is
     /// returned and does not stop the rest; an error is a failed sync.
     pub fn apply(&self, changes: &[Change], sync: bool) -> Result<Vec<Refusal>> {
+        let due = changes.iter().filter(|change| !self.agrees(change));
+        let (made, gone): (Vec<&Change>, Vec<&Change>) = due.partition(|change| change.wanted.is_some());
+        // What goes makes room first: one frame may turn a file into a directory, or the other way round.
+        let mut refusals = self.apply_some(&gone, sync)?;
+        refusals.extend(self.apply_some(&made, sync)?);
+        Ok(refusals)
+    }
+
+    fn apply_some(&self, due: &[&Change], sync: bool) -> Result<Vec<Refusal>> {
         let mut refusals = Vec::new();
-        let due: Vec<&Change> = changes.iter().filter(|change| !self.agrees(change)).collect();
         if due.is_empty() {
             return Ok(refusals);
         }
-        let watched = if sync { Some(self.watch(&due)?) } else { None };
+        let watched = if sync { Some(self.watch(due)?) } else { None };
         for change in due {
             if let Err(reason) = self.agree(change) {
                 refusals.push(Refusal { name: change.name.clone(), reason });

@@ -4,12 +4,12 @@ pub mod collect;
 pub mod find;
 pub mod ingest;
 pub mod init;
+pub mod links;
 pub mod materialize;
 pub mod names;
 pub mod upkeep;
 pub mod verify;
 
-use std::sync::Arc;
 
 use crate::hashing::Workers;
 use crate::ledger::Ledger;
@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The records.
-    pub ledger: &'a Arc<Ledger>,
+    pub ledger: &'a Ledger,
     /// The threads.
     pub workers: &'a Workers,
     /// Whether aliases are hardlinked unless a call says otherwise.

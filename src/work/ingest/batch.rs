@@ -81,7 +81,7 @@ pub(super) fn sync_file(ledger: &Ledger, path: &PathBuf) -> Result<()> {
 
 /// Publishes what is staged and records it. Files that are there without a record are left for [`resolve`].
 pub(super) fn commit(
-    ledger: &Arc<Ledger>,
+    ledger: &Ledger,
     session: &Arc<Session>,
     batch: &[Staged],
     rules: Rules,

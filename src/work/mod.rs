@@ -1,10 +1,13 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
+mod blob;
 pub mod collect;
 pub mod find;
 pub mod ingest;
 pub mod materialize;
 pub mod names;
+#[cfg(test)]
+mod testing;
 pub mod upkeep;
 pub mod verify;
 

@@ -53,14 +53,32 @@ impl Ledger {
         self.hold_with(&mut writer, work)
     }
 
+    /// As [`Ledger::hold`], but without waiting: `None` where somebody else holds `lock`, in this process or another.
+    pub fn try_hold<R>(&self, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<Option<R>> {
+        let Ok(mut writer) = self.writer.try_lock() else { return Ok(None) };
+        match self.hold_within(&mut writer, Duration::ZERO, work) {
+            Err(e) if e.kind() == ErrorKind::Busy => Ok(None),
+            done => done.map(Some),
+        }
+    }
+
     pub(super) fn hold_with<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
+        self.hold_within(writer, self.policy.lock_timeout, work)
+    }
+
+    fn hold_within<R>(
+        &self,
+        writer: &mut Writer,
+        timeout: Duration,
+        work: impl FnOnce(&mut Hold<'_>) -> Result<R>,
+    ) -> Result<R> {
         if let Some(poison) = &writer.poison {
             return Err(poison.duplicate());
         }
         if !self.policy.writable {
             return Err(Error::new(ErrorKind::ReadOnly, "change the store", "it was opened for reading only"));
         }
-        self.take_lock(writer)?;
+        self.take_lock(writer, timeout)?;
         let result = self.locked(writer, work);
         let let_go = writer.lock.as_ref().map_or(Ok(()), |lock| lock.unlock());
         if let Err(e) = let_go {
@@ -85,9 +103,9 @@ impl Ledger {
         result
     }
 
-    fn take_lock(&self, writer: &mut Writer) -> Result<()> {
+    fn take_lock(&self, writer: &mut Writer, timeout: Duration) -> Result<()> {
         let path = self.layout.lock();
-        let deadline = self.machine.monotonic_ns().saturating_add(nanos(self.policy.lock_timeout));
+        let deadline = self.machine.monotonic_ns().saturating_add(nanos(timeout));
         loop {
             let lock = match writer.lock.take() {
                 Some(lock) => lock,

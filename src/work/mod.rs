@@ -1,5 +1,6 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
+mod blob;
 pub mod collect;
 pub mod find;
 pub mod ingest;
@@ -7,6 +8,8 @@ pub mod init;
 pub mod links;
 pub mod materialize;
 pub mod names;
+#[cfg(test)]
+mod testing;
 pub mod upkeep;
 pub mod verify;
 

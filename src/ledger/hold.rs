@@ -386,7 +386,7 @@ impl Hold<'_> {
     /// The highest sequence number that was ever used, as far as the hint and the journal tell.
     fn highest_used(&self) -> Result<u64> {
         let hint = self.writer.lock.as_deref().map_or(0, |lock| read_hint(lock, hint::USED_AT));
-        Ok(hint.max(self.snapshot.cursor.sequence).max(self.snapshot.cursor.segment.number.saturating_sub(1)))
+        Ok(hint.max(self.snapshot.cursor.sequence).max(self.snapshot.cursor.segment.number))
     }
 
     /// A hint that cannot be written is none.

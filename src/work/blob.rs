@@ -98,7 +98,9 @@ fn prove(ledger: &Ledger, tables: &impl Tables, digest: &Digest, meter: &Meter<'
 /// What became of reading a blob that was not read to its end.
 pub(super) fn stopped_reading(tables: &impl Tables, digest: &Digest, error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::Interrupted => Error::new(ErrorKind::Interrupted, format!("read blob {digest}"), "asked to stop"),
+        io::ErrorKind::Interrupted => {
+            Error::new(ErrorKind::Interrupted, format!("read blob {digest}"), "asked to stop")
+        }
         io::ErrorKind::UnexpectedEof => damaged(tables, digest, "its file became shorter while it was read"),
         _ => unreadable(tables, digest, error),
     }

@@ -13,7 +13,6 @@ mod testing;
 pub mod upkeep;
 pub mod verify;
 
-
 use crate::hashing::Workers;
 use crate::ledger::Ledger;
 

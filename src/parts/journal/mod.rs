@@ -70,6 +70,12 @@ fn parse_file_name(name: &str) -> Option<(SegmentKind, u64)> {
     (hex(number) && hex(salt)).then(|| u64::from_str_radix(number, 16).ok()).flatten().map(|n| (kind, n))
 }
 
+/// Which of all segments a later one is, in the order of their making: the first four bytes of its salt.
+fn ordinal(name: &str) -> u32 {
+    let digits = name.split_once('-').and_then(|(_, salt)| salt.get(..8));
+    digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0)
+}
+
 /// Whether the segment file `name` is the one with this salt.
 fn file_name_has_salt(name: &str, salt: &[u8; 16]) -> bool {
     let half = u64::from_be_bytes(salt[..8].try_into().expect("eight bytes"));

@@ -209,9 +209,7 @@ impl<'a> Directories<'a> {
 
     fn create(&self, path: &Path) -> Result<()> {
         match self.ctx.ledger.machine.create_dir(path, self.mode) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                Err(taken(path, "something was put there meanwhile"))
-            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(taken(path, "something was put there meanwhile")),
             done => done.map_err(|e| Error::io("make", path, e)),
         }
     }

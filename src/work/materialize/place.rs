@@ -65,12 +65,7 @@ enum Linked {
 
 impl<'a> Maker<'a> {
     /// `ways` are tried in order; `replace`: whether what is at a destination may go.
-    pub(super) fn new(
-        ctx: Context<'a>,
-        snapshot: Arc<Snapshot>,
-        ways: &'static [Mode],
-        replace: bool,
-    ) -> Result<Self> {
+    pub(super) fn new(ctx: Context<'a>, snapshot: Arc<Snapshot>, ways: &'static [Mode], replace: bool) -> Result<Self> {
         Ok(Maker {
             ctx,
             snapshot,

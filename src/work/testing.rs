@@ -128,8 +128,7 @@ impl Fixture {
                 let Kept { hardlinked, executable, mtime_ns } = kept;
                 let size_bytes = digests.size_bytes;
                 let replaces = None;
-                let alias =
-                    AliasRecord { name, digest, size_bytes, hardlinked, executable, mtime_ns, replaces, added };
+                let alias = AliasRecord { name, digest, size_bytes, hardlinked, executable, mtime_ns, replaces, added };
                 tx.push(Record::Alias(alias));
                 Ok(())
             })

@@ -198,7 +198,7 @@ impl<'a> Maker<'a> {
         self.refuse_if_taken(item, there.as_ref())?;
         let temporary = Temporary::new(machine, &item.destination)?;
         machine.symlink(&target, &temporary.path).map_err(|e| Error::io("make", &item.destination, e))?;
-        self.into_place(temporary, &item.destination)?;
+        self.put(temporary, &item.destination)?;
         Ok(Some(Mode::Symlink))
     }
 
@@ -207,11 +207,11 @@ impl<'a> Maker<'a> {
         self.refuse_if_taken(item, look(&self.ctx, &item.destination)?.as_ref())?;
         let temporary = Temporary::new(self.machine(), &item.destination)?;
         let (mode, restored) = self.fill(item, &temporary.path, reasons, meter)?;
-        self.into_place(temporary, &item.destination)?;
+        self.put(temporary, &item.destination)?;
         Ok((Some(mode), !restored))
     }
 
-    fn into_place(&self, temporary: Temporary<'_>, destination: &Path) -> Result<()> {
+    fn put(&self, temporary: Temporary<'_>, destination: &Path) -> Result<()> {
         if self.replace { temporary.replace(destination) } else { temporary.place(destination) }
     }
 

@@ -64,7 +64,7 @@ impl Examiner<'_> {
         };
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
         meter.finish();
-        let Look { status, detail, read_bytes, .. } = look;
+        let Look { status, detail, read_bytes, .. } = *look;
         let names = self.snapshot.names_of(digest)?;
         self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail });
         Ok(Examined::Found { status, read_bytes, quarantined })
@@ -78,10 +78,10 @@ impl Examiner<'_> {
             let Some(look) = self.look(digest, row.as_ref(), meter) else { return Ok(Settled::Stopped) };
             tries -= 1;
             if look.status == VerifyStatus::Ok || tries == 0 {
-                return Ok(Settled::Looked(row, look));
+                return Ok(Settled::Looked(row, Box::new(look)));
             }
             match self.newest(digest, &row, &look)? {
-                Newest::Same => return Ok(Settled::Looked(row, look)),
+                Newest::Same => return Ok(Settled::Looked(row, Box::new(look))),
                 Newest::Gone => return Ok(Settled::Gone),
                 Newest::Other(fresh) => row = fresh,
             }
@@ -147,7 +147,7 @@ impl Examiner<'_> {
 /// What looking has led to.
 enum Settled {
     /// The record that the last look was at, and what it showed.
-    Looked(Option<BlobRow>, Look),
+    Looked(Option<BlobRow>, Box<Look>),
     /// The blob was collected meanwhile.
     Gone,
     /// The observer asked to stop.

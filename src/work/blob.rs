@@ -74,17 +74,25 @@ pub(super) fn sound(
     row: &BlobRow,
     meter: &Meter<'_>,
 ) -> Result<Meta> {
-    let meta = match ledger.blobs.meta(digest) {
-        Ok(Some(meta)) => meta,
-        Ok(None) => return Err(missing(ledger, digest)),
-        Err(e) if e.kind() == ErrorKind::Damaged => return Err(damaged(tables, digest, "its file is no regular file")),
-        Err(e) => return Err(e),
-    };
+    let meta = file_of(ledger, tables, digest)?;
     if !stamp(&meta).agrees(&row.stamp) {
         prove(ledger, tables, digest, meter)?;
     }
     Ok(meta)
 }
+
+/// What the file of a blob looks like now.
+pub(super) fn file_of(ledger: &Ledger, tables: &impl Tables, digest: &Digest) -> Result<Meta> {
+    match ledger.blobs.meta(digest) {
+        Ok(Some(meta)) => Ok(meta),
+        Ok(None) => Err(missing(ledger, digest)),
+        Err(e) if e.kind() == ErrorKind::Damaged => Err(damaged(tables, digest, NOT_REGULAR)),
+        Err(e) => Err(e),
+    }
+}
+
+/// What is wrong where a blob's place has something else in it.
+pub(super) const NOT_REGULAR: &str = "something that is no regular file stands in its place";
 
 fn prove(ledger: &Ledger, tables: &impl Tables, digest: &Digest, meter: &Meter<'_>) -> Result<()> {
     let file = ledger.blobs.open(digest)?;

@@ -46,10 +46,10 @@ pub fn checkout(
     let mut directories = Directories::new(*ctx, &snapshot, prefix, root)?;
     let mut report = MaterializeReport { destination: directory.to_owned(), ..MaterializeReport::default() };
     let mut names = snapshot.aliases(prefix);
-    loop {
+    while !report.interrupted {
         let chunk = names.by_ref().take(CHUNK).collect::<Result<Vec<_>>>()?;
-        if chunk.is_empty() || report.interrupted {
-            return Ok(report);
+        if chunk.is_empty() {
+            break;
         }
         let items = chunk.into_iter().filter_map(|(name, row)| {
             let size = row.size_bytes;
@@ -61,6 +61,7 @@ pub fn checkout(
             count(&mut report, observer, made, item);
         }
     }
+    Ok(report)
 }
 
 fn item(directories: &mut Directories<'_>, name: Name, row: AliasRow) -> Result<Item, (PathBuf, Error)> {

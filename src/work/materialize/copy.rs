@@ -9,7 +9,7 @@ use super::{Mode, compare, open};
 use crate::hashing::Sha256;
 use crate::hashing::file::read_through;
 use crate::machine::{File, Meta, Open, trouble};
-use crate::vocabulary::{Error, ErrorKind, Result};
+use crate::vocabulary::{Error, Result};
 use crate::work::blob::{Meter, stopped_reading};
 
 impl Maker<'_> {
@@ -44,7 +44,7 @@ impl Maker<'_> {
             return Ok(false);
         }
         let Err(e) = self.machine().reflink(from, to) else { return Ok(true) };
-        if Error::system("", io::Error::from(e.kind())).kind() == ErrorKind::NoSpace {
+        if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             return Err(Error::io("make", &item.destination, e));
         }
         if trouble::is_unsupported(&e) {

@@ -13,7 +13,7 @@ use crate::machine::{FileKind, Machine, Meta, trouble};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Result, Stamp};
 use crate::work::Context;
-use crate::work::blob::{Meter, missing, sound, usable};
+use crate::work::blob::{Meter, file_of, missing, sound, usable};
 
 /// Blobs with a strange stamp whose bytes were found good are remembered up to this many, so that a blob with many
 /// names is hashed once.
@@ -122,8 +122,7 @@ impl<'a> Maker<'a> {
     fn sound(&self, item: &Item, row: &BlobRow, meter: &Meter<'_>) -> Result<Meta> {
         let ledger = self.ctx.ledger;
         if self.ways[0] == Mode::Copy {
-            let meta = ledger.blobs.meta(&item.digest)?;
-            return meta.ok_or_else(|| missing(ledger, &item.digest));
+            return file_of(ledger, &*self.snapshot, &item.digest);
         }
         if let Some(proved) = self.proved().get(&item.digest).copied()
             && let Some(meta) = ledger.blobs.meta(&item.digest)?
@@ -180,7 +179,7 @@ impl<'a> Maker<'a> {
     }
 
     /// Either the blob went away or the directory did.
-    pub(super) fn not_found(&self, item: &Item, e: io::Error) -> Error {
+    fn not_found(&self, item: &Item, e: io::Error) -> Error {
         match self.ctx.ledger.blobs.meta(&item.digest) {
             Ok(None) => missing(self.ctx.ledger, &item.digest),
             _ => Error::io("make", &item.destination, e),
@@ -199,7 +198,7 @@ impl<'a> Maker<'a> {
         self.refuse_if_taken(item, there.as_ref())?;
         let temporary = Temporary::new(machine, &item.destination)?;
         machine.symlink(&target, &temporary.path).map_err(|e| Error::io("make", &item.destination, e))?;
-        self.into_place(temporary, &item.destination)?;
+        self.put(temporary, &item.destination)?;
         Ok(Some(Mode::Symlink))
     }
 
@@ -208,11 +207,11 @@ impl<'a> Maker<'a> {
         self.refuse_if_taken(item, look(&self.ctx, &item.destination)?.as_ref())?;
         let temporary = Temporary::new(self.machine(), &item.destination)?;
         let (mode, restored) = self.fill(item, &temporary.path, reasons, meter)?;
-        self.into_place(temporary, &item.destination)?;
+        self.put(temporary, &item.destination)?;
         Ok((Some(mode), !restored))
     }
 
-    fn into_place(&self, temporary: Temporary<'_>, destination: &Path) -> Result<()> {
+    fn put(&self, temporary: Temporary<'_>, destination: &Path) -> Result<()> {
         if self.replace { temporary.replace(destination) } else { temporary.place(destination) }
     }
 

@@ -2,6 +2,8 @@
 
 pub mod collect;
 pub mod find;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod ingest;
 pub mod init;
 pub mod links;

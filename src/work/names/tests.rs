@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::machine::simulated::{Enumeration, Simulated, World};
 use crate::machine::Real;
+use crate::machine::simulated::{Enumeration, Simulated, World};
 use crate::vocabulary::Silent;
 use crate::work::fixture::{Fixture, Heard, n};
 
@@ -240,6 +240,29 @@ fn whatever_crashes_a_rename_has_happened_whole_or_not_at_all() {
         },
     );
     assert!(coverage.distinct > 10, "{coverage:?}");
+}
+
+#[test]
+fn whatever_crashes_while_a_file_becomes_a_directory_or_back_its_name_is_found_again() {
+    for (from, to) in [("a", "a/b/c"), ("a/b/c", "a")] {
+        let world = World::new(8);
+        let before = simulated(&world);
+        let digest = before.add(from, b"one", true);
+        drop(before);
+        let reopen = |machine: Arc<Simulated>| Fixture::open(machine, Path::new("/store"));
+        let coverage = Enumeration::new(8, &world).power_cuts(
+            |machine| rename(&reopen(Arc::clone(machine)).ctx(), &n(from), &n(to), false).unwrap(),
+            |_, world, _| {
+                let store = reopen(world.process("after"));
+                store.ledger.hold(|_| Ok(())).unwrap();
+                let name = if store.means(from).is_some() { from } else { to };
+                assert_eq!(store.means(name), Some(digest));
+                assert_eq!(store.inode(&store.file(name)), store.inode(&store.ledger.layout.blob(&digest)));
+                assert_eq!(store.ledger.snapshot().unwrap().all_name_findings().count(), 0);
+            },
+        );
+        assert!(coverage.distinct > 10, "{coverage:?}");
+    }
 }
 
 #[test]

@@ -465,3 +465,6 @@ fn policy(
         writable,
     }
 }
+
+#[cfg(test)]
+mod tests;

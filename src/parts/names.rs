@@ -105,8 +105,10 @@ impl Names {
         let Ok(now) = self.look(&self.layout.name(&change.name)) else { return false };
         let right = match (&now, &change.wanted) {
             (None, None) => true,
+            // The directory of other names, below one that means nothing.
+            (Some(meta), None) => meta.kind == FileKind::Directory,
             (Some(meta), Some(wanted)) => is_wanted(meta, wanted),
-            _ => false,
+            (None, Some(_)) => false,
         };
         right && matches!(self.look(&self.aside(&change.name)), Ok(None))
     }
@@ -119,7 +121,9 @@ impl Names {
         self.settle_aside(change, &path)?;
         match (self.look(&path)?, &change.wanted) {
             (None, None) => return Ok(()),
+            (Some(meta), None) if meta.kind == FileKind::Directory => return Ok(()),
             (Some(meta), Some(wanted)) if is_wanted(&meta, wanted) => return Ok(()),
+            (Some(meta), Some(_)) if meta.kind == FileKind::Directory => self.clear(&path)?,
             (Some(_), _) => self.set_aside(change, &path)?,
             (None, Some(_)) => {}
         }
@@ -145,11 +149,22 @@ impl Names {
     /// Renames what is at `path` aside, and removes it if it is ours; otherwise puts it back.
     fn set_aside(&self, change: &Change, path: &Path) -> Result<(), String> {
         let aside = self.aside(&change.name);
-        if matches!(self.look(path)?, Some(meta) if meta.kind == FileKind::Directory) {
-            return Err(format!("{} is a directory", path.display()));
-        }
         self.machine.rename(path, &aside).map_err(|e| format!("cannot move {} aside: {e}", path.display()))?;
         self.settle_aside(change, path)
+    }
+
+    /// Removes a directory that holds nothing but empty directories: whoever took the names below away died before it
+    /// did so.
+    fn clear(&self, path: &Path) -> Result<(), String> {
+        let trouble = |e: io::Error| format!("{} is a directory: {e}", path.display());
+        let entries = self.machine.list(path).map_err(trouble)?;
+        if entries.iter().any(|entry| entry.kind != FileKind::Directory) {
+            return Err(format!("{} is a directory with files in it", path.display()));
+        }
+        for entry in entries {
+            self.clear(&path.join(entry.name))?;
+        }
+        self.machine.remove_dir(path).map_err(trouble)
     }
 
     /// Deals with what stands aside: ours goes; what is not ours goes back.

@@ -407,3 +407,6 @@ fn in_rounds<T: Send, R: Send>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 mod blob;
 pub mod collect;
 pub mod find;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod ingest;
 pub mod init;
 pub mod links;

@@ -334,3 +334,6 @@ fn alias_of(digest: Digest, blob: &BlobRow, hardlinked: bool, added: Moment) -> 
         added,
     }
 }
+
+#[cfg(test)]
+mod tests;

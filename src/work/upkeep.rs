@@ -214,3 +214,6 @@ fn line(record: &Record) -> String {
 fn replacing(was: Option<&Replaced>) -> String {
     was.map_or(String::new(), |was| format!(", instead of {}", was.digest))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@
 //! new version of a record kind, and a frozen store of its own beside this one.
 #![allow(missing_docs)]
 
+mod kit;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,10 +28,12 @@ use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, Features, Settings};
 use larder::format::{hint, table};
 use larder::ledger::{Ledger, Policy, Tables};
-use larder::machine::simulated::World;
-use larder::machine::{Machine, Real};
+use larder::machine::simulated::{Enumeration, World};
+use larder::machine::{FileKind, Machine, Open, Real};
 use larder::parts::index::{Overlay, View, replace_current, write_run};
 use larder::parts::journal::{Cursor, Journal, SegmentId};
+use larder::work::ingest::AddOptions;
+use larder::work::init::{NewStoreSpec, Presence, Shared, create, presence};
 use larder::{Blake3, Digest, Name, Prefix, Stamp};
 
 const STORE: [u8; 16] = *b"a frozen store!!";
@@ -613,4 +617,78 @@ fn walk(directory: &Path, root: &Path) -> Vec<(PathBuf, usize)> {
 
 fn unhex(text: &str) -> Vec<u8> {
     (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn init_makes_these_directories_and_files_with_these_modes() {
+    for (shared_mode, umask, blob, directory, file) in [
+        (Shared::Umask, 0o022, 0o444, 0o755, 0o644),
+        (Shared::Umask, 0o077, 0o400, 0o700, 0o600),
+        (Shared::Umask, 0o777, 0o400, 0o700, 0o600),
+        (Shared::None, 0o000, 0o400, 0o700, 0o600),
+        (Shared::Group, 0o077, 0o440, 0o2770, 0o660),
+        (Shared::World, 0o077, 0o444, 0o755, 0o644),
+    ] {
+        let world = World::new(1);
+        world.configure(|options| options.umask = umask);
+        let machine: Arc<dyn Machine> = world.process("init");
+        assert!(create(&machine, Path::new("/s"), &NewStoreSpec { shared_mode, ..NewStoreSpec::default() }).unwrap());
+        let settings =
+            Settings::from_toml(std::str::from_utf8(&world.read("/s/larder.toml").unwrap()).unwrap()).unwrap();
+        assert_eq!((settings.blob_mode, settings.directory_mode), (format!("{blob:04o}"), format!("{directory:04o}")));
+        let mut below = Vec::new();
+        for (path, seen) in world.tree() {
+            let Ok(path) = path.strip_prefix("/s") else { continue };
+            let text = path.to_str().unwrap();
+            match seen.kind {
+                FileKind::Directory => assert_eq!(seen.mode, directory, "{text}"),
+                _ if text.starts_with("journal/") => assert_eq!(seen.mode, 0o600 | directory & 0o664, "{text}"),
+                _ => assert_eq!(seen.mode, file, "{text}"),
+            }
+            if path.components().count() == 1 && !text.is_empty() {
+                below.push(text.to_owned());
+            }
+        }
+        let mut expected = DIRECTORIES.to_vec();
+        expected.extend(["compaction", "larder.toml", "lock", "reserve"]);
+        expected.sort();
+        assert_eq!(below, expected);
+        assert!((0..=255).all(|first| world.look(Layout::new("/s").blob_dir(first)).is_some()));
+    }
+}
+
+#[test]
+fn a_store_is_there_whole_or_not_at_all() {
+    let make = |process: &Arc<larder::machine::simulated::Simulated>| {
+        let machine: Arc<dyn Machine> = Arc::clone(process) as Arc<dyn Machine>;
+        create(&machine, Path::new(kit::STORE), &NewStoreSpec::default())
+    };
+    let start = World::new(1);
+    let checked = std::cell::Cell::new(0);
+    let coverage = Enumeration::new(1, &start).kills(
+        |process| _ = make(process).unwrap(),
+        |_, world, _| {
+            let process = world.process("next");
+            let found = presence(process.as_ref(), Path::new(kit::STORE)).unwrap();
+            assert_ne!(found, Presence::Other);
+            assert_eq!(make(&process).unwrap(), found == Presence::Empty, "it is made, or it was");
+            kit::Opened::open(&process).unwrap().ledger.hold(|_| Ok(())).unwrap();
+            checked.set(checked.get() + usize::from(found == Presence::Store));
+        },
+    );
+    println!("init: {} calls, {} worlds", coverage.calls, coverage.images);
+    assert!(checked.get() > 0 && coverage.images as usize > checked.get());
+}
+
+#[test]
+fn a_blob_is_readable_to_nobody_who_may_not_read_its_source() {
+    for (source, blob) in [(0o644, 0o444), (0o600, 0o400), (0o640, 0o400), (0o604, 0o404), (0o755, 0o444)] {
+        let world = kit::world(1, Durability::Batch, &[("/src/a", b"bytes")]);
+        let process = world.process("add");
+        process.open(Path::new("/src/a"), Open::ReadWrite).unwrap().set_mode(source).unwrap();
+        let opened = kit::Opened::open(&process).unwrap();
+        opened.add(&["/src"], &AddOptions::default()).unwrap();
+        let path = opened.ledger.layout.blob(&kit::digest(b"bytes"));
+        assert_eq!(world.look(path).unwrap().mode, blob, "of {source:o}");
+    }
 }

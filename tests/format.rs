@@ -28,7 +28,7 @@ use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, Features, Settings};
 use larder::format::{hint, table};
 use larder::ledger::{Ledger, Policy, Tables};
-use larder::machine::simulated::{Enumeration, World};
+use larder::machine::simulated::{Enumeration, Images, World};
 use larder::machine::{FileKind, Machine, Open, Real};
 use larder::parts::index::{Overlay, View, replace_current, write_run};
 use larder::parts::journal::{Cursor, Journal, SegmentId};
@@ -665,19 +665,20 @@ fn a_store_is_there_whole_or_not_at_all() {
     };
     let start = World::new(1);
     let checked = std::cell::Cell::new(0);
-    let coverage = Enumeration::new(1, &start).kills(
-        |process| _ = make(process).unwrap(),
-        |_, world, _| {
-            let process = world.process("next");
-            let found = presence(process.as_ref(), Path::new(kit::STORE)).unwrap();
-            assert_ne!(found, Presence::Other);
-            assert_eq!(make(&process).unwrap(), found == Presence::Empty, "it is made, or it was");
-            kit::Opened::open(&process).unwrap().ledger.hold(|_| Ok(())).unwrap();
-            checked.set(checked.get() + usize::from(found == Presence::Store));
-        },
-    );
-    println!("init: {} calls, {} worlds", coverage.calls, coverage.images);
-    assert!(checked.get() > 0 && coverage.images as usize > checked.get());
+    let check = |world: &World| {
+        let process = world.process("next");
+        let found = presence(process.as_ref(), Path::new(kit::STORE)).unwrap();
+        assert_ne!(found, Presence::Other);
+        assert_eq!(make(&process).unwrap(), found == Presence::Empty, "it is made, or it was");
+        kit::Opened::open(&process).unwrap().ledger.hold(|_| Ok(())).unwrap();
+        checked.set(checked.get() + usize::from(found == Presence::Store));
+    };
+    let killed = Enumeration::new(1, &start).kills(|process| _ = make(process).unwrap(), |_, world, _| check(world));
+    let cut = Enumeration::new(1, &start)
+        .images(Images::Basic)
+        .power_cuts(|process| _ = make(process).unwrap(), |_, world, _| check(world));
+    println!("init: {} calls, {} worlds killed, {} images of the disk", cut.calls, killed.images, cut.distinct);
+    assert!(checked.get() > 0 && (killed.images + cut.distinct) as usize > checked.get());
 }
 
 #[test]

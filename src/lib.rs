@@ -12,6 +12,7 @@ pub mod store;
 pub mod vocabulary;
 pub mod work;
 
+pub use store::{Durability, NewStore, OpenOptions, Presence, Shared, Store, StoreSettings};
 pub use vocabulary::{
     Blake3, Digest, DigestPrefix, Error, ErrorKind, Event, Name, Observer, Prefix, Result, Silent, Stamp,
 };

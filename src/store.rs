@@ -1,137 +1,168 @@
-//! TEMPORARY stand-in for the front: signatures only, so that the program compiles. It is replaced by the real file.
+//! The front: an open store, with one short method for each verb.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::machine::Machine;
+use crate::format::layout::Layout;
+use crate::format::settings::{FORMAT, Settings};
+use crate::hashing::Workers;
+use crate::ledger::{Ledger, Policy, Tables};
+use crate::machine::{FileKind, Filesystem, Machine, Open};
+use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
 use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result};
-use crate::work::collect::{CollectOptions, CollectPlan, CollectReport};
-use crate::work::find::{AliasInfo, BlobInfo, Stats, Why};
-use crate::work::ingest::{AddOptions, AddReport, AliasKind, Source};
-use crate::work::materialize::{MaterializeOptions, MaterializeReport};
-use crate::work::names::{RemovePlan, RemoveReport, Target};
-use crate::work::upkeep::{CompactReport, FrameInfo, RebuildReport, RunInfo};
-use crate::work::verify::{VerifyOptions, VerifyReport};
+use crate::work::Context;
+use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
+use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why};
+use crate::work::ingest::{self, AddOptions, AddReport, AliasKind, Source};
+use crate::work::init::{self, NewStoreSpec};
+use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode};
+use crate::work::names::{self, RemovePlan, RemoveReport, Target};
+use crate::work::upkeep::{self, CompactReport, FrameInfo, RebuildReport, RunInfo};
+use crate::work::verify::{self, VerifyOptions, VerifyReport};
+
+pub use crate::format::settings::Durability;
+pub use crate::work::init::{Presence, Shared};
 
 /// How a store is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenOptions {
-    /// Threads; 0 is as many as cores.
+    /// Files that are worked on at once; 0 is as many as the machine has cores, and 1 is deterministic.
     pub jobs: usize,
-    /// How long to wait for the lock.
+    /// How long to wait for another process that holds the lock.
     pub lock_timeout: Duration,
-    /// Only read.
+    /// Write nothing to the store, whether it could be or not.
     pub read_only: bool,
 }
 
-/// When what is acknowledged is synced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Once for many files.
-    #[default]
-    Batch,
-    /// Every file.
-    Each,
-    /// Never.
-    None,
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, read_only: false }
+    }
 }
 
-/// Who may read blobs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shared {
-    /// As the umask says.
-    #[default]
-    Umask,
-    /// The owner.
-    None,
-    /// The group.
-    Group,
-    /// Everybody.
-    World,
-}
-
-/// What is at a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// A store.
-    Store,
-    /// Nothing, or an empty directory.
-    Empty,
-    /// Something else.
-    Other,
-}
-
-/// How a store is made.
-#[derive(Clone, Debug)]
+/// How a store is set up when it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewStore {
     /// When what is acknowledged is synced.
     pub durability: Durability,
-    /// Who may read blobs.
+    /// Who may read what it keeps.
     pub shared: Shared,
-    /// How aliases are kept.
+    /// How aliases are kept unless a call says otherwise.
     pub alias: AliasKind,
-    /// Whether it is a cache.
+    /// Whether its directory is marked as a cache, for backup programs to leave out.
     pub cache: bool,
 }
 
 impl Default for NewStore {
     fn default() -> Self {
-        NewStore { durability: Durability::Batch, shared: Shared::Umask, alias: AliasKind::Hardlinked, cache: false }
+        let (durability, shared) = (Durability::default(), Shared::default());
+        NewStore { durability, shared, alias: AliasKind::Hardlinked, cache: false }
     }
 }
 
 /// What a store is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
-    /// Its id.
+    /// Its id: 32 hexadecimal digits.
     pub store_id: String,
     /// Its format version.
     pub format: u32,
     /// When what is acknowledged is synced.
     pub durability: Durability,
-    /// How aliases are kept.
+    /// How aliases are kept unless a call says otherwise.
     pub alias: AliasKind,
-    /// The mode of blob files.
+    /// Permission bits of blob files.
     pub blob_mode: u32,
 }
 
-/// An open store.
+/// An open store. Shared between threads by reference; several processes may have it open.
 pub struct Store {
     directory: PathBuf,
     settings: StoreSettings,
+    ledger: Ledger,
+    workers: Workers,
+    only_read: Option<OnlyRead>,
 }
 
-fn missing<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "do this", "the front is not there yet"))
+/// Why a store is not written to.
+#[derive(Clone, Debug)]
+struct OnlyRead {
+    kind: ErrorKind,
+    reason: String,
 }
 
-#[allow(missing_docs, unused_variables)]
 impl Store {
+    /// Makes a store in `directory`, unless there is one, and opens it; `true`: it was made now.
     pub fn create(
         machine: Arc<dyn Machine>,
         directory: &Path,
         new: &NewStore,
         options: &OpenOptions,
     ) -> Result<(Store, bool)> {
-        missing()
+        let spec = NewStoreSpec {
+            durability: new.durability,
+            shared_mode: new.shared,
+            hardlinked: new.alias == AliasKind::Hardlinked,
+            cache: new.cache,
+        };
+        let made = init::create(&machine, directory, &spec)?;
+        Ok((Store::open(machine, directory, options)?, made))
     }
+
+    /// Opens the store in `directory`: takes no lock and makes nothing. [`ErrorKind::NotFound`] if there is none,
+    /// [`ErrorKind::Unsupported`] if a later program made it.
+    ///
+    /// A store that this process cannot write to (mounted read-only, owned by somebody else, on a filesystem whose locks
+    /// other machines do not see, with a feature that this program can only read) can be read all the same:
+    /// [`Store::read_only_reason`] says why, and so does the error of every verb that would write.
     pub fn open(machine: Arc<dyn Machine>, directory: &Path, options: &OpenOptions) -> Result<Store> {
-        missing()
+        let directory = machine.canonical(directory).map_err(|e| no_store(directory, e))?;
+        let layout = Layout::new(&directory);
+        let settings = read_settings(machine.as_ref(), &layout)?;
+        let filesystem = machine.filesystem(&directory);
+        let filesystem = filesystem.map_err(|e| Error::io("look at the filesystem of", &directory, e))?;
+        let only_read = only_read(machine.as_ref(), &layout, &settings, &filesystem, options)?;
+        let policy = policy(machine.as_ref(), &settings, &filesystem, options, only_read.is_none());
+        let settings = StoreSettings {
+            store_id: settings.store_id,
+            format: settings.format,
+            durability: settings.durability,
+            alias: if settings.hardlinked { AliasKind::Hardlinked } else { AliasKind::Counted },
+            blob_mode: policy.blob_mode,
+        };
+        let workers = Workers::new(options.jobs)?;
+        let ledger = Ledger::open(machine, layout, policy)?;
+        Ok(Store { directory, settings, ledger, workers, only_read })
     }
+
+    /// What is at `directory`.
     pub fn exists(machine: &dyn Machine, directory: &Path) -> Result<Presence> {
-        missing()
+        init::presence(machine, directory)
     }
+
+    /// The store directory, absolute and without symbolic links.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
+
+    /// What the store is.
     pub fn settings(&self) -> &StoreSettings {
         &self.settings
     }
-    pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
-        missing()
+
+    /// Why nothing is written to this store; `None` if it can be written to.
+    pub fn read_only_reason(&self) -> Option<&str> {
+        self.only_read.as_ref().map(|only| only.reason.as_str())
     }
+
+    /// Adds files and trees.
+    pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
+        ingest::add(&self.writing()?, sources, options, observer)
+    }
+
+    /// Adds what `input` gives, as `name`.
     pub fn add_stream(
         &self,
         input: &mut (dyn Read + Send),
@@ -139,29 +170,45 @@ impl Store {
         options: &AddOptions,
         observer: &dyn Observer,
     ) -> Result<AddReport> {
-        missing()
+        ingest::add_stream(&self.writing()?, input, name, options, observer)
     }
+
+    /// Gives a blob one more name; see [`names::link`]. `false`: it already meant these bytes.
     pub fn link(&self, target: &Target, new: &Name, replace: bool, alias: Option<AliasKind>) -> Result<bool> {
-        missing()
+        names::link(&self.writing()?, target, new, replace, alias)
     }
+
+    /// Renames a name; see [`names::rename`].
     pub fn rename(&self, from: &Name, to: &Name, replace: bool) -> Result<()> {
-        missing()
+        names::rename(&self.writing()?, from, to, replace)
     }
+
+    /// Takes one name away. [`ErrorKind::Refused`] when it is the last root of its blob.
     pub fn unlink(&self, name: &Name) -> Result<()> {
-        missing()
+        names::unlink(&self.writing()?, name)
     }
+
+    /// Plans to take many names away. [`ErrorKind::NotFound`] for a prefix that matches no name.
     pub fn plan_remove(&self, what: &[Prefix]) -> Result<RemovePlan> {
-        missing()
+        names::plan_remove(&self.reading(), what)
     }
+
+    /// Takes the planned names away; see [`names::remove`].
     pub fn remove(&self, plan: &RemovePlan, observer: &dyn Observer) -> Result<RemoveReport> {
-        missing()
+        names::remove(&self.writing()?, plan, observer)
     }
+
+    /// Keeps a blob by hand; says which.
     pub fn pin(&self, target: &Target, note: &str) -> Result<Digest> {
-        missing()
+        names::pin(&self.writing()?, target, note)
     }
+
+    /// Takes a pin away; says from which blob.
     pub fn unpin(&self, target: &Target) -> Result<Digest> {
-        missing()
+        names::unpin(&self.writing()?, target)
     }
+
+    /// Makes a file outside the store.
     pub fn get(
         &self,
         target: &Target,
@@ -169,8 +216,21 @@ impl Store {
         options: &MaterializeOptions,
         observer: &dyn Observer,
     ) -> Result<MaterializeReport> {
-        missing()
+        materialize::get(&self.reading(), target, destination, options, observer)
     }
+
+    /// Makes a file outside the store: a hardlink where there can be one, and a copy where not (R11).
+    pub fn hardlink_or_copy(
+        &self,
+        target: &Target,
+        destination: &Path,
+        observer: &dyn Observer,
+    ) -> Result<MaterializeReport> {
+        let options = MaterializeOptions { mode: Some(Mode::Hardlink), ..MaterializeOptions::default() };
+        self.get(target, destination, &options, observer)
+    }
+
+    /// Recreates below `directory` what is below `prefix`.
     pub fn checkout(
         &self,
         prefix: &Prefix,
@@ -178,32 +238,82 @@ impl Store {
         options: &MaterializeOptions,
         observer: &dyn Observer,
     ) -> Result<MaterializeReport> {
-        missing()
+        materialize::checkout(&self.reading(), prefix, directory, options, observer)
     }
+
+    /// Writes a blob's bytes to `out`; says how many.
     pub fn cat(&self, target: &Target, out: &mut dyn Write) -> Result<u64> {
-        missing()
+        materialize::cat(&self.reading(), target, out)
     }
+
+    /// The file of a blob that the store has.
     pub fn path(&self, target: &Target) -> Result<PathBuf> {
-        missing()
+        materialize::path(&self.reading(), target)
     }
+
+    /// Where the blob of a digest is, if the store has it: `sha256/ab/cdef…` below the store directory (R6).
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.ledger.layout.blob(digest)
+    }
+
+    /// The path to show for a blob: that of its name under `names/` if it has this name as a hardlink, else its own (R8).
+    pub fn final_path(&self, digest: &Digest, name: &Name) -> Result<PathBuf> {
+        let alias = self.ledger.snapshot()?.alias(name)?;
+        let named = alias.is_some_and(|alias| alias.hardlinked && alias.digest == *digest);
+        Ok(if named { self.ledger.layout.name(name) } else { self.blob_path(digest) })
+    }
+
+    /// Whether a name or digest means something in this store (R86).
+    pub fn contains(&self, target: &Target) -> Result<bool> {
+        names::exists(&self.reading(), target)
+    }
+
+    /// The names that differ from `name` by case alone, and would be the same file elsewhere.
+    pub fn same_but_for_case(&self, name: &Name) -> Result<Vec<Name>> {
+        self.ledger.snapshot()?.same_but_for_case(name)
+    }
+
+    /// Gives every alias in `prefix` to `each`, in order of names, none held in memory.
     pub fn list(&self, prefix: &Prefix, each: &mut dyn FnMut(AliasInfo) -> Result<()>) -> Result<()> {
-        missing()
+        find::list(&self.reading(), prefix, each)
     }
+
+    /// The blob that a target means.
     pub fn show(&self, target: &Target) -> Result<BlobInfo> {
-        missing()
+        find::show(&self.reading(), target)
     }
+
+    /// Every blob whose digest begins so.
     pub fn locate(&self, prefix: &DigestPrefix) -> Result<Vec<BlobInfo>> {
-        missing()
+        find::locate(&self.reading(), prefix)
     }
+
+    /// Everything that keeps a blob alive.
     pub fn why(&self, digest: &Digest, grace: Duration) -> Result<Why> {
-        missing()
+        find::why(&self.reading(), digest, grace)
     }
+
+    /// Bytes that would be freed if all names of a blob went.
     pub fn reclaimable(&self, digest: &Digest) -> Result<u64> {
-        missing()
+        find::reclaimable(&self.reading(), digest)
     }
+
+    /// What the store holds, and what it takes up on the disk (R103).
     pub fn stats(&self) -> Result<Stats> {
-        missing()
+        find::stats(&self.reading())
     }
+
+    /// Gives the path of every blob that a name or pin keeps to `each` (R124).
+    pub fn referenced_paths(&self, each: &mut dyn FnMut(PathBuf) -> Result<()>) -> Result<()> {
+        find::referenced_paths(&self.reading(), each)
+    }
+
+    /// The files under `sha256/` that no record knows (R122); those that running work is about to record are among them.
+    pub fn find_orphans(&self) -> Result<Vec<PathBuf>> {
+        find::find_orphans(&self.reading())
+    }
+
+    /// Compares blobs with their digests: of the targets and prefixes, or of everything if both are empty.
     pub fn verify(
         &self,
         what: &[Target],
@@ -211,29 +321,150 @@ impl Store {
         options: &VerifyOptions,
         observer: &dyn Observer,
     ) -> Result<VerifyReport> {
-        missing()
+        let ctx = if options.quarantine { self.writing()? } else { self.reading() };
+        verify::verify(&ctx, what, prefixes, options, observer)
     }
+
+    /// What a collection would remove.
     pub fn plan_collect(&self, options: &CollectOptions) -> Result<CollectPlan> {
-        missing()
+        collect::plan(&self.reading(), options)
     }
+
+    /// Collects: `None` plans and executes at once; a plan is executed as it is, or [`ErrorKind::Refused`] when the
+    /// store has outgrown it.
     pub fn collect(
         &self,
         plan: Option<&CollectPlan>,
         options: &CollectOptions,
         observer: &dyn Observer,
     ) -> Result<CollectReport> {
-        missing()
+        collect::collect(&self.writing()?, plan, options, observer)
     }
+
+    /// Makes the index anew from the journal.
     pub fn rebuild(&self, observer: &dyn Observer) -> Result<RebuildReport> {
-        missing()
+        upkeep::rebuild(&self.writing()?, observer)
     }
-    pub fn compact(&self, observer: &dyn Observer) -> Result<CompactReport> {
-        missing()
+
+    /// Compacts the journal.
+    pub fn compact(&self, _observer: &dyn Observer) -> Result<CompactReport> {
+        upkeep::compact(&self.writing()?)
     }
+
+    /// Gives everything that stands in the journal to `each`.
     pub fn frames(&self, each: &mut dyn FnMut(FrameInfo) -> Result<()>) -> Result<()> {
-        missing()
+        upkeep::frames(&self.reading(), each)
     }
+
+    /// The runs of the index.
     pub fn runs(&self) -> Result<Vec<RunInfo>> {
-        missing()
+        upkeep::runs(&self.reading())
+    }
+
+    fn reading(&self) -> Context<'_> {
+        let hardlinked = self.settings.alias == AliasKind::Hardlinked;
+        Context { ledger: &self.ledger, workers: &self.workers, hardlinked }
+    }
+
+    fn writing(&self) -> Result<Context<'_>> {
+        match &self.only_read {
+            None => Ok(self.reading()),
+            Some(OnlyRead { kind, reason }) => {
+                Err(Error::new(*kind, format!("change the store {}", self.directory.display()), reason))
+            }
+        }
     }
 }
+
+fn no_store(directory: &Path, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return Error::io("open the store", directory, error);
+    }
+    Error::new(ErrorKind::NotFound, format!("open the store {}", directory.display()), "there is no store")
+}
+
+fn read_settings(machine: &dyn Machine, layout: &Layout) -> Result<Settings> {
+    let path = layout.settings();
+    let attempt = format!("read {}", path.display());
+    let file = machine.open(&path, Open::Read).map_err(|e| no_store(layout.root(), e))?;
+    let meta = file.meta().map_err(|e| Error::io("look at", &path, e))?;
+    if meta.kind != FileKind::File || meta.size_bytes > SETTINGS_BYTES {
+        return Err(Error::new(ErrorKind::Damaged, attempt, "it is no file, or far too long for one of settings"));
+    }
+    let mut bytes = vec![0; meta.size_bytes as usize];
+    let read = file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
+    let text = std::str::from_utf8(&bytes[..read]);
+    let text = text.map_err(|e| Error::new(ErrorKind::Damaged, attempt.as_str(), e.to_string()))?;
+    // A later format may have keys that this program does not know: its number comes first.
+    if let Some(format) = Settings::format_of(text).filter(|format| *format != FORMAT) {
+        let reason = format!("it has format {format}, and this program knows {FORMAT} alone");
+        return Err(Error::new(ErrorKind::Unsupported, attempt, reason));
+    }
+    let settings = Settings::from_toml(text).map_err(|why| Error::new(ErrorKind::Damaged, attempt.as_str(), why))?;
+    match settings.features.incompatible.first() {
+        Some(feature) => {
+            let reason = format!("it uses {feature:?}, which this program does not know");
+            Err(Error::new(ErrorKind::Unsupported, attempt, reason))
+        }
+        None => Ok(settings),
+    }
+}
+
+/// Why the store is only to be read; `None` if it can be written to.
+fn only_read(
+    machine: &dyn Machine,
+    layout: &Layout,
+    settings: &Settings,
+    filesystem: &Filesystem,
+    options: &OpenOptions,
+) -> Result<Option<OnlyRead>> {
+    let because = |kind, reason: String| Ok(Some(OnlyRead { kind, reason }));
+    if options.read_only {
+        return because(ErrorKind::ReadOnly, "it was opened for reading only".into());
+    }
+    if let Some(feature) = settings.features.read_only_compatible.first() {
+        return because(ErrorKind::Unsupported, format!("it uses {feature:?}, with which this program can only read"));
+    }
+    if !filesystem.local {
+        let kind = &filesystem.kind;
+        let reason = format!("its filesystem is {kind}, where a lock may not be seen by everybody who uses the store");
+        return because(ErrorKind::Unsupported, reason);
+    }
+    if filesystem.read_only {
+        return because(ErrorKind::ReadOnly, "its filesystem is mounted read-only".into());
+    }
+    let path = layout.lock();
+    match machine.open(&path, Open::ReadWrite).map_err(|e| Error::io("open", &path, e)) {
+        Ok(_) => Ok(None),
+        Err(e) if e.kind() == ErrorKind::Permission => {
+            because(e.kind(), format!("this user may not write to {}", path.display()))
+        }
+        Err(e) if e.kind() == ErrorKind::ReadOnly => because(e.kind(), "its filesystem is read-only".into()),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            because(ErrorKind::Damaged, format!("{} is missing; an empty file of that name will do", path.display()))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn policy(
+    machine: &dyn Machine,
+    settings: &Settings,
+    filesystem: &Filesystem,
+    options: &OpenOptions,
+    writable: bool,
+) -> Policy {
+    let checked = "settings are checked when they are read";
+    Policy {
+        store: settings.id().expect(checked),
+        durability: settings.durability,
+        blob_mode: settings.mode(&settings.blob_mode).expect(checked),
+        directory_mode: settings.mode(&settings.directory_mode).expect(checked),
+        syncfs: filesystem.local && machine.syncfs_reports_errors(),
+        lock_timeout: options.lock_timeout,
+        writable,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -77,6 +77,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The format version that the text of a settings file gives, whatever else it says.
+    pub fn format_of(text: &str) -> Option<u32> {
+        let format = toml::from_str::<toml::Table>(text).ok()?.get("format")?.as_integer()?;
+        u32::try_from(format).ok()
+    }
+
     /// The store's id as bytes.
     pub fn id(&self) -> Option<[u8; 16]> {
         let hex = self.store_id.as_bytes();
@@ -114,5 +120,7 @@ mod tests {
         assert!(Settings::from_toml(&text.replace("0444", "9")).is_err());
         assert!(Settings::from_toml(&format!("surprise = 1\n{text}")).is_err());
         assert!(Settings::from_toml("").is_err());
+        assert_eq!(Settings::format_of("format = 9\nsurprise = 1"), Some(9));
+        assert_eq!(Settings::format_of("format = -1"), None);
     }
 }

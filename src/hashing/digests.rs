@@ -24,7 +24,36 @@ impl Digests {
     }
 }
 
-/// Takes bytes piece by piece, in order.
+/// Whatever takes the bytes of a file piece by piece, in order.
+pub trait Absorb {
+    /// Takes more bytes.
+    fn absorb(&mut self, bytes: &[u8]);
+}
+
+/// SHA-256 alone: what it takes to tell whether bytes are those that a digest names.
+#[derive(Clone, Default)]
+pub struct Sha256(sha2::Sha256);
+
+impl Sha256 {
+    /// The digest of everything taken.
+    pub fn finish(self) -> Digest {
+        Digest::from_bytes(self.0.finalize().into())
+    }
+}
+
+impl Absorb for Sha256 {
+    fn absorb(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}
+
+impl Absorb for Hasher {
+    fn absorb(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+}
+
+/// Both digests, of bytes taken piece by piece, in order.
 #[derive(Clone, Default)]
 pub struct Hasher {
     sha256: sha2::Sha256,
@@ -79,6 +108,10 @@ mod tests {
             hasher.update(&bytes[..cut]);
             hasher.update(&bytes[cut..]);
             assert_eq!(hasher.finish(), Digests::of(&bytes));
+            let mut alone = Sha256::default();
+            alone.absorb(&bytes[..cut]);
+            alone.absorb(&bytes[cut..]);
+            assert_eq!(alone.finish(), Digests::of(&bytes).digest);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{Digests, Hasher};
+use super::{Absorb, Digests, Hasher};
 use crate::machine::{File, FileKind, Machine, Open};
 use crate::vocabulary::limits::IO_CHUNK_BYTES;
 use crate::vocabulary::{Digest, Error, ErrorKind, Result};
@@ -15,7 +15,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// data to `piece` with its offset. Asks `go_on` between pieces; when it says no, the error is `Interrupted`.
 pub fn read_through(
     file: &dyn File,
-    hasher: &mut Hasher,
+    hasher: &mut dyn Absorb,
     go_on: &dyn Fn(u64) -> bool,
     piece: &mut dyn FnMut(&[u8], u64) -> io::Result<()>,
 ) -> io::Result<u64> {
@@ -33,7 +33,7 @@ pub fn read_through(
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            hasher.update(&buffer[..read]);
+            hasher.absorb(&buffer[..read]);
             piece(&buffer[..read], at)?;
             at += read as u64;
             check(go_on, read as u64)?;
@@ -42,17 +42,17 @@ pub fn read_through(
     Ok(size)
 }
 
-fn hash_zeros(hasher: &mut Hasher, mut length: u64, go_on: &dyn Fn(u64) -> bool) -> io::Result<()> {
+pub(super) fn hash_zeros(hasher: &mut dyn Absorb, mut length: u64, go_on: &dyn Fn(u64) -> bool) -> io::Result<()> {
     while length > 0 {
         let piece = length.min(ZEROS.len() as u64);
-        hasher.update(&ZEROS[..piece as usize]);
+        hasher.absorb(&ZEROS[..piece as usize]);
         length -= piece;
         check(go_on, piece)?;
     }
     Ok(())
 }
 
-fn check(go_on: &dyn Fn(u64) -> bool, bytes: u64) -> io::Result<()> {
+pub(super) fn check(go_on: &dyn Fn(u64) -> bool, bytes: u64) -> io::Result<()> {
     if go_on(bytes) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
 }
 

@@ -2,8 +2,10 @@
 
 pub mod digests;
 pub mod file;
+pub mod sealed;
 pub mod workers;
 
-pub use digests::{Digests, Hasher};
+pub use digests::{Absorb, Digests, Hasher, Sha256};
 pub use file::{digest_file, digest_path, verify_digest};
+pub use sealed::digest_sealed;
 pub use workers::Workers;

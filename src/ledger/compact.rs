@@ -62,7 +62,10 @@ impl Ledger {
             hold.refuse_if_fenced()?;
             hold.sync_at_any_durability()?;
             let end = hold.snapshot.cursor;
-            hold.begin_segment(end, &[])?;
+            // A segment that is still empty follows the same frame already.
+            if end.last.is_some() {
+                hold.begin_segment(end, &[])?;
+            }
             hold.sync_at_any_durability()?;
             Ok((end, hold.snapshot.cursor))
         })?;

@@ -207,11 +207,26 @@ impl Ledger {
         self.merge_runs(runs)
     }
 
+    /// The index may be deleted at any time, with its directory.
+    fn make_index_directory(&self) -> Result<()> {
+        let (root, path) = (self.layout.root(), self.layout.index());
+        if self.machine.lstat(&path).is_ok() {
+            return Ok(());
+        }
+        let handle = self.machine.open(root, Open::Directory).map_err(|e| Error::io("open", root, e))?;
+        match self.machine.create_dir(&path, self.policy.directory_mode) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(Error::io("create", &path, e)),
+            _ => {}
+        }
+        handle.sync().map_err(|e| Error::io("sync", root, e))
+    }
+
     /// Takes the `compaction` lock; `None` if it is held elsewhere and nobody wants to wait.
     pub(super) fn compaction(&self, wait: bool) -> Result<Option<Box<dyn File>>> {
         let path = self.layout.compaction();
         let file = self.machine.open(&path, Open::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
         if file.try_lock(Lock::Exclusive).map_err(|e| Error::io("lock", &path, e))? {
+            self.make_index_directory()?;
             return Ok(Some(file));
         }
         if !wait {
@@ -219,6 +234,7 @@ impl Ledger {
         }
         let deadline = self.machine.monotonic_ns().saturating_add(nanos(self.policy.lock_timeout));
         self.wait_for(file.as_ref(), &path, deadline)?;
+        self.make_index_directory()?;
         Ok(Some(file))
     }
 }

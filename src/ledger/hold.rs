@@ -20,7 +20,7 @@ use crate::parts::journal::chain::{Damage, TornTail};
 use crate::parts::journal::write::Appender;
 use crate::parts::journal::{Cursor, SegmentId};
 use crate::parts::names::Refusal;
-use crate::vocabulary::limits::{FRAME_RECORDS, JOURNAL_TIME_STEP, SEGMENT_BYTES};
+use crate::vocabulary::limits::{FRAME_RECORDS, SEGMENT_BYTES};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What this process keeps between two holds of `lock`.
@@ -53,14 +53,32 @@ impl Ledger {
         self.hold_with(&mut writer, work)
     }
 
+    /// As [`Ledger::hold`], but without waiting: `None` where somebody else holds `lock`, in this process or another.
+    pub fn try_hold<R>(&self, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<Option<R>> {
+        let Ok(mut writer) = self.writer.try_lock() else { return Ok(None) };
+        match self.hold_within(&mut writer, Duration::ZERO, work) {
+            Err(e) if e.kind() == ErrorKind::Busy => Ok(None),
+            done => done.map(Some),
+        }
+    }
+
     pub(super) fn hold_with<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
+        self.hold_within(writer, self.policy.lock_timeout, work)
+    }
+
+    fn hold_within<R>(
+        &self,
+        writer: &mut Writer,
+        timeout: Duration,
+        work: impl FnOnce(&mut Hold<'_>) -> Result<R>,
+    ) -> Result<R> {
         if let Some(poison) = &writer.poison {
             return Err(poison.duplicate());
         }
         if !self.policy.writable {
             return Err(Error::new(ErrorKind::ReadOnly, "change the store", "it was opened for reading only"));
         }
-        self.take_lock(writer)?;
+        self.take_lock(writer, timeout)?;
         let result = self.locked(writer, work);
         let let_go = writer.lock.as_ref().map_or(Ok(()), |lock| lock.unlock());
         if let Err(e) = let_go {
@@ -85,9 +103,9 @@ impl Ledger {
         result
     }
 
-    fn take_lock(&self, writer: &mut Writer) -> Result<()> {
+    fn take_lock(&self, writer: &mut Writer, timeout: Duration) -> Result<()> {
         let path = self.layout.lock();
-        let deadline = self.machine.monotonic_ns().saturating_add(nanos(self.policy.lock_timeout));
+        let deadline = self.machine.monotonic_ns().saturating_add(nanos(timeout));
         loop {
             let lock = match writer.lock.take() {
                 Some(lock) => lock,
@@ -361,17 +379,14 @@ impl Hold<'_> {
         Ok(Moment { sequence, time_ns: self.next_time() })
     }
 
-    /// Wall clock, never going back, one step at most a day.
     fn next_time(&self) -> u64 {
-        let before = self.snapshot.cursor.time_ns;
-        let now = self.ledger.machine.now_ns();
-        if before == 0 { now } else { now.clamp(before, before.saturating_add(nanos(JOURNAL_TIME_STEP))) }
+        self.snapshot.next_time_ns(self.ledger.machine.now_ns())
     }
 
     /// The highest sequence number that was ever used, as far as the hint and the journal tell.
     fn highest_used(&self) -> Result<u64> {
         let hint = self.writer.lock.as_deref().map_or(0, |lock| read_hint(lock, hint::USED_AT));
-        Ok(hint.max(self.snapshot.cursor.sequence).max(self.snapshot.cursor.segment.number.saturating_sub(1)))
+        Ok(hint.max(self.snapshot.cursor.sequence).max(self.snapshot.cursor.segment.number))
     }
 
     /// A hint that cannot be written is none.

@@ -27,6 +27,7 @@ use crate::parts::journal::{Cursor, Journal};
 use crate::parts::names::Names;
 use crate::parts::sessions::Sessions;
 use crate::vocabulary::Result;
+use crate::vocabulary::limits::JOURNAL_TIME_STEP;
 
 pub use commit::Tx;
 pub use tables::Tables;
@@ -61,6 +62,18 @@ pub struct Snapshot {
     pub tail_records: usize,
     /// What was found damaged while reading.
     pub damage: Vec<Damage>,
+}
+
+impl Snapshot {
+    /// The journal time of a frame that would be written next, when the wall clock says `now_ns`: the wall clock, never
+    /// going back, one step at most a day.
+    pub fn next_time_ns(&self, now_ns: u64) -> u64 {
+        let step = u64::try_from(JOURNAL_TIME_STEP.as_nanos()).unwrap_or(u64::MAX);
+        match self.cursor.time_ns {
+            0 => now_ns,
+            before => now_ns.clamp(before, before.saturating_add(step)),
+        }
+    }
 }
 
 /// The records of one store, for this process.

@@ -6,6 +6,7 @@
 
 pub mod real;
 pub mod simulated;
+pub mod trouble;
 
 use std::any::Any;
 use std::ffi::OsString;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::format::layout::Layout;
 use crate::format::session::{SessionFile, SessionKind};
@@ -14,6 +15,9 @@ use crate::machine::{File, FileKind, Lock, Machine, Open};
 use crate::vocabulary::{Digest, Error, Result};
 
 const FILE: &str = "session";
+/// How long a probe may hold a session's file, and how often its maker waits for that.
+const PROBE_TIME: Duration = Duration::from_millis(1);
+const LOCK_TRIES: u32 = 1000;
 
 /// Running work of this process.
 pub struct Session {
@@ -59,9 +63,7 @@ impl Sessions {
         let path = directory.join(FILE);
         let file = self.machine.open(&path, Open::CreateNew { mode: 0o644 });
         let file = file.map_err(|e| Error::io("create", &path, e))?;
-        if !file.try_lock(Lock::Exclusive).map_err(|e| Error::io("lock", &path, e))? {
-            return Err(Error::io("lock", &path, io::Error::from(io::ErrorKind::WouldBlock)));
-        }
+        self.lock(file.as_ref(), &path)?;
         let says = SessionFile { kind, stamp, held };
         let session = Session {
             machine: Arc::clone(&self.machine),
@@ -74,7 +76,18 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Every session there is. Only under `lock`, which keeps the answer true.
+    /// Locks a session's new file. A report that probes it without `lock` holds it for a moment, shared.
+    fn lock(&self, file: &dyn File, path: &Path) -> Result<()> {
+        for _ in 0..LOCK_TRIES {
+            if file.try_lock(Lock::Exclusive).map_err(|e| Error::io("lock", path, e))? {
+                return Ok(());
+            }
+            self.machine.pause(PROBE_TIME);
+        }
+        Err(Error::io("lock", path, io::Error::from(io::ErrorKind::WouldBlock)))
+    }
+
+    /// Every session there is. Under `lock` the answer stays true; without it, it is a hint for a report.
     pub fn list(&self) -> Result<Vec<Found>> {
         let staging = self.layout.staging();
         let entries = self.machine.list(&staging).map_err(|e| Error::io("list", &staging, e))?;

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const NAME_BYTES: usize = 3072;
 /// Longest component of a name, in bytes: NAME_MAX of every filesystem the store runs on.
 pub const NAME_COMPONENT_BYTES: usize = 255;
+/// Longest note of a pin, in bytes: a paragraph, and well below what a record can hold.
+pub const NOTE_BYTES: usize = 4096;
 /// Deepest name: past this, walking directories costs more than any user gains.
 pub const NAME_DEPTH: usize = 256;
 

@@ -8,6 +8,7 @@ pub mod events;
 pub mod limits;
 pub mod name;
 pub mod stamp;
+pub mod url;
 
 pub use digest::{Blake3, Digest, DigestPrefix};
 pub use error::{Error, ErrorKind, Result};

@@ -1,9 +1,18 @@
 //! Looking: names, blobs, what keeps them, and what it all costs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::Context;
 use super::ingest::AliasKind;
-use crate::vocabulary::{Blake3, Digest, Name, Stamp};
+use super::links::{Footprint, StagedLinks};
+use super::names::{self, Target};
+use crate::format::session::SessionKind;
+use crate::format::table::{AliasRow, BlobRow};
+use crate::ledger::{Ledger, Snapshot, Tables};
+use crate::parts::blobs;
+use crate::parts::sessions::Found;
+use crate::vocabulary::{Blake3, Digest, DigestPrefix, Error, ErrorKind, Name, Prefix, Result, Stamp};
 
 /// One alias, as `ls` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,3 +121,292 @@ pub struct Stats {
     /// The filesystem's kind.
     pub filesystem: String,
 }
+
+/// How many blobs are looked at in one round of the workers.
+const ROUND: usize = 4096;
+const FIRST: Digest = Digest::from_bytes([0; 32]);
+
+/// Gives every alias in `prefix` to `each`, in the order of their bytes, none held in memory. An error from `each` ends
+/// it.
+pub fn list(ctx: &Context<'_>, prefix: &Prefix, each: &mut dyn FnMut(AliasInfo) -> Result<()>) -> Result<()> {
+    let snapshot = ctx.ledger.snapshot()?;
+    for row in snapshot.aliases(prefix) {
+        let (name, row) = row?;
+        each(alias_info(name, &row))?;
+    }
+    Ok(())
+}
+
+/// The blob that a target means, as it is recorded and as it is now.
+pub fn show(ctx: &Context<'_>, target: &Target) -> Result<BlobInfo> {
+    let snapshot = ctx.ledger.snapshot()?;
+    let digest = names::resolve(snapshot.as_ref(), target)?;
+    let row = snapshot.blob(&digest)?.ok_or_else(|| not_on_record(&digest))?;
+    blob_info(ctx.ledger, &snapshot, digest, &row)
+}
+
+/// Every blob whose digest begins with `prefix`, in order of digests; none if there is none.
+pub fn locate(ctx: &Context<'_>, prefix: &DigestPrefix) -> Result<Vec<BlobInfo>> {
+    let snapshot = ctx.ledger.snapshot()?;
+    let mut found = Vec::new();
+    for row in snapshot.blobs(&prefix.first()) {
+        let (digest, row) = row?;
+        if !prefix.matches(&digest) {
+            break;
+        }
+        found.push(blob_info(ctx.ledger, &snapshot, digest, &row)?);
+    }
+    Ok(found)
+}
+
+/// Everything that keeps a blob, and whether collection with this grace may remove it now.
+///
+/// Sessions are probed without `lock`, and those that cannot be read are left out: for a report that is good enough, and
+/// collection asks again under `lock`. A running ingest may rest on a blob that it does not list; it is told where
+/// nothing else keeps the blob. Damage of the journal keeps everything, whether the fence is on record yet or not.
+pub fn why(ctx: &Context<'_>, digest: &Digest, grace: Duration) -> Result<Why> {
+    let snapshot = ctx.ledger.snapshot()?;
+    names::resolve(snapshot.as_ref(), &Target::Digest(*digest))?;
+    let names = snapshot.names_of(digest)?;
+    let pin = snapshot.pin(digest)?.map(|pin| pin.note);
+    let rooted = pin.is_some() || !names.is_empty();
+    let unrooted = snapshot.unrooted(digest)?;
+    let condemned = snapshot.condemned(digest)?;
+    let might = |session: &Found| holds(session, digest, rooted, condemned.map(|moment| moment.sequence));
+    let sessions: Vec<String> = running(ctx.ledger).iter().filter(|s| might(s)).map(session_words).collect();
+    let fenced = snapshot.is_fenced()? || !snapshot.damage.is_empty();
+    let now_ns = snapshot.next_time_ns(ctx.ledger.machine.now_ns());
+    let waited = Duration::from_nanos(unrooted.map_or(0, |since| now_ns.saturating_sub(since.time_ns)));
+    Ok(Why {
+        digest: *digest,
+        names,
+        pin,
+        outside_links: footprint(ctx.ledger, &snapshot, digest)?.map_or(0, |blob| blob.outside_links),
+        unrooted_ns: unrooted.map(|since| since.time_ns),
+        condemned: condemned.is_some(),
+        collectable: !rooted && sessions.is_empty() && !fenced && waited >= grace,
+        sessions,
+        fenced,
+    })
+}
+
+/// Bytes that would be freed if all names of a blob went and it were collected: none while a pin keeps it or a link
+/// outside the store is left.
+pub fn reclaimable(ctx: &Context<'_>, digest: &Digest) -> Result<u64> {
+    let snapshot = ctx.ledger.snapshot()?;
+    names::resolve(snapshot.as_ref(), &Target::Digest(*digest))?;
+    if snapshot.pin(digest)?.is_some() {
+        return Ok(0);
+    }
+    Ok(footprint(ctx.ledger, &snapshot, digest)?.map_or(0, |blob| blob.frees_bytes()))
+}
+
+/// What the store holds and what it costs (R103): one pass over names and blobs, with a look at every blob's file.
+pub fn stats(ctx: &Context<'_>) -> Result<Stats> {
+    let ledger = ctx.ledger;
+    let snapshot = ledger.snapshot()?;
+    let root = ledger.layout.root();
+    let filesystem = ledger.machine.filesystem(root).map_err(|e| Error::io("look at the filesystem of", root, e))?;
+    let fences = count(snapshot.all_fences())?;
+    let mut stats = Stats {
+        pins: count(snapshot.all_pins())?,
+        damaged_blobs: count(snapshot.all_damaged())?,
+        findings: count(snapshot.all_name_findings())? + fences,
+        fenced: fences > 0 || !snapshot.damage.is_empty(),
+        journal_bytes: ledger.journal.sizes()?.0,
+        index_bytes: index_bytes(ledger),
+        sessions: running(ledger).len() as u64,
+        free_bytes: filesystem.free_bytes,
+        filesystem: filesystem.kind,
+        ..Stats::default()
+    };
+    count_names(&snapshot, &mut stats)?;
+    count_blobs(ctx, &snapshot, &mut stats)?;
+    count_unrooted(ctx, &snapshot, &mut stats)?;
+    Ok(stats)
+}
+
+/// Gives the path of every blob that a name or pin keeps to `each`, in order of digests (R124).
+pub fn referenced_paths(ctx: &Context<'_>, each: &mut dyn FnMut(PathBuf) -> Result<()>) -> Result<()> {
+    let snapshot = ctx.ledger.snapshot()?;
+    for row in snapshot.blobs(&FIRST) {
+        let (digest, _) = row?;
+        if snapshot.is_rooted(&digest)? {
+            each(ctx.ledger.layout.blob(&digest))?;
+        }
+    }
+    Ok(())
+}
+
+/// The files under `sha256/` that no record knows (R122), in order. What running work has published and not recorded yet
+/// is among them.
+pub fn find_orphans(ctx: &Context<'_>) -> Result<Vec<PathBuf>> {
+    let mut orphans = Vec::new();
+    for first in 0..=u8::MAX {
+        let mut files = ctx.ledger.blobs.list(first)?;
+        files.sort();
+        // Taken after the listing: what was recorded in between is no orphan.
+        let snapshot = ctx.ledger.snapshot()?;
+        for (digest, _) in files {
+            if snapshot.blob(&digest)?.is_none() {
+                orphans.push(ctx.ledger.layout.blob(&digest));
+            }
+        }
+    }
+    Ok(orphans)
+}
+
+fn alias_info(name: Name, row: &AliasRow) -> AliasInfo {
+    AliasInfo {
+        name,
+        digest: row.digest,
+        size_bytes: row.size_bytes,
+        kind: if row.hardlinked { AliasKind::Hardlinked } else { AliasKind::Counted },
+        mtime_ns: row.mtime_ns,
+        executable: row.executable,
+        added_ns: row.added.time_ns,
+    }
+}
+
+fn blob_info(ledger: &Ledger, snapshot: &Snapshot, digest: Digest, row: &BlobRow) -> Result<BlobInfo> {
+    let now = match ledger.blobs.meta(&digest) {
+        // Something that is no file stands there: then the blob's file does not.
+        Err(e) if e.kind() == ErrorKind::Damaged => None,
+        other => other?,
+    };
+    let mut aliases = Vec::new();
+    for name in snapshot.names_of(&digest)? {
+        if let Some(row) = snapshot.alias(&name)? {
+            aliases.push(alias_info(name, &row));
+        }
+    }
+    Ok(BlobInfo {
+        digest,
+        blake3: row.blake3,
+        size_bytes: row.stamp.size_bytes,
+        path: ledger.layout.blob(&digest),
+        stamp: row.stamp,
+        now: now.as_ref().map(blobs::stamp),
+        links: now.map_or(0, |meta| meta.links),
+        allocated_bytes: now.map_or(0, |meta| meta.allocated_bytes),
+        added_ns: row.added.time_ns,
+        aliases,
+        pin: snapshot.pin(&digest)?.map(|pin| pin.note),
+        damaged: snapshot.damaged(&digest)?.is_some(),
+    })
+}
+
+/// The footprint of one blob; none where something that is no file stands in its place.
+fn footprint(ledger: &Ledger, snapshot: &Snapshot, digest: &Digest) -> Result<Option<Footprint>> {
+    match StagedLinks::read(ledger).footprint(ledger, snapshot, digest) {
+        Err(e) if e.kind() == ErrorKind::Damaged => Ok(None),
+        other => other,
+    }
+}
+
+/// The sessions whose process lives, as far as they can be read.
+fn running(ledger: &Ledger) -> Vec<Found> {
+    ledger.sessions.list().unwrap_or_default().into_iter().filter(|session| session.alive).collect()
+}
+
+/// Whether a session holds a blob or, where nothing else keeps it, might.
+fn holds(session: &Found, digest: &Digest, rooted: bool, condemned: Option<u64>) -> bool {
+    match &session.says {
+        None => !rooted,
+        Some(says) if says.held.contains(digest) => true,
+        Some(says) => {
+            let saw_it = condemned.is_none_or(|sequence| says.stamp < sequence);
+            says.kind == SessionKind::Ingest && !rooted && saw_it
+        }
+    }
+}
+
+fn session_words(session: &Found) -> String {
+    let kind = session.says.as_ref().map_or("unreadable", |says| says.kind.word());
+    format!("{kind} session {}", session.id)
+}
+
+fn not_on_record(digest: &Digest) -> Error {
+    Error::new(ErrorKind::Damaged, format!("show {digest}"), "a name means it, but it is not on record")
+}
+
+fn count<T>(rows: impl Iterator<Item = Result<T>>) -> Result<u64> {
+    let mut count = 0;
+    for row in rows {
+        row?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Bytes of the files in `index/`, which may be gone or replaced at any time.
+fn index_bytes(ledger: &Ledger) -> u64 {
+    let directory = ledger.layout.index();
+    let entries = ledger.machine.list(&directory).unwrap_or_default();
+    let size = |name| ledger.machine.lstat(&directory.join(name)).map_or(0, |meta| meta.size_bytes);
+    entries.iter().map(|entry| size(&entry.name)).sum()
+}
+
+fn count_names(snapshot: &Snapshot, stats: &mut Stats) -> Result<()> {
+    for row in snapshot.aliases(&Prefix::Everything) {
+        let (_, row) = row?;
+        stats.names += 1;
+        stats.logical_bytes += row.size_bytes;
+    }
+    Ok(())
+}
+
+fn count_blobs(ctx: &Context<'_>, snapshot: &Snapshot, stats: &mut Stats) -> Result<()> {
+    let blobs = snapshot.blobs(&FIRST).map(|row| row.map(|(digest, row)| (digest, row.stamp.size_bytes)));
+    in_rounds(
+        ctx,
+        blobs,
+        |(digest, size_bytes)| {
+            let meta = ctx.ledger.machine.lstat(&ctx.ledger.layout.blob(&digest));
+            Ok((size_bytes, meta.map_or(0, |meta| meta.allocated_bytes)))
+        },
+        |(size_bytes, allocated_bytes)| {
+            stats.blobs += 1;
+            stats.blob_bytes += size_bytes;
+            stats.allocated_bytes += allocated_bytes;
+        },
+    )
+}
+
+fn count_unrooted(ctx: &Context<'_>, snapshot: &Snapshot, stats: &mut Stats) -> Result<()> {
+    let staged = StagedLinks::read(ctx.ledger);
+    let unrooted = snapshot.all_unrooted().map(|row| row.map(|(digest, _)| digest));
+    in_rounds(
+        ctx,
+        unrooted,
+        |digest| {
+            let blob = staged.footprint(ctx.ledger, snapshot, &digest);
+            Ok(blob.ok().flatten().map_or(0, |blob| blob.frees_bytes()))
+        },
+        |frees_bytes| {
+            stats.unrooted_blobs += 1;
+            stats.reclaimable_bytes += frees_bytes;
+        },
+    )
+}
+
+/// Lets the workers look at many items, a bounded number in memory at a time, and gives what they found to `take`.
+fn in_rounds<T: Send, R: Send>(
+    ctx: &Context<'_>,
+    mut items: impl Iterator<Item = Result<T>>,
+    look: impl Fn(T) -> Result<R> + Sync + Send,
+    mut take: impl FnMut(R),
+) -> Result<()> {
+    loop {
+        let round = items.by_ref().take(ROUND).collect::<Result<Vec<T>>>()?;
+        if round.is_empty() {
+            return Ok(());
+        }
+        for found in ctx.workers.map(round, &look) {
+            take(found?);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

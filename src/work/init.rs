@@ -41,16 +41,22 @@ pub enum Shared {
 }
 
 /// How a new store is set up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewStoreSpec {
     /// When what is acknowledged is synced.
     pub durability: Durability,
     /// Who may read it.
     pub shared_mode: Shared,
-    /// Whether aliases are counted alone unless a call says otherwise.
-    pub counted: bool,
+    /// Whether aliases are hardlinked unless a call says otherwise.
+    pub hardlinked: bool,
     /// Whether it is a cache that may be deleted at any time: it gets a `CACHEDIR.TAG`.
     pub cache: bool,
+}
+
+impl Default for NewStoreSpec {
+    fn default() -> Self {
+        NewStoreSpec { durability: Durability::Batch, shared_mode: Shared::Umask, hardlinked: true, cache: false }
+    }
 }
 
 /// What a cache directory says of itself (Cache Directory Tagging Specification 0.6).
@@ -247,7 +253,7 @@ impl Maker<'_> {
             format: FORMAT,
             store_id: format!("{:032x}", u128::from_be_bytes(id)),
             durability: new.durability,
-            hardlinked: !new.counted,
+            hardlinked: new.hardlinked,
             blob_mode: format!("{:04o}", self.modes.blob),
             directory_mode: format!("{:04o}", self.modes.directory),
             features: Features::default(),

@@ -1,15 +1,19 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
+mod blob;
 pub mod collect;
 pub mod find;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod ingest;
 pub mod init;
+pub mod links;
 pub mod materialize;
 pub mod names;
+#[cfg(test)]
+mod testing;
 pub mod upkeep;
 pub mod verify;
-
-use std::sync::Arc;
 
 use crate::hashing::Workers;
 use crate::ledger::Ledger;
@@ -18,7 +22,7 @@ use crate::ledger::Ledger;
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The records.
-    pub ledger: &'a Arc<Ledger>,
+    pub ledger: &'a Ledger,
     /// The threads.
     pub workers: &'a Workers,
     /// Whether aliases are hardlinked unless a call says otherwise.

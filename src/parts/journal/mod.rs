@@ -1,7 +1,7 @@
 //! The journal: segments of frames that only ever grow, and the truth about the store.
 //!
 //! [`segment`] reads one file, [`chain`] reads base and later segments as one sequence and says what is wrong with it,
-//! [`write`] appends, begins segments and cuts torn tails for whoever holds `lock`.
+//! [`mod@write`] appends, begins segments and cuts torn tails for whoever holds `lock`.
 
 pub mod chain;
 pub mod segment;
@@ -68,6 +68,12 @@ fn parse_file_name(name: &str) -> Option<(SegmentKind, u64)> {
     let (number, salt) = stem.split_once('-')?;
     let hex = |text: &str| text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     (hex(number) && hex(salt)).then(|| u64::from_str_radix(number, 16).ok()).flatten().map(|n| (kind, n))
+}
+
+/// Which of all segments a later one is, in the order of their making: the first four bytes of its salt.
+fn ordinal(name: &str) -> u32 {
+    let digits = name.split_once('-').and_then(|(_, salt)| salt.get(..8));
+    digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0)
 }
 
 /// Whether the segment file `name` is the one with this salt.

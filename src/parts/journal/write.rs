@@ -192,9 +192,13 @@ impl Journal {
         }
     }
 
+    /// A header with a salt of its own. Its first four bytes count the segments: when a frame is copied with its number,
+    /// two segments may begin with the same one, and their names tell which is the later.
     fn header(&self, kind: SegmentKind, first: u64, follows: u64, follows_hash: [u8; 32]) -> Result<Header> {
         let mut salt = [0; 16];
         self.machine.random(&mut salt).map_err(|e| Error::system("get random bytes", e))?;
+        let latest = self.listing()?.later.iter().map(|(_, name)| super::ordinal(name)).max().unwrap_or(0);
+        salt[..4].copy_from_slice(&latest.saturating_add(1).to_be_bytes());
         Ok(Header { kind, store: self.store, salt, first, follows, follows_hash })
     }
 

@@ -80,12 +80,7 @@ pub(super) fn sync_file(ledger: &Ledger, path: &PathBuf) -> Result<()> {
 }
 
 /// Publishes what is staged and records it. Files that are there without a record are left for [`resolve`].
-pub(super) fn commit(
-    ledger: &Arc<Ledger>,
-    session: &Arc<Session>,
-    batch: &[Staged],
-    rules: Rules,
-) -> Result<Committed> {
+pub(super) fn commit(ledger: &Ledger, session: &Arc<Session>, batch: &[Staged], rules: Rules) -> Result<Committed> {
     let mut dirs = BlobDirs::default();
     let mut published = BTreeSet::new();
     for staged in batch {

@@ -185,7 +185,7 @@ impl<'a> Adding<'a> {
         })
     }
 
-    fn ledger(&self) -> &'a Arc<Ledger> {
+    fn ledger(&self) -> &'a Ledger {
         self.ctx.ledger
     }
 

@@ -1,0 +1,148 @@
+//! Opening a store, writable or not.
+
+use super::*;
+use crate::machine::simulated::World;
+use crate::vocabulary::Silent;
+use crate::work::fixture::{Fixture, lay_out, n, settings};
+
+const AT: &str = "/store";
+
+fn options() -> OpenOptions {
+    OpenOptions { jobs: 1, ..OpenOptions::default() }
+}
+
+fn open(world: &World) -> Result<Store> {
+    Store::open(world.process("front"), Path::new(AT), &options())
+}
+
+/// A world with a store that keeps one blob.
+fn filled() -> (World, Digest) {
+    let world = World::new(1);
+    let digest = Fixture::new(world.process("fill"), Path::new(AT)).add("a", b"bytes", true);
+    (world, digest)
+}
+
+fn kind<T>(result: Result<T>) -> ErrorKind {
+    result.map(drop).unwrap_err().kind()
+}
+
+/// Reads work, writes are refused with this kind, and nothing on the disk is changed.
+fn reads_only(world: &World, options: &OpenOptions, expected: ErrorKind) {
+    let before = world.fingerprint();
+    let store = Store::open(world.process("front"), Path::new(AT), options).unwrap();
+    let digest = store.show(&Target::Name(n("a"))).unwrap().digest;
+    assert!(store.contains(&Target::Digest(digest)).unwrap());
+    assert_eq!(store.stats().unwrap().blobs, 1);
+    assert_eq!(store.why(&digest, Duration::ZERO).unwrap().names, [n("a")]);
+    let mut listed = 0;
+    store
+        .list(&Prefix::Everything, &mut |_| {
+            listed += 1;
+            Ok(())
+        })
+        .unwrap();
+    store.frames(&mut |_| Ok(())).unwrap();
+    assert_eq!((listed, store.runs().unwrap().len()), (1, 0));
+    assert!(store.read_only_reason().is_some());
+    assert_eq!(kind(store.link(&Target::Digest(digest), &n("b"), false, None)), expected);
+    assert_eq!(kind(store.rename(&n("a"), &n("b"), false)), expected);
+    assert_eq!(kind(store.pin(&Target::Digest(digest), "")), expected);
+    assert_eq!(kind(store.rebuild(&Silent)), expected);
+    assert_eq!(kind(store.compact(&Silent)), expected);
+    let plan = store.plan_remove(&[Prefix::Everything]).unwrap();
+    assert_eq!(kind(store.remove(&plan, &Silent)), expected);
+    assert_eq!(world.fingerprint(), before);
+}
+
+#[test]
+fn an_open_store_does_its_verbs() {
+    let (world, digest) = filled();
+    let store = open(&world).unwrap();
+    assert_eq!((store.directory(), store.read_only_reason()), (Path::new(AT), None));
+    let StoreSettings { store_id, format, durability, alias, blob_mode } = store.settings().clone();
+    assert_eq!((store_id, format, durability), (settings().store_id, FORMAT, Durability::Batch));
+    assert_eq!((alias, blob_mode), (AliasKind::Hardlinked, 0o444));
+    assert!(store.link(&Target::Name(n("a")), &n("A"), false, None).unwrap());
+    assert_eq!(store.same_but_for_case(&n("a")).unwrap(), [n("A")]);
+    let (blob, name) = (store.blob_path(&digest), Path::new(AT).join("names/a"));
+    assert_eq!(store.final_path(&digest, &n("a")).unwrap(), name);
+    assert_eq!(store.final_path(&digest, &n("b")).unwrap(), blob);
+    assert!(blob.starts_with("/store/sha256") && store.find_orphans().unwrap().is_empty());
+    let plan = store.plan_remove(&[Prefix::Everything]).unwrap();
+    assert_eq!(store.remove(&plan, &Silent).unwrap().names, 2);
+    assert!(!store.contains(&Target::Name(n("a"))).unwrap());
+}
+
+#[test]
+fn where_there_is_no_store_there_is_none() {
+    let world = World::new(1);
+    assert_eq!(kind(open(&world)), ErrorKind::NotFound);
+    world.put_dir(AT);
+    assert_eq!(kind(open(&world)), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_to_can_be_read() {
+    let read_only = OpenOptions { read_only: true, ..options() };
+    reads_only(&filled().0, &read_only, ErrorKind::ReadOnly);
+    let world = filled().0;
+    world.configure(|options| options.read_only = true);
+    reads_only(&world, &options(), ErrorKind::ReadOnly);
+    let world = filled().0;
+    world.configure(|options| options.denied = vec!["/store/lock".into()]);
+    reads_only(&world, &options(), ErrorKind::Permission);
+    let world = filled().0;
+    world.configure(|options| {
+        options.denied = ["lock", "staging", "compaction"].map(|p| Path::new(AT).join(p)).to_vec()
+    });
+    reads_only(&world, &options(), ErrorKind::Permission);
+    let world = filled().0;
+    world.configure(|options| (options.local, options.kind) = (false, "nfs".into()));
+    reads_only(&world, &options(), ErrorKind::Unsupported);
+    let world = filled().0;
+    world.process("x").unlink(Path::new("/store/lock")).unwrap();
+    reads_only(&world, &options(), ErrorKind::Damaged);
+}
+
+#[test]
+fn features_and_formats_of_later_programs_are_respected() {
+    let with = |change: &dyn Fn(&mut Settings)| {
+        let (world, mut settings) = (filled().0, settings());
+        change(&mut settings);
+        world.put("/store/larder.toml", settings.to_toml().as_bytes());
+        world
+    };
+    reads_only(&with(&|s| s.features.read_only_compatible.push("later".into())), &options(), ErrorKind::Unsupported);
+    let ignored = with(&|s| s.features.compatible.push("later".into()));
+    assert_eq!(open(&ignored).unwrap().read_only_reason(), None);
+    let error = open(&with(&|s| s.features.incompatible.push("later".into()))).map(drop).unwrap_err();
+    assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("later"), "{error}");
+    assert_eq!(kind(open(&with(&|s| s.format = 2))), ErrorKind::Unsupported);
+}
+
+#[test]
+fn strange_settings_are_an_error() {
+    let with = |bytes: &[u8]| {
+        let world = World::new(1);
+        lay_out(world.process("x").as_ref(), Path::new(AT), &settings());
+        world.put("/store/larder.toml", bytes);
+        kind(open(&world))
+    };
+    assert_eq!(with(b"format = 2\nbrand_new = true"), ErrorKind::Unsupported, "its format is what matters");
+    assert_eq!(with(b""), ErrorKind::Damaged);
+    assert_eq!(with(b"\xff"), ErrorKind::Damaged);
+    assert_eq!(with(&vec![b'#'; SETTINGS_BYTES as usize + 1]), ErrorKind::Damaged);
+    assert_eq!(with("[".repeat(SETTINGS_BYTES as usize).as_bytes()), ErrorKind::Damaged, "however deep");
+}
+
+#[test]
+fn a_store_opens_on_a_real_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("store");
+    let machine: Arc<dyn Machine> = Arc::new(crate::machine::Real::new());
+    Fixture::new(Arc::clone(&machine), &root).add("a", b"bytes", true);
+    let store = Store::open(machine, &root, &options()).unwrap();
+    store.rename(&n("a"), &n("b"), false).unwrap();
+    assert_eq!(store.stats().unwrap().names, 1);
+    assert!(root.join("names/b").is_file() && !root.join("names/a").exists());
+}

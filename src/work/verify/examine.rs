@@ -1,0 +1,253 @@
+//! One blob: read, compared, and looked at again before anything bad is said of it.
+
+use std::io;
+use std::time::Duration;
+
+use crate::format::table::BlobRow;
+use crate::hashing::digest_sealed;
+use crate::hashing::sealed::Stopped;
+use crate::ledger::{Ledger, Snapshot, Tables};
+use crate::machine::{File, FileKind, Meta, Open, trouble};
+use crate::vocabulary::events::VerifyStatus;
+use crate::vocabulary::limits::MAP_WINDOW_BYTES;
+use crate::vocabulary::{Digest, Event, Observer, Result};
+use crate::work::Context;
+use crate::work::blob::{Meter, NOT_REGULAR};
+
+/// How often a blob is read whose record, or file, changes every time.
+const TRIES: u32 = 8;
+/// How long what is short of descriptors or memory is left to recover.
+const RECOVERY: Duration = Duration::from_millis(50);
+/// How often, and how long each time, a heal on record is waited for: its files change places right after the commit.
+const HEAL_WAITS: u32 = 20;
+const HEAL_WAIT: Duration = Duration::from_millis(5);
+
+/// Examines blobs.
+pub(super) struct Examiner<'a> {
+    pub(super) ctx: Context<'a>,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) quarantine: bool,
+    pub(super) observer: &'a dyn Observer,
+}
+
+/// What became of one blob.
+pub(super) enum Examined {
+    /// It was examined, and told.
+    Found { status: VerifyStatus, read_bytes: u64, quarantined: bool },
+    /// It was collected meanwhile.
+    Gone,
+    /// The observer asked to stop.
+    Stopped,
+}
+
+/// What one look at a blob's file has shown.
+pub(super) struct Look {
+    pub(super) status: VerifyStatus,
+    /// What exactly was wrong.
+    pub(super) detail: String,
+    /// The file that was looked at, if there is one.
+    pub(super) file: Option<Meta>,
+    pub(super) read_bytes: u64,
+}
+
+impl Examiner<'_> {
+    /// Examines a blob that is on record with `size_bytes`, and tells what was found.
+    pub(super) fn examine(&self, digest: &Digest, size_bytes: u64) -> Result<Examined> {
+        let meter = Meter::new(self.observer, size_bytes);
+        let (row, mut look) = match self.look_until_settled(digest, &meter)? {
+            Settled::Looked(row, look) => (row, look),
+            Settled::Stopped => return Ok(Examined::Stopped),
+            Settled::Gone => {
+                meter.finish();
+                return Ok(Examined::Gone);
+            }
+        };
+        let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
+        meter.finish();
+        let Look { status, detail, read_bytes, .. } = *look;
+        let names = self.snapshot.names_of(digest)?;
+        self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail });
+        Ok(Examined::Found { status, read_bytes, quarantined })
+    }
+
+    /// Looks at a blob until it is good, or what is wrong with it is not explained by what others do to it meanwhile.
+    fn look_until_settled(&self, digest: &Digest, meter: &Meter<'_>) -> Result<Settled> {
+        let mut row = self.snapshot.blob(digest)?;
+        let mut tries = TRIES;
+        loop {
+            let Some(look) = self.look(digest, row.as_ref(), meter) else { return Ok(Settled::Stopped) };
+            tries -= 1;
+            if look.status == VerifyStatus::Ok || tries == 0 {
+                return Ok(Settled::Looked(row, Box::new(look)));
+            }
+            match self.newest(digest, &row, &look)? {
+                Newest::Same => return Ok(Settled::Looked(row, Box::new(look))),
+                Newest::Gone => return Ok(Settled::Gone),
+                Newest::Other(fresh) => row = fresh,
+            }
+        }
+    }
+
+    /// One look, and a second one where the first failed for want of something that comes back. `None`: asked to stop.
+    fn look(&self, digest: &Digest, row: Option<&BlobRow>, meter: &Meter<'_>) -> Option<Look> {
+        let ledger = self.ctx.ledger;
+        let expected = row.map(|row| row.stamp.size_bytes);
+        let mut result = look_once(ledger, digest, expected, meter);
+        if matches!(&result, Err(stopped) if trouble::is_transient(&stopped.error)) {
+            ledger.machine.pause(RECOVERY);
+            result = look_once(ledger, digest, expected, meter);
+        }
+        match result {
+            Ok(mut look) => {
+                if look.status == VerifyStatus::Missing
+                    && let Ok(Some(known)) = self.snapshot.damaged(digest)
+                    && known.quarantined
+                {
+                    look.detail = format!("its file is in quarantine: {}", known.reason);
+                }
+                Some(look)
+            }
+            Err(stopped) if stopped.error.kind() == io::ErrorKind::Interrupted => None,
+            Err(stopped) => Some(stopped.into_look(expected)),
+        }
+    }
+
+    /// What the records say now of a blob that looked bad.
+    fn newest(&self, digest: &Digest, row: &Option<BlobRow>, look: &Look) -> Result<Newest> {
+        // Without fresh records there is nothing to set against what was seen.
+        let Ok(now) = self.ctx.ledger.snapshot() else { return Ok(Newest::Same) };
+        let fresh = now.blob(digest)?;
+        if fresh.is_none() && !now.is_rooted(digest)? {
+            return Ok(Newest::Gone);
+        }
+        if fresh != *row {
+            return Ok(Newest::Other(fresh));
+        }
+        // A heal is on record before its files change places. It is one only where the record is younger than this work.
+        let recorded = row.as_ref().map(|row| row.stamp.inode);
+        let healing = look.file.map(|file| file.inode) != recorded && self.snapshot.blob(digest)? != *row;
+        Ok(if healing && self.becomes(digest, recorded) { Newest::Other(fresh) } else { Newest::Same })
+    }
+
+    /// Whether the blob's file becomes the one on record while it is waited for.
+    fn becomes(&self, digest: &Digest, recorded: Option<u64>) -> bool {
+        let machine = self.ctx.ledger.machine.as_ref();
+        let path = self.ctx.ledger.blobs.path(digest);
+        let is_there = || machine.lstat(&path).is_ok_and(|meta| Some(meta.inode) == recorded);
+        (0..HEAL_WAITS).any(|_| {
+            let there = is_there();
+            if !there {
+                machine.pause(HEAL_WAIT);
+            }
+            there
+        })
+    }
+}
+
+/// What looking has led to.
+enum Settled {
+    /// The record that the last look was at, and what it showed.
+    Looked(Option<BlobRow>, Box<Look>),
+    /// The blob was collected meanwhile.
+    Gone,
+    /// The observer asked to stop.
+    Stopped,
+}
+
+/// What the records say now.
+enum Newest {
+    Same,
+    Gone,
+    Other(Option<BlobRow>),
+}
+
+impl Stopped {
+    fn into_look(self, expected: Option<u64>) -> Look {
+        let of = expected.map_or_else(String::new, |size| format!(" of {size}"));
+        let detail = match self.offset {
+            0 => self.error.to_string(),
+            offset => format!("{} at byte {offset}{of}", self.error),
+        };
+        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset }
+    }
+}
+
+fn look_once(ledger: &Ledger, digest: &Digest, expected: Option<u64>, meter: &Meter<'_>) -> Result<Look, Stopped> {
+    let at_beginning = |error| Stopped { offset: 0, error };
+    let path = ledger.blobs.path(digest);
+    let meta = match ledger.machine.lstat(&path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(missing()),
+        Err(e) => return Err(at_beginning(e)),
+    };
+    if meta.kind != FileKind::File {
+        return Ok(corrupt(NOT_REGULAR.to_owned(), meta, 0));
+    }
+    let file = match ledger.machine.open(&path, Open::Read) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(missing()),
+        Err(e) => return Err(at_beginning(e)),
+    };
+    let meta = file.meta().map_err(at_beginning)?;
+    match digest_sealed(file.as_ref(), &|bytes| meter.advance(bytes)) {
+        Ok((found, size)) if found == *digest => {
+            Ok(Look { status: VerifyStatus::Ok, detail: String::new(), file: Some(meta), read_bytes: size })
+        }
+        Ok((found, size)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
+        Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
+            Ok(corrupt(cut_short(file.as_ref(), &stopped, expected), meta, stopped.offset))
+        }
+        Err(stopped) => Err(located(file.as_ref(), stopped)),
+    }
+}
+
+fn missing() -> Look {
+    let detail = "its file is not there".to_owned();
+    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0 }
+}
+
+fn corrupt(detail: String, file: Meta, read_bytes: u64) -> Look {
+    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes }
+}
+
+/// In what way bytes are other ones than they should be.
+fn difference(found: &Digest, size: u64, expected: Option<u64>) -> String {
+    match expected {
+        Some(expected) if size < expected => {
+            format!("truncated at {size} of {expected} bytes; what is left is {found}")
+        }
+        Some(expected) if size > expected => format!("{size} bytes instead of {expected}; they are {found}"),
+        _ => format!("its {size} bytes are {found}"),
+    }
+}
+
+fn cut_short(file: &dyn File, stopped: &Stopped, expected: Option<u64>) -> String {
+    let size = file.meta().map_or(stopped.offset, |meta| meta.size_bytes);
+    match expected {
+        Some(expected) => format!("truncated at {size} of {expected} bytes while it was read"),
+        None => format!("truncated at {size} bytes while it was read"),
+    }
+}
+
+/// How finely the place of a read error is told, in bytes: the sector of most disks.
+const SECTOR_BYTES: usize = 4096;
+
+/// The same trouble, with the first sector that has it: whole windows are read, and bad sectors are small.
+fn located(file: &dyn File, mut stopped: Stopped) -> Stopped {
+    let number = stopped.error.raw_os_error();
+    if number.is_none() || trouble::is_transient(&stopped.error) {
+        return stopped;
+    }
+    let mut sector = [0; SECTOR_BYTES];
+    for offset in (stopped.offset..).step_by(SECTOR_BYTES).take(MAP_WINDOW_BYTES / SECTOR_BYTES) {
+        match file.read_at(&mut sector, offset) {
+            Err(e) if e.raw_os_error() == number => {
+                stopped.offset = offset;
+                break;
+            }
+            Ok(SECTOR_BYTES) => {}
+            _ => break,
+        }
+    }
+    stopped
+}

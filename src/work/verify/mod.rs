@@ -1,0 +1,118 @@
+//! Verifying: named things against their digests, now.
+//!
+//! Every blob is read whole, whatever its stamp says; nothing recorded is trusted but its digest. What is found is an
+//! event with the digest and all names, and never stops the rest. Bytes that are wrong and bytes that could not be read
+//! are kept apart: only the first are corruption, and only they are moved away, when asked for.
+
+mod examine;
+mod quarantine;
+mod select;
+#[cfg(test)]
+mod tests;
+
+use super::Context;
+use super::names::Target;
+use crate::vocabulary::events::VerifyStatus;
+use crate::vocabulary::{Event, Observer, Prefix, Result};
+use examine::{Examined, Examiner};
+use select::Selection;
+
+/// Blobs that are worked on at once: memory is bounded by this, however many there are.
+const CHUNK: usize = 1024;
+
+/// How blobs are verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerifyOptions {
+    /// Move corrupt blobs to quarantine, unlink the store's own names of them and mark them damaged.
+    pub quarantine: bool,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Blobs looked at.
+    pub blobs: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Blobs whose bytes are right.
+    pub ok: u64,
+    /// Whose bytes are wrong.
+    pub corrupt: u64,
+    /// Whose file is missing.
+    pub missing: u64,
+    /// That could not be read.
+    pub unreadable: u64,
+    /// Moved to quarantine.
+    pub quarantined: u64,
+    /// Whether it was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// Verifies what `targets` and `prefixes` name, each blob once whatever number of names it has; every blob of the store
+/// where both are empty or a prefix is everything. Blobs are taken in the order of their digests, several at once.
+///
+/// Tells one [`Event::Verified`] for each. A bad finding is compared with fresh records before it is told: a blob that
+/// was collected meanwhile is none, one that was healed meanwhile is read again. Without
+/// [`quarantine`](VerifyOptions::quarantine) nothing is written, so it works on a store that can only be read; with it,
+/// corrupt blobs are moved away where the store can be written to. Missing and unreadable ones never are.
+///
+/// A name, digest or prefix that is not in the store is [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+pub fn verify(
+    ctx: &Context<'_>,
+    targets: &[Target],
+    prefixes: &[Prefix],
+    options: &VerifyOptions,
+    observer: &dyn Observer,
+) -> Result<VerifyReport> {
+    let snapshot = ctx.ledger.snapshot()?;
+    let selection = Selection::new(&snapshot, targets, prefixes)?;
+    let quarantine = options.quarantine && can_quarantine(ctx, observer);
+    let examiner = Examiner { ctx: *ctx, snapshot: &snapshot, quarantine, observer };
+    let mut report = VerifyReport::default();
+    selection.announce_all(observer)?;
+    let mut last = None;
+    loop {
+        let batch = selection.after(last.as_ref())?;
+        let Some((digest, _)) = batch.last() else { return Ok(report) };
+        last = Some(*digest);
+        selection.announce(&batch, observer);
+        for chunk in batch.chunks(CHUNK) {
+            let done = ctx.workers.map(chunk.to_vec(), |(digest, size)| examiner.examine(&digest, size));
+            for examined in done {
+                report.count(&examined?);
+            }
+            if report.interrupted {
+                return Ok(report);
+            }
+        }
+    }
+}
+
+fn can_quarantine(ctx: &Context<'_>, observer: &dyn Observer) -> bool {
+    if !ctx.ledger.policy.writable {
+        let text = "Nothing is moved to quarantine: this store can only be read.".to_owned();
+        observer.event(&Event::Notice { text });
+    }
+    ctx.ledger.policy.writable
+}
+
+impl VerifyReport {
+    fn count(&mut self, examined: &Examined) {
+        match examined {
+            Examined::Found { status, read_bytes, quarantined } => {
+                let status = match status {
+                    VerifyStatus::Ok => &mut self.ok,
+                    VerifyStatus::Corrupt => &mut self.corrupt,
+                    VerifyStatus::Missing => &mut self.missing,
+                    VerifyStatus::Unreadable => &mut self.unreadable,
+                };
+                *status += 1;
+                self.blobs += 1;
+                self.bytes += read_bytes;
+                self.quarantined += u64::from(*quarantined);
+            }
+            Examined::Gone => {}
+            Examined::Stopped => self.interrupted = true,
+        }
+    }
+}

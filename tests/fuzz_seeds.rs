@@ -266,6 +266,7 @@ fn names() -> Vec<(&'static str, Vec<u8>)> {
         ("prefix", b"models/llama/\0models/llama/7b.gguf".to_vec()),
         ("prefix-itself", b"models\0models".to_vec()),
         ("on-disk", postcard::to_allocvec(&name(b"a/b")).unwrap()),
+        ("url", b"https://example.org/w/model%20one.safetensors?download=true#x".to_vec()),
         ("digest", Digest::EMPTY.to_string().into_bytes()),
         ("digest-prefix", b"sha256:e3b0".to_vec()),
     ]

@@ -4,6 +4,7 @@
 use std::path::{Component, Path};
 
 use larder::vocabulary::limits::{NAME_BYTES, NAME_COMPONENT_BYTES, NAME_DEPTH};
+use larder::vocabulary::url::{base_name_of_url, policy_name};
 use larder::{Digest, DigestPrefix, Name, Prefix};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
         digest(text);
         digest_prefix(text);
+        url(text);
     }
 });
 
@@ -112,4 +114,20 @@ fn predecessor(digest: Digest) -> Digest {
         }
     }
     Digest::from_bytes(bytes)
+}
+
+/// Whatever a server calls its files, they have a name, always the same, which is one component below its artifact.
+fn url(text: &str) {
+    let base = base_name_of_url(text);
+    assert_eq!(base, base_name_of_url(text));
+    assert_eq!(base.base(), base.as_bytes());
+    assert!(is_name(base.as_bytes()));
+    for artifact in ["meta/llama", text] {
+        let name = policy_name(artifact, text);
+        assert!(is_name(name.as_bytes()));
+        below_its_directory(&name);
+        if Name::new(artifact).is_ok_and(|id| id.as_bytes().len() + base.as_bytes().len() < 1000) {
+            assert_eq!(name.base(), base.base());
+        }
+    }
 }

@@ -183,21 +183,25 @@ impl Drop for Session {
 }
 
 /// Removes a session's folder: its staged files first and the session file last, so that a crash leaves a session that
-/// can still be judged.
+/// can still be judged. Its owner, who ends, and a collection may do it at the same time.
 fn empty(machine: &dyn Machine, directory: &Path) -> Result<()> {
+    let gone = |done: io::Result<()>, path: &Path| match done {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+        _ => Ok(()),
+    };
     let remove = |name: &std::ffi::OsStr| {
         let path = directory.join(name);
-        match machine.unlink(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, e)),
-            _ => Ok(()),
-        }
+        gone(machine.unlink(&path), &path)
     };
-    let entries = machine.list(directory).map_err(|e| Error::io("list", directory, e))?;
+    let entries = match machine.list(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|e| Error::io("list", directory, e))?,
+    };
     for entry in entries.iter().filter(|e| e.name != FILE) {
         remove(&entry.name)?;
     }
     remove(FILE.as_ref())?;
-    machine.remove_dir(directory).map_err(|e| Error::io("remove", directory, e))
+    gone(machine.remove_dir(directory), directory)
 }
 
 /// Most bytes of a session file that are read: the most digests it can list, and room.

@@ -57,9 +57,13 @@ enum Known {
 impl Stager<'_> {
     /// Stages one file of the tree.
     pub(super) fn stage(&self, item: &Item) -> Result<Staged> {
-        let take_in = if item.through_symlink { TakeIn::Copy } else { self.options.take_in };
+        let take_in = self.options.take_in;
+        if item.through_symlink && take_in != TakeIn::Copy {
+            return self.copy(item, Some("copied instead of linked: it is reached through a symbolic link".to_owned()));
+        }
         // A name that is taken already makes it a hit or a refusal: no reason to touch the source.
-        if take_in == TakeIn::Copy || self.snapshot.alias(&item.name)?.is_some() {
+        let taken = || Ok::<_, Error>(!self.options.replace && self.snapshot.alias(&item.name)?.is_some());
+        if take_in == TakeIn::Copy || taken()? {
             return self.copy(item, None);
         }
         match self.link(item, take_in)? {

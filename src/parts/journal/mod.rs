@@ -70,6 +70,11 @@ fn parse_file_name(name: &str) -> Option<(SegmentKind, u64)> {
     (hex(number) && hex(salt)).then(|| u64::from_str_radix(number, 16).ok()).flatten().map(|n| (kind, n))
 }
 
+/// The half of the salt that the file name of a segment shows.
+fn salt_of_file_name(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.get(17..33)?, 16).ok()
+}
+
 /// Whether the segment file `name` is the one with this salt.
 fn file_name_has_salt(name: &str, salt: &[u8; 16]) -> bool {
     let half = u64::from_be_bytes(salt[..8].try_into().expect("eight bytes"));

@@ -3,7 +3,7 @@
 use super::Tables;
 use super::hold::Hold;
 use crate::format::record::{Record, Replaced};
-use crate::parts::names::{Change, Wanted};
+use crate::parts::names::{Change, Syncs, Wanted};
 use crate::vocabulary::{Digest, Name, Result};
 
 impl Hold<'_> {
@@ -16,10 +16,19 @@ impl Hold<'_> {
             }
         }
         if !changes.is_empty() {
-            let refusals = self.ledger.names.apply(&changes, self.syncs())?;
+            let refusals = self.ledger.names.apply(&changes, self.names_synced())?;
             self.refusals.extend(refusals);
         }
         Ok(())
+    }
+
+    /// Which directories of names are synced: of a frame that is finished again, all.
+    pub(super) fn names_synced(&self) -> Syncs {
+        match (self.syncs(), self.finishing) {
+            (false, _) => Syncs::None,
+            (true, false) => Syncs::Changed,
+            (true, true) => Syncs::All,
+        }
     }
 
     /// What a name should be, and what may stand there.

@@ -33,6 +33,10 @@ impl Hold<'_> {
         let staged = self.ledger.layout.root().join(&heal.staged);
         let second = with_suffix(&staged, "heal");
         if self.inode(&self.ledger.layout.blob(&heal.digest))? != Some(heal.good.inode) {
+            if self.inode(&staged)?.is_none() && self.inode(&second)? != Some(heal.good.inode) {
+                self.give_up(heal)?;
+                return Ok(());
+            }
             self.exchange_in(heal, &staged, &second)?;
         }
         if self.inode(&second)?.is_some_and(|inode| inode != heal.good.inode) {
@@ -45,12 +49,26 @@ impl Hold<'_> {
         self.relink(&heal.digest, Some(Wanted { digest: heal.digest, inode: heal.good.inode }), was)
     }
 
+    /// The good copy went away before it was in place: the blob stays damaged, which is for somebody to mend, and no
+    /// reason to keep everybody from the store.
+    fn give_up(&mut self, heal: &HealedRecord) -> Result<()> {
+        let inode = self.inode(&self.ledger.layout.blob(&heal.digest))?.unwrap_or(0);
+        if self.snapshot.damaged(&heal.digest)?.is_none() {
+            let reason = "its healing was cut short, and the good copy is gone".to_owned();
+            let since = self.moment()?;
+            self.lost.push(DamagedRecord { digest: heal.digest, inode, reason, quarantined: false, since });
+        }
+        Ok(())
+    }
+
     /// Brings a second link of the staged file into the blob's place, and what was there to `second`.
     fn exchange_in(&self, heal: &HealedRecord, staged: &Path, second: &Path) -> Result<()> {
         let machine = self.ledger.machine.as_ref();
         let place = self.ledger.layout.blob(&heal.digest);
         match machine.link(staged, second) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io("link", second, e)),
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists && self.inode(second)?.is_none() => {
+                return Err(Error::io("link", second, e));
+            }
             _ => {}
         }
         if self.inode(&place)?.is_none() {
@@ -72,9 +90,9 @@ impl Hold<'_> {
         let place = self.ledger.layout.blob(&damaged.digest);
         if damaged.inode != 0 && self.inode(&place)? == Some(damaged.inode) {
             self.to_quarantine(&place, &damaged.digest, &damaged.reason)?;
-            if self.syncs() {
-                self.ledger.blobs.sync(&dirs)?;
-            }
+        }
+        if self.syncs() {
+            self.ledger.blobs.sync(&dirs)?;
         }
         self.relink(&damaged.digest, None, Some(damaged.inode))
     }
@@ -118,7 +136,7 @@ impl Hold<'_> {
                 changes.push(Change { name, wanted, ours: was.into_iter().collect(), was_empty: false });
             }
         }
-        let refusals = self.ledger.names.apply(&changes, self.syncs())?;
+        let refusals = self.ledger.names.apply(&changes, self.names_synced())?;
         self.refusals.extend(refusals);
         Ok(())
     }

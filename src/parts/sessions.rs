@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::format::layout::Layout;
 use crate::format::session::{SessionFile, SessionKind};
@@ -22,6 +22,7 @@ pub struct Session {
     file: Box<dyn File>,
     says: std::sync::Mutex<SessionFile>,
     counter: AtomicU64,
+    kept: AtomicBool,
 }
 
 /// A session that was found under `staging/`.
@@ -69,6 +70,7 @@ impl Sessions {
             file,
             says: std::sync::Mutex::new(says),
             counter: AtomicU64::new(0),
+            kept: AtomicBool::new(false),
         };
         session.write()?;
         Ok(session)
@@ -80,7 +82,7 @@ impl Sessions {
         let entries = self.machine.list(&staging).map_err(|e| Error::io("list", &staging, e))?;
         let mut found = Vec::new();
         for entry in entries.iter().filter(|e| e.kind == FileKind::Directory) {
-            let Some(id) = entry.name.to_str() else { continue };
+            let Some(id) = entry.name.to_str().filter(|name| is_id(name)) else { continue };
             found.push(self.probe(id)?);
         }
         found.sort_by(|a, b| a.id.cmp(&b.id));
@@ -131,6 +133,11 @@ impl Session {
         self.directory.file_name().and_then(|name| name.to_str()).unwrap_or("")
     }
 
+    /// Leaves its folder as it is when the session ends: whoever finishes its last frame may need what is staged.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
     /// Stamps it again: everything that it will rest on from now on was seen at `stamp`. Only under `lock`.
     pub fn restamp(&self, stamp: u64) -> Result<()> {
         self.says.lock().expect("no panic holds it").stamp = stamp;
@@ -152,12 +159,19 @@ impl Session {
 impl Drop for Session {
     /// Empties its folder. What cannot be removed is left to the next collection.
     fn drop(&mut self) {
-        let _ = empty(self.machine.as_ref(), &self.directory);
+        if !self.kept.load(Ordering::Relaxed) {
+            let _ = empty(self.machine.as_ref(), &self.directory);
+        }
     }
 }
 
+/// Whether a directory has a name that sessions have. Anything else in `staging/` is not ours.
+fn is_id(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 /// Removes a session's folder: its staged files first and the session file last, so that a crash leaves a session that
-/// can still be judged.
+/// can still be judged. A session that ends by itself meanwhile is no error.
 fn empty(machine: &dyn Machine, directory: &Path) -> Result<()> {
     let remove = |name: &std::ffi::OsStr| {
         let path = directory.join(name);
@@ -166,12 +180,18 @@ fn empty(machine: &dyn Machine, directory: &Path) -> Result<()> {
             _ => Ok(()),
         }
     };
-    let entries = machine.list(directory).map_err(|e| Error::io("list", directory, e))?;
+    let entries = match machine.list(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|e| Error::io("list", directory, e))?,
+    };
     for entry in entries.iter().filter(|e| e.name != FILE) {
         remove(&entry.name)?;
     }
     remove(FILE.as_ref())?;
-    machine.remove_dir(directory).map_err(|e| Error::io("remove", directory, e))
+    match machine.remove_dir(directory) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", directory, e)),
+        _ => Ok(()),
+    }
 }
 
 /// Most bytes of a session file that are read: the most digests it can list, and room.

@@ -10,11 +10,12 @@ use super::{Ledger, Tables};
 use crate::format::record::{Moment, Record, SinceRecord};
 use crate::ledger::load;
 use crate::parts::index::View;
-use crate::vocabulary::limits::{FRAME_RECORDS, TAIL_MAX_RECORDS};
+use crate::vocabulary::limits::TAIL_MAX_RECORDS;
 use crate::vocabulary::{Digest, Error, ErrorKind, Result};
 
-/// Records beyond which a leader takes no further transaction into its frame.
-const FRAME_ENOUGH: usize = FRAME_RECORDS / 4;
+/// Records beyond which a leader takes no further transaction into its frame: with one more batch of the longest names
+/// they still fit the payload of a frame.
+const FRAME_ENOUGH: usize = 2_048;
 
 /// A transaction under way: it reads the newest records, its own included, and adds to them.
 pub struct Tx<'a> {
@@ -63,6 +64,16 @@ impl<R: Send, F: FnOnce(&mut Tx<'_>) -> Result<R> + Send> Job for Work<R, F> {
                 Error::new(ErrorKind::NotKept, "run a transaction", "the one that led it failed before it")
             });
             set(&self.slot, Err(never_ran));
+        }
+    }
+}
+
+impl<R, F> Drop for Work<R, F> {
+    /// If a bug unwinds the thread that led it, its own thread must not wait for ever.
+    fn drop(&mut self) {
+        if self.work.is_some() || self.done.is_some() {
+            let unknown = Error::new(ErrorKind::OutcomeUnknown, "run a transaction", "the one that led it broke off");
+            set(&self.slot, Err(unknown));
         }
     }
 }

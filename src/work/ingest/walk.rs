@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::AddOptions;
+use super::{AddOptions, TakeIn};
 use crate::machine::{FileKind, Machine};
 use crate::vocabulary::{Error, ErrorKind, Event, Name, Observer, Result};
 
@@ -59,6 +59,9 @@ impl<'a> Walk<'a> {
     pub(super) fn begin(&mut self, path: &Path, options: &AddOptions) -> Result<()> {
         let root = self.machine.canonical(path).map_err(|e| Error::io("find", path, e))?;
         let meta = self.machine.stat(&root).map_err(|e| Error::io("look at", path, e))?;
+        if options.take_in != TakeIn::Copy {
+            self.refuse_inside_store(&root)?;
+        }
         let mut name = options.prefix.as_ref().map_or(Vec::new(), |prefix| prefix.as_bytes().to_vec());
         let own = match &options.name {
             Some(name) => name.as_bytes().to_vec(),
@@ -67,6 +70,19 @@ impl<'a> Walk<'a> {
         join(&mut name, &own);
         self.root = if meta.kind == FileKind::Directory { root.clone() } else { PathBuf::new() };
         self.pending.push_back(Pending { path: root, name, kind: meta.kind });
+        Ok(())
+    }
+
+    /// The store's own files are its blobs and their names: taking one in, or its old name away, would take it from
+    /// the store.
+    fn refuse_inside_store(&self, path: &Path) -> Result<()> {
+        for above in path.ancestors() {
+            let meta = self.machine.stat(above).map_err(|e| Error::io("look at", above, e))?;
+            if (meta.device, meta.inode) == self.store {
+                let attempt = format!("link or move {} into the store", path.display());
+                return Err(Error::new(ErrorKind::Refused, attempt, "it is in the store directory already"));
+            }
+        }
         Ok(())
     }
 

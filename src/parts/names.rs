@@ -138,8 +138,11 @@ impl Names {
                     return Ok(Err(format!("cannot make the directory of {}: {e}", path.display())));
                 }
             }
-            // Nothing of ours is behind something that is no directory of ours.
-            (Ok(false) | Err(_), None) => return Ok(Ok(())),
+            // Nothing of ours is behind something that is no directory of ours; it may be aside, though.
+            (Ok(false) | Err(_), None) => {
+                watch.open(&self.layout.staging())?;
+                return Ok(self.settle_aside(change, &path));
+            }
             (Err(reason), Some(_)) => return Ok(Err(reason)),
         }
         watch.open(path.parent().expect("a name is below names/"))?;

@@ -254,14 +254,19 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// A store is made of links: try one.
+    /// A store is made of links: try one, and leave nothing of it.
     fn probe_links(&self, layout: &Layout) -> Result<()> {
         let (from, to) = (layout.compaction(), layout.staging().join("link-probe"));
+        let staging = self.watch(&layout.staging())?;
         let _ = self.machine.unlink(&to);
         match self.machine.link(&from, &to) {
-            Ok(()) => self.machine.unlink(&to).map_err(|e| Error::io("remove", &to, e)),
-            Err(e) => Err(Error::io("make a hardlink (a store needs them) at", &to, e).as_kind(ErrorKind::Unsupported)),
+            Ok(()) => self.machine.unlink(&to).map_err(|e| Error::io("remove", &to, e))?,
+            Err(e) => {
+                let attempt = "make a hardlink (a store needs them) at";
+                return Err(Error::io(attempt, &to, e).as_kind(ErrorKind::Unsupported));
+            }
         }
+        self.settle(staging.as_ref(), &layout.staging())
     }
 
     fn directory(&self, path: &Path) -> Result<()> {

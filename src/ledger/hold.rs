@@ -14,12 +14,14 @@ use super::{Ledger, Snapshot, Tables, load};
 use crate::format::frame::Frame;
 use crate::format::hint;
 use crate::format::record::{self, FenceRecord, Moment, NameFindingRecord, Record};
+use crate::format::session::SessionKind;
 use crate::format::settings::Durability;
 use crate::machine::{File, Lock, Open};
 use crate::parts::journal::chain::{Damage, TornTail};
 use crate::parts::journal::write::Appender;
 use crate::parts::journal::{Cursor, SegmentId};
 use crate::parts::names::Refusal;
+use crate::parts::sessions::Session;
 use crate::vocabulary::limits::{FRAME_RECORDS, SEGMENT_BYTES};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
@@ -342,6 +344,11 @@ impl Hold<'_> {
         self.snapshot.cursor = after;
         self.snapshot.tail_records += records.len();
         load::apply(&mut self.snapshot.view, records);
+        // The frame is on the disk: whatever fails from here on, it is not as if it were not kept.
+        self.apply(records).map_err(|e| e.as_kind(ErrorKind::OutcomeUnknown))
+    }
+
+    fn apply(&mut self, records: &[Record]) -> Result<()> {
         self.finish_heals(records, false)?;
         self.apply_names(records, false)?;
         self.mark_finished();
@@ -371,6 +378,15 @@ impl Hold<'_> {
         };
         self.writer.poison = Some(error.duplicate());
         error
+    }
+
+    /// Opens a session of work that makes room: on a full disk the reserve is given up for it.
+    pub fn open_session_to_make_room(&self, kind: SessionKind) -> Result<Session> {
+        let open = || self.ledger.sessions.open(kind, self.snapshot.cursor.sequence, Vec::new());
+        match open() {
+            Err(e) if e.kind() == ErrorKind::NoSpace && self.give_up_reserve() => open(),
+            opened => opened,
+        }
     }
 
     fn give_up_reserve(&self) -> bool {

@@ -137,9 +137,8 @@ pub fn collect(
     report.in_grace = fresh.in_grace;
     observer.expect(plan.doomed.len() as u64, plan.doomed.iter().map(|d| d.size_bytes).sum());
     condemn(ctx.ledger, plan)?;
-    let sequence = ctx.ledger.snapshot()?.cursor.sequence;
     let ledger = ctx.ledger;
-    let session = ledger.hold(|_| ledger.sessions.open(SessionKind::Collect, sequence, Vec::new()))?;
+    let session = ledger.hold(|hold| hold.open_session_to_make_room(SessionKind::Collect))?;
     for batch in plan.doomed.chunks(REMOVE_BATCH) {
         if observer.cancelled() {
             report.interrupted = true;

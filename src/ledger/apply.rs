@@ -42,7 +42,7 @@ impl Hold<'_> {
             name: name.clone(),
             wanted,
             ours: was.map(|was| was.inode).into_iter().collect(),
-            was_empty: was.is_some_and(|was| was.digest == Digest::EMPTY),
+            was: was.map(|was| was.digest),
         })
     }
 

@@ -138,7 +138,7 @@ impl Hold<'_> {
         let mut changes = Vec::new();
         for name in self.snapshot.names_of(digest)? {
             if self.snapshot.alias(&name)?.is_some_and(|alias| alias.hardlinked) {
-                changes.push(Change { name, wanted, ours: was.into_iter().collect(), was_empty: false });
+                changes.push(Change { name, wanted, ours: was.into_iter().collect(), was: Some(*digest) });
             }
         }
         let refusals = self.ledger.names.apply(&changes, self.syncing(again))?;

@@ -34,8 +34,8 @@ pub struct Change {
     pub wanted: Option<Wanted>,
     /// Inodes that the alias may have put there before.
     pub ours: Vec<u64>,
-    /// Whether the alias meant the empty blob before: empty files are never hardlinked.
-    pub was_empty: bool,
+    /// The blob that it meant before.
+    pub was: Option<Digest>,
 }
 
 /// Why a name does not agree.
@@ -118,7 +118,7 @@ impl Names {
             (None, None) => true,
             // The directory of other names, below one that means nothing.
             (Some(meta), None) => meta.kind == FileKind::Directory,
-            (Some(meta), Some(wanted)) => is_wanted(meta, wanted),
+            (Some(meta), Some(wanted)) => self.is_wanted(meta, wanted),
             (None, Some(_)) => false,
         };
         right && matches!(self.look(&self.aside(&change.name)), Ok(None))
@@ -133,7 +133,7 @@ impl Names {
         match (self.look(&path)?, &change.wanted) {
             (None, None) => return Ok(()),
             (Some(meta), None) if meta.kind == FileKind::Directory => return Ok(()),
-            (Some(meta), Some(wanted)) if is_wanted(&meta, wanted) => return Ok(()),
+            (Some(meta), Some(wanted)) if self.is_wanted(&meta, wanted) => return Ok(()),
             (Some(meta), Some(_)) if meta.kind == FileKind::Directory => self.clear(&path)?,
             (Some(_), _) => self.set_aside(change, &path)?,
             (None, Some(_)) => {}
@@ -182,7 +182,7 @@ impl Names {
     fn settle_aside(&self, change: &Change, path: &Path) -> Result<(), String> {
         let aside = self.aside(&change.name);
         let Some(meta) = self.look(&aside)? else { return Ok(()) };
-        if change.is_ours(&meta) {
+        if self.is_ours(change, &meta) {
             return self.machine.unlink(&aside).map_err(|e| format!("cannot remove {}: {e}", aside.display()));
         }
         match self.machine.rename_new(&aside, path) {
@@ -300,22 +300,34 @@ impl Names {
 impl Change {
     /// Whether the name meant nothing before and is to be a link: the usual case, in which it is simply made.
     fn is_fresh(&self) -> bool {
-        self.ours.is_empty() && !self.was_empty && self.wanted.is_some_and(|wanted| wanted.digest != Digest::EMPTY)
+        self.ours.is_empty() && self.was.is_none() && self.wanted.is_some_and(|wanted| wanted.digest != Digest::EMPTY)
     }
 
     fn wanted_digest(&self) -> Digest {
         self.wanted.map_or(Digest::EMPTY, |wanted| wanted.digest)
     }
-
-    fn is_ours(&self, meta: &Meta) -> bool {
-        let empty = meta.size_bytes == 0
-            && (self.was_empty || self.wanted.is_some_and(|wanted| wanted.digest == Digest::EMPTY));
-        let inode = self.ours.contains(&meta.inode) || self.wanted.is_some_and(|wanted| wanted.inode == meta.inode);
-        meta.kind == FileKind::File && (empty || inode)
-    }
 }
 
-fn is_wanted(meta: &Meta, wanted: &Wanted) -> bool {
-    let same = if wanted.digest == Digest::EMPTY { meta.size_bytes == 0 } else { meta.inode == wanted.inode };
-    meta.kind == FileKind::File && same
+impl Names {
+    /// Whether a file is one that the alias put there: its inode is the recorded one, or that of the blob's file now (a
+    /// copied store has other inodes). Empty files are never hardlinked, and hold nothing to lose.
+    fn is_ours(&self, change: &Change, meta: &Meta) -> bool {
+        let wanted = change.wanted.map(|wanted| wanted.digest);
+        let mut digests = change.was.iter().chain(&wanted);
+        let recorded = change.ours.contains(&meta.inode) || change.wanted.is_some_and(|w| w.inode == meta.inode);
+        meta.kind == FileKind::File && (recorded || digests.any(|digest| self.is_file_of(meta, digest)))
+    }
+
+    fn is_wanted(&self, meta: &Meta, wanted: &Wanted) -> bool {
+        let recorded = wanted.digest != Digest::EMPTY && meta.inode == wanted.inode;
+        meta.kind == FileKind::File && (recorded || self.is_file_of(meta, &wanted.digest))
+    }
+
+    fn is_file_of(&self, meta: &Meta, digest: &Digest) -> bool {
+        if *digest == Digest::EMPTY {
+            return meta.size_bytes == 0;
+        }
+        let blob = self.machine.lstat(&self.layout.blob(digest));
+        blob.is_ok_and(|blob| (blob.device, blob.inode) == (meta.device, meta.inode))
+    }
 }

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use super::Context;
 use super::ingest::AliasKind;
 use super::links::StagedLinks;
-use crate::format::record::{AliasRecord, Moment, PinRecord, Record, Replaced, UnaliasRecord};
+use crate::format::record::{AliasRecord, BlobRecord, Moment, PinRecord, Record, Replaced, UnaliasRecord};
 use crate::format::table::{AliasRow, BlobRow};
-use crate::ledger::{Snapshot, Tables, Tx};
+use crate::hashing::digest_file;
+use crate::ledger::{Ledger, Snapshot, Tables, Tx};
+use crate::parts::blobs::stamp;
 use crate::vocabulary::limits::{BATCH_FILES, NOTE_BYTES};
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Name, Observer, Prefix, Result};
 
@@ -77,6 +79,7 @@ pub fn exists(ctx: &Context<'_>, target: &Target) -> Result<bool> {
 pub fn link(ctx: &Context<'_>, target: &Target, new: &Name, replace: bool, alias: Option<AliasKind>) -> Result<bool> {
     let hardlinked = alias.map_or(ctx.hardlinked, |kind| kind == AliasKind::Hardlinked);
     let (target, new) = (target.clone(), new.clone());
+    restamp(ctx.ledger, &target)?;
     ctx.ledger.transact(move |tx| {
         let digest = resolve(tx, &target)?;
         let blob = in_place(tx, &digest)?;
@@ -102,6 +105,7 @@ pub fn link(ctx: &Context<'_>, target: &Target, new: &Name, replace: bool, alias
 /// blob has lost its file is not moved ([`ErrorKind::Damaged`]): its own file may be the last copy.
 pub fn rename(ctx: &Context<'_>, from: &Name, to: &Name, replace: bool) -> Result<()> {
     let (from, to) = (from.clone(), to.clone());
+    restamp(ctx.ledger, &Target::Name(from.clone()))?;
     ctx.ledger.transact(move |tx| {
         let row = known(tx, &from)?;
         if from == to {
@@ -262,6 +266,32 @@ fn known(tables: &impl Tables, name: &Name) -> Result<AliasRow> {
     tables
         .alias(name)?
         .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("find {name:?}"), "there is no such name in the store"))
+}
+
+/// A blob file whose stamp is not the recorded one (the store was copied, or its file replaced) is hashed, outside of
+/// `lock`; if its bytes are right, the stamp that it has now is put on record. Anything else is left to be refused.
+fn restamp(ledger: &Ledger, target: &Target) -> Result<()> {
+    let snapshot = ledger.snapshot()?;
+    let digest = resolve(snapshot.as_ref(), target)?;
+    let (Some(row), Some(meta)) = (snapshot.blob(&digest)?, ledger.blobs.meta(&digest)?) else { return Ok(()) };
+    let now = stamp(&meta);
+    if row.stamp.agrees(&now) || snapshot.damaged(&digest)?.is_some() {
+        return Ok(());
+    }
+    let bytes = digest_file(ledger.blobs.open(&digest)?.as_ref())
+        .map_err(|e| Error::io("read", &ledger.blobs.path(&digest), e))?;
+    if bytes.digest != digest {
+        return Ok(());
+    }
+    ledger.transact(move |tx| {
+        let same = tx.ledger().blobs.meta(&digest)?.is_some_and(|meta| stamp(&meta).agrees(&now));
+        if let Some(row) = tx.blob(&digest)?.filter(|_| same) {
+            let BlobRow { blake3, added, .. } = row;
+            tx.push(Record::Blob(BlobRecord { digest, blake3, stamp: now, added }));
+            tx.note_if_unrooted(&digest)?;
+        }
+        Ok(())
+    })
 }
 
 /// The record of a blob whose file stands where it belongs and is, by inode and size, the recorded one.

@@ -10,6 +10,7 @@ use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, lseek};
 
+use super::read::read_at;
 use super::{lease, uninterrupted, windows};
 use crate::machine::{File, FileKind, Lock, Meta};
 
@@ -135,18 +136,6 @@ impl File for OpenFile {
     fn as_any(&self) -> &dyn Any {
         self
     }
-}
-
-/// Fills `buffer` from `offset` on; fewer bytes only at the end of the file.
-pub(super) fn read_at(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match uninterrupted(|| file.read_at(&mut buffer[filled..], offset + filled as u64))? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(filled)
 }
 
 /// The data from `start` to the next hole; `None` if the file was cut short before `start` in the meantime.

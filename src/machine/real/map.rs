@@ -6,7 +6,7 @@ use std::io;
 use memmap2::{Advice, Mmap, MmapOptions};
 
 use super::guard::Guarded;
-use super::windows::{Look, why_lost};
+use super::read::{Look, why_lost};
 
 /// Shows one window through a map. `false` when it cannot be had: without the guard, past the end of the file, with a
 /// bad sector, on a kernel before 5.14. Nothing was shown then, and reading tells what is wrong.

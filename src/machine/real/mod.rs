@@ -11,6 +11,7 @@ mod lease;
 #[cfg(target_os = "linux")]
 mod map;
 mod open;
+mod read;
 mod reflink;
 mod rename;
 mod system;

@@ -308,5 +308,5 @@ fn reading_goes_on_after_short_counts() {
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(&[5; 10_000], 0).unwrap();
     let mut buffer = vec![0; 20_000];
-    assert_eq!(super::file::read_at(&file, &mut buffer, 1).unwrap(), 9_999);
+    assert_eq!(super::read::read_at(&file, &mut buffer, 1).unwrap(), 9_999);
 }

@@ -3,11 +3,8 @@
 use std::fs;
 use std::io;
 
-use super::file::read_at;
+use super::read::{Look, read};
 use crate::vocabulary::limits::{IO_CHUNK_BYTES, MAP_WINDOW_BYTES};
-
-/// What is shown to.
-pub(super) type Look<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
 /// Shows `length` bytes from `offset` on, in order, and never more than `MAP_WINDOW_BYTES` at a time.
 pub(super) fn windows(file: &fs::File, maps: bool, offset: u64, length: u64, look: Look<'_>) -> io::Result<()> {
@@ -35,31 +32,6 @@ fn mapped(file: &fs::File, offset: u64, length: usize, look: Look<'_>) -> io::Re
 #[cfg(not(target_os = "linux"))]
 fn mapped(_: &fs::File, _: u64, _: usize, _: Look<'_>) -> io::Result<bool> {
     Ok(false)
-}
-
-/// Reads the window in chunks that stay in the processor's cache until they have been looked at.
-fn read(file: &fs::File, offset: u64, length: usize, buffer: &mut Vec<u8>, look: Look<'_>) -> io::Result<()> {
-    buffer.resize(length.min(IO_CHUNK_BYTES), 0);
-    let mut done = 0;
-    while done < length {
-        let chunk = &mut buffer[..IO_CHUNK_BYTES.min(length - done)];
-        if read_at(file, chunk, offset + done as u64)? < chunk.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        look(chunk)?;
-        done += chunk.len();
-    }
-    Ok(())
-}
-
-/// Why bytes that were mapped were not there: reading them again tells. If they are back by now, what was looked at was
-/// still not the file.
-#[cfg(target_os = "linux")]
-pub(super) fn why_lost(file: &fs::File, offset: u64, length: usize) -> io::Error {
-    match read(file, offset, length, &mut Vec::new(), &mut |_| Ok(())) {
-        Err(error) => error,
-        Ok(()) => io::Error::new(io::ErrorKind::UnexpectedEof, "the file was changed while it was looked at"),
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::merge::Source;
 use super::run::{Body, Run};
+use super::source::{Rows, Source};
 use crate::format::page::Page;
 use crate::format::run::PageRef;
 use crate::vocabulary::Result;
@@ -23,6 +23,13 @@ pub struct RunCursor {
 struct Ahead {
     start: u64,
     bytes: Vec<u8>,
+}
+
+impl Run {
+    /// Every entry whose key is not less than `from`, in ascending order, tombstones included.
+    pub fn range(self: &Arc<Self>, from: &[u8]) -> Rows<RunCursor> {
+        Rows::new(RunCursor::seek(self, from))
+    }
 }
 
 impl RunCursor {

@@ -4,10 +4,12 @@
 //! caller throws the index away and builds it again from the journal.
 
 mod cache;
+mod check;
 mod cursor;
 mod merge;
 mod overlay;
 mod run;
+mod source;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -29,9 +31,10 @@ use run::{damaged, unreadable};
 
 pub use crate::format::current::{Reach, RunMeta};
 pub use cursor::RunCursor;
-pub use merge::{Merged, Row, Rows, Source, merge, plan_merge, write_run};
+pub use merge::{merge, plan_merge, write_run};
 pub use overlay::{Overlay, OverlayCursor};
 pub use run::{Found, Run};
+pub use source::{Merged, Row, Rows, Source};
 pub use view::{Scan, View};
 pub use write::RunWriter;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::merge::Source;
+use super::source::Source;
 use crate::vocabulary::Result;
 
 /// Entries in a chunk, at most: what a change copies when a snapshot still holds the chunk.

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::PageCache;
-use super::cursor::RunCursor;
-use super::merge::{Rows, Source};
 use crate::format::current::RunMeta;
 use crate::format::filter::{self, BLOCK_BYTES, KeyHash};
 use crate::format::page::{BOUNDS_LEVEL, Page};
@@ -22,8 +20,8 @@ const EIO: i32 = 5;
 
 /// An immutable sorted file of keys with values or tombstones. It stays readable when its name is gone.
 pub struct Run {
-    body: Body,
-    footer: Footer,
+    pub(super) body: Body,
+    pub(super) footer: Footer,
     /// What an empty run has not.
     top: Option<Top>,
     cache: Arc<PageCache>,
@@ -83,42 +81,18 @@ impl Run {
         Ok(page.search(key).ok().map(|index| page.value(index).map(<[u8]>::to_vec)))
     }
 
-    /// Every entry whose key is not less than `from`, in ascending order, tombstones included.
-    pub fn range(self: &Arc<Self>, from: &[u8]) -> Rows<RunCursor> {
-        Rows::new(RunCursor::seek(self, from))
-    }
-
-    /// Reads all of the file and compares it with what it says of itself.
-    pub fn check(self: &Arc<Self>) -> Result<()> {
+    /// Compares the header with what the run is.
+    pub(super) fn check_header(&self) -> Result<()> {
         let header = self.body.read(0, RUN_HEADER_BYTES)?;
-        check_header(&header, self.body.meta.id).map_err(|reason| self.body.damaged(reason))?;
-        self.check_filter()?;
-        self.check_entries()
+        check_header(&header, self.body.meta.id).map_err(|reason| self.body.damaged(reason))
     }
 
-    fn check_filter(&self) -> Result<()> {
+    /// Verifies every block of the filter.
+    pub(super) fn check_filter(&self) -> Result<()> {
         for block in 0..self.footer.filter_blocks {
             let offset = self.block_offset(block);
             let bytes = self.body.read(offset, BLOCK_BYTES)?;
             filter::check_block(&bytes, &self.body.key, offset).map_err(|reason| self.body.damaged(reason))?;
-        }
-        Ok(())
-    }
-
-    fn check_entries(self: &Arc<Self>) -> Result<()> {
-        let (mut records, mut tombstones, mut last) = (0, 0, None);
-        let mut cursor = RunCursor::all(self)?;
-        while let Some(key) = cursor.key() {
-            if last.as_deref().is_some_and(|last| last >= key) {
-                return Err(self.body.damaged("its keys are not in order"));
-            }
-            last = Some(key.to_vec());
-            records += 1;
-            tombstones += u64::from(cursor.value().is_none());
-            cursor.advance()?;
-        }
-        if (records, tombstones) != (self.footer.records, self.footer.tombstones) {
-            return Err(self.body.damaged("it does not hold as many entries as it says"));
         }
         Ok(())
     }
@@ -230,7 +204,7 @@ impl Body {
         }
     }
 
-    fn damaged(&self, reason: &str) -> Error {
+    pub(super) fn damaged(&self, reason: &str) -> Error {
         damaged(&self.path, reason)
     }
 }

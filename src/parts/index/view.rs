@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Index;
 use super::cursor::RunCursor;
-use super::merge::{Merged, Source};
 use super::overlay::{Overlay, OverlayCursor};
+use super::source::{Merged, Source};
 use crate::vocabulary::{Error, Result};
 
 /// The whole index at one moment. A clone is a snapshot, costs two counters, and sees no later change.

@@ -1,7 +1,7 @@
 //! The journal: segments of frames that only ever grow, and the truth about the store.
 //!
 //! [`segment`] reads one file, [`chain`] reads base and later segments as one sequence and says what is wrong with it,
-//! [`write`] appends, begins segments and cuts torn tails for whoever holds `lock`.
+//! [`mod@write`] appends, begins segments and cuts torn tails for whoever holds `lock`.
 
 pub mod chain;
 pub mod segment;

@@ -391,14 +391,25 @@ impl<'a> Adding<'a> {
         };
         let machine = self.ledger().machine.as_ref();
         let path = &staged.item.path;
+        // Whoever still writes to a copied source would write into nothing: bytes that nobody else has. Until the lease
+        // is given back, nobody begins to.
+        let lease = machine.open(path, crate::machine::Open::Read).ok();
+        let alone = lease.as_ref().is_some_and(|file| file.read_lease().unwrap_or(false));
         let same = machine.lstat(path).is_ok_and(|now| {
             let is_it = (now.device, now.inode, now.size_bytes, now.mtime_ns);
             is_it == (source.device, source.inode, source.size_bytes, source.mtime_ns)
                 && (staged.linked || staged.note.is_some() || unchanged(&source, &now))
         });
-        let gone = same && machine.unlink(path).is_ok();
+        let gone = same && (alone || staged.linked) && machine.unlink(path).is_ok();
+        if let (Some(file), true) = (&lease, alone) {
+            file.end_lease();
+        }
         match (&staged.note, gone) {
             (note, true) => note.clone(),
+            _ if same && !alone => Some(
+                "copied, and the source left where it is: it is open for writing, or that cannot be ruled out"
+                    .to_owned(),
+            ),
             (_, false) => Some("the source was left where it is: it is not what was read any more".to_owned()),
         }
     }

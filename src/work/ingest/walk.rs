@@ -65,9 +65,26 @@ impl<'a> Walk<'a> {
             None => base_name(path, &root, meta.kind),
         };
         join(&mut name, &own);
+        if let Some(above) = root.parent().filter(|above| self.inside_store(above)) {
+            // Its files are blobs, names and records: nothing to take in, and by no means to move away.
+            self.skip(path, &format!("it belongs to the store itself ({})", above.display()));
+            return Ok(());
+        }
         self.root = if meta.kind == FileKind::Directory { root.clone() } else { PathBuf::new() };
-        self.pending.push_back(Pending { path: root, name, kind: meta.kind });
+        let linked = self.machine.lstat(path).is_ok_and(|link| link.kind == FileKind::Symlink);
+        let (path, kind) = match meta.kind {
+            // Not what the link leads to is taken in, but its bytes.
+            FileKind::File if linked => (path.to_owned(), FileKind::Symlink),
+            kind => (root, kind),
+        };
+        self.pending.push_back(Pending { path, name, kind });
         Ok(())
+    }
+
+    /// Whether a canonical directory is the store or somewhere below it.
+    fn inside_store(&self, directory: &Path) -> bool {
+        let is_store = |path: &Path| self.machine.stat(path).is_ok_and(|meta| (meta.device, meta.inode) == self.store);
+        directory.ancestors().any(is_store)
     }
 
     /// The next file; `None` when there is none left.
@@ -129,6 +146,9 @@ impl<'a> Walk<'a> {
         };
         if !target.starts_with(&self.root) {
             return self.skip(&pending.path, "it is a symbolic link out of the tree");
+        }
+        if target.parent().is_some_and(|above| self.inside_store(above)) {
+            return self.skip(&pending.path, "it is a symbolic link into the store itself");
         }
         match self.machine.lstat(&target) {
             Ok(meta) if meta.kind == FileKind::File => self.file(&target, &pending.name, true),

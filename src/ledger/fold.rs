@@ -18,7 +18,7 @@ use crate::parts::index::{
 use crate::parts::journal::Cursor;
 use crate::parts::journal::chain::{Damage, Place};
 use crate::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
-use crate::vocabulary::{Error, Result};
+use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What making the index anew came to.
 #[derive(Clone, Debug)]
@@ -158,9 +158,24 @@ impl Ledger {
     /// Makes the index anew from base and frames, in bounded memory.
     pub fn rebuild(&self) -> Result<Rebuilt> {
         let compaction = self.compaction(true)?;
-        let rebuilt = self.rebuild_locked()?;
+        let rebuilt = match self.rebuild_locked() {
+            // The runs may be what is damaged, and even holding `lock` looks things up in them.
+            Err(e) if e.kind() == ErrorKind::Damaged => {
+                self.forget_index()?;
+                self.rebuild_locked()?
+            }
+            rebuilt => rebuilt?,
+        };
         drop(compaction);
         Ok(rebuilt)
+    }
+
+    /// Does without the index from now on, as everybody does who opens the store. Only under `compaction`.
+    fn forget_index(&self) -> Result<()> {
+        index::remove_current(self.machine.as_ref(), &self.layout.index())?;
+        let fresh = load::load(self.machine.as_ref(), &self.layout, &self.journal, &self.policy)?;
+        self.publish(&Arc::new(fresh));
+        Ok(())
     }
 
     pub(super) fn rebuild_locked(&self) -> Result<Rebuilt> {

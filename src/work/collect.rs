@@ -140,10 +140,11 @@ pub fn collect(
     report.in_grace = fresh.in_grace;
     observer.expect(plan.doomed.len() as u64, plan.doomed.iter().map(|d| d.size_bytes).sum());
     condemn(ctx.ledger, plan)?;
-    let sequence = ctx.ledger.snapshot()?.cursor.sequence;
     let ledger = ctx.ledger;
-    let session =
-        ledger.hold(|hold| hold.with_room(|| ledger.sessions.open(SessionKind::Collect, sequence, Vec::new())))?;
+    let session = ledger.hold(|hold| {
+        let sequence = hold.snapshot.cursor.sequence;
+        hold.with_room(|| ledger.sessions.open(SessionKind::Collect, sequence, Vec::new()))
+    })?;
     for batch in plan.doomed.chunks(REMOVE_BATCH) {
         if observer.cancelled() {
             report.interrupted = true;

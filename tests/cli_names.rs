@@ -143,7 +143,8 @@ fn rm_takes_names_and_what_is_below_them() {
 #[test]
 fn a_file_that_somebody_put_over_a_name_is_not_taken_away() {
     let place = place();
-    for (command, name) in [(&["rm", "d/a"][..], "d/a"), (&["mv", "d/b", "moved"], "d/b"), (&["unlink", "d/c"], "d/c")] {
+    for (command, name) in [(&["rm", "d/a"][..], "d/a"), (&["mv", "d/b", "moved"], "d/b"), (&["unlink", "d/c"], "d/c")]
+    {
         if name == "d/c" {
             place.json(&["link", "d/c", "spare"]).exits(0);
         }

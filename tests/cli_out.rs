@@ -60,7 +60,9 @@ fn nothing_is_overwritten_without_replace() {
     // A directory is never replaced.
     place.file("full/x", "mine");
     fs::create_dir(place.path("full/a")).unwrap();
-    place.json(&["get", "d/a", "full", "--replace"]).exits(1);
+    place.json(&["get", &digest(b"two"), "full", "--replace"]);
+    assert_eq!(fs::read(place.path("full/x")).unwrap(), b"mine");
+    place.json(&["checkout", "d", "full", "--replace"]).exits(3);
     assert!(place.path("full/a").is_dir());
 
     place.file("tree/a", "mine");
@@ -83,7 +85,10 @@ fn checkout_makes_the_tree_below_a_prefix() {
     assert_eq!(names, ["out/a", "out/e", "out/sub/b", "out/tool"].map(|name| place.path(name)));
     let summary = ran.event("summary");
     assert_eq!((&summary["files"], &summary["hardlinked"], &summary["copied"]), (&4.into(), &3.into(), &1.into()));
-    assert_eq!(fs::metadata(place.path("out/a")).unwrap().ino(), fs::metadata(place.blob(&digest(&noise(1, 50_000)))).unwrap().ino());
+    assert_eq!(
+        fs::metadata(place.path("out/a")).unwrap().ino(),
+        fs::metadata(place.blob(&digest(&noise(1, 50_000)))).unwrap().ino()
+    );
     // Again: nothing to do.
     assert_eq!(place.json(&["checkout", "d", "out"]).exits(0).event("summary")["unchanged"], 4);
     place.json(&["checkout", ".", "all"]).exits(0);
@@ -94,7 +99,9 @@ fn checkout_makes_the_tree_below_a_prefix() {
     // One file by its name.
     place.json(&["checkout", "d/sub/b", "one"]).exits(0);
     assert_eq!(files(&place.path("one")).len(), 1);
-    place.json(&["checkout", "d", "deep/er/out"]).exits(0);
+    // One directory is made, not those above it.
+    place.json(&["checkout", "d", "deep/er/out"]).exits(1);
+    assert!(!place.path("deep").exists());
     place.sound();
 }
 
@@ -165,7 +172,9 @@ fn never_into_the_store() {
     let place = place();
     let before = files(&place.store().join("sha256")).len();
     for target in ["store", "store/names", "store/sha256", "store/journal", "store/names/d/a"] {
-        for words in [&["checkout", "d", target][..], &["get", "d/sub/b", target], &["get", "d/sub/b", target, "--replace"]] {
+        for words in
+            [&["checkout", "d", target][..], &["get", "d/sub/b", target], &["get", "d/sub/b", target, "--replace"]]
+        {
             let ran = place.json(words);
             assert!([0, 1, 3, 5].contains(&ran.code), "{words:?}: {}", ran.err);
         }
@@ -183,7 +192,8 @@ fn a_damaged_blob_is_said_to_be_one() {
     fs::write(&blob, "TWO").unwrap();
     place.json(&["verify"]).exits(3);
     for words in [&["get", "d/sub/b", "out"][..], &["cat", "d/sub/b"], &["get", &digest(b"two"), "out"]] {
-        let ran = place.json(words).exits(3);
+        let ran = place.larder(words).exits(3);
+        assert!(ran.out.is_empty(), "{words:?} gives no other bytes");
         assert!(ran.err.contains(&digest(b"two")), "{words:?}: {}", ran.err);
         assert!(!place.path("out").exists());
     }
@@ -194,6 +204,30 @@ fn a_damaged_blob_is_said_to_be_one() {
     fs::remove_file(place.store().join("names/d/sub/b")).unwrap();
     for words in [&["get", "d/sub/b", "out"][..], &["cat", "d/sub/b"], &["checkout", "d/sub", "other"]] {
         assert_eq!(place.json(words).code, 3, "{words:?}");
+    }
+}
+
+#[test]
+fn rot_that_no_stamp_tells_never_comes_out_whole() {
+    let place = Place::with_store();
+    for (name, size) in [("small", 3), ("large", 5_000_000)] {
+        place.file(name, noise(9, size));
+        place.json(&["add", name]).exits(0);
+        let blob = place.blob(&digest(&noise(9, size)));
+        let before = fs::metadata(&blob).unwrap();
+        fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
+        let mut bytes = noise(9, size);
+        bytes[1] ^= 1;
+        fs::write(&blob, &bytes).unwrap();
+        fs::File::open(&blob).unwrap().set_modified(before.modified().unwrap()).unwrap();
+        fs::set_permissions(&blob, before.permissions()).unwrap();
+        let ran = place.larder(&["cat", name]).exits(3);
+        assert!(ran.out.len() < size, "{name}");
+        place.json(&["get", name, "out"]).exits(3);
+        assert!(!place.path("out").exists());
+        let ran = place.json(&["checkout", name, "tree", "--mode", "copy"]).exits(3);
+        assert_eq!(ran.event("summary")["failed"], 1);
+        assert_eq!(files(&place.path("tree")).len(), 0);
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use larder::{Error, ErrorKind};
-
-use super::fault::Fault;
+use larder::ErrorKind;
 
 /// How the program ends. The numbers are a promise (`docs/cli.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +43,6 @@ impl Exit {
             _ => Exit::Failed,
         }
     }
-
-    /// How the program ends with `error`, in `command`.
-    pub(crate) fn of_error(error: &anyhow::Error, command: &str) -> Exit {
-        if let Some(fault) = error.downcast_ref::<Fault>() {
-            return fault.exit;
-        }
-        error.downcast_ref::<Error>().map_or(Exit::Failed, |e| Exit::of_kind(e.kind(), command))
-    }
 }
 
 impl From<Exit> for ExitCode {
@@ -87,14 +77,5 @@ mod tests {
         assert_eq!(Exit::of_work(0, false), Exit::Done);
         assert_eq!(Exit::of_work(2, false), Exit::Findings);
         assert_eq!(Exit::of_work(2, true), Exit::Failed);
-    }
-
-    #[test]
-    fn an_error_of_the_library_keeps_its_class_through_anyhow() {
-        let error = anyhow::Error::from(Error::new(ErrorKind::Busy, "take the lock", "it is held"));
-        assert_eq!(Exit::of_error(&error, "add"), Exit::Busy);
-        assert_eq!(Exit::of_error(&anyhow::anyhow!("anything"), "add"), Exit::Failed);
-        let fault = Fault::usage("add -", "standard input needs --name");
-        assert_eq!(Exit::of_error(&fault.into(), "add"), Exit::Usage);
     }
 }

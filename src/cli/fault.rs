@@ -5,11 +5,8 @@ use std::io;
 
 use larder::{Error, ErrorKind};
 
-use super::context::Context;
 use super::exit::Exit;
-use super::hint;
 use super::json::Line;
-use super::text;
 
 /// An error of the program itself, whose exit code and remedy are known where it is made.
 #[derive(Debug)]
@@ -79,40 +76,17 @@ pub(crate) fn output_error(error: io::Error) -> Error {
     Error::system("write the output", error)
 }
 
-/// Tells the user about `error` and what to do, and says how the program ends.
-pub(crate) fn report(context: &Context, error: &anyhow::Error) -> Exit {
-    let exit = Exit::of_error(error, context.command);
-    let (kind, hint) = about(context, error, exit);
-    let message = text::message(&format!("{error:#}"));
-    context.out.warn(&format!("larder: {message}"));
-    if let Some(hint) = &hint {
-        context.out.warn(&format!("hint: {}", text::message(hint)));
+/// How the program ends with `error`, in `command`.
+pub(crate) fn exit_of(error: &anyhow::Error, command: &str) -> Exit {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return fault.exit;
     }
-    tell(context, kind, &message, hint.as_deref());
-    exit
-}
-
-/// The error as one JSON object, where JSON is wanted.
-pub(crate) fn tell(context: &Context, kind: &str, message: &str, hint: Option<&str>) {
-    if context.out.json() {
-        context.out.tell(line(kind, message, hint));
-    }
+    error.downcast_ref::<Error>().map_or(Exit::Failed, |e| Exit::of_kind(e.kind(), command))
 }
 
 /// The JSON object of an error.
 pub(crate) fn line(kind: &str, message: &str, hint: Option<&str>) -> Line {
     Line::event("error").with("kind", kind).with("message", message).with("hint", hint)
-}
-
-fn about(context: &Context, error: &anyhow::Error, exit: Exit) -> (&'static str, Option<String>) {
-    if let Some(fault) = error.downcast_ref::<Fault>() {
-        let usage = || format!("larder {} --help shows what it takes", context.command);
-        return (fault.kind, fault.hint.clone().or_else(|| (exit == Exit::Usage).then(usage)));
-    }
-    match error.downcast_ref::<Error>() {
-        Some(error) => (word(error.kind()), hint::of(error.kind(), context.command)),
-        None => ("other", None),
-    }
 }
 
 #[cfg(test)]
@@ -126,5 +100,14 @@ mod tests {
             r#"{"schema":1,"event":"error","kind":"busy","message":"cannot take the lock: it is held","hint":"wait"}"#;
         assert_eq!(text, expected);
         assert!(line("io", "m", None).close().ends_with(r#""hint":null}"#));
+    }
+
+    #[test]
+    fn an_error_of_the_library_keeps_its_class_through_anyhow() {
+        let error = anyhow::Error::from(Error::new(ErrorKind::Busy, "take the lock", "it is held"));
+        assert_eq!(exit_of(&error, "add"), Exit::Busy);
+        assert_eq!(exit_of(&anyhow::anyhow!("anything"), "add"), Exit::Failed);
+        let fault = Fault::usage("add -", "standard input needs --name");
+        assert_eq!(exit_of(&fault.into(), "add"), Exit::Usage);
     }
 }

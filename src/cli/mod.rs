@@ -10,6 +10,7 @@ mod hint;
 mod json;
 mod output;
 mod panic;
+mod report;
 mod signal;
 mod stdin;
 mod system;
@@ -69,15 +70,15 @@ fn execute(cli: Cli) -> Exit {
         Some(Ok(exit)) => exit,
         // Why is told below, unless it is only that nobody reads any more.
         Some(Err(error)) if output::is_unwritten(&error) => Exit::Done,
-        Some(Err(error)) => fault::report(&context, &error),
+        Some(Err(error)) => report::report(&context, &error),
         None => {
-            fault::tell(&context, "bug", "this is a bug in larder", None);
+            report::tell(&context, "bug", "this is a bug in larder", None);
             Exit::Failed
         }
     };
     match context.out.finish() {
         Ok(()) => exit,
-        Err(error) => fault::report(&context, &Fault::unwritten(&error).into()),
+        Err(error) => report::report(&context, &Fault::unwritten(&error).into()),
     }
 }
 

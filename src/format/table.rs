@@ -287,3 +287,23 @@ fn fold_key(name: &Name) -> Option<Vec<u8>> {
     key.extend_from_slice(name.as_bytes());
     Some(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::limits::{NAME_BYTES, RUN_KEY_BYTES};
+
+    /// A key that no run takes would keep the tail from ever being folded, and so the store from being written to.
+    #[test]
+    fn the_keys_of_the_longest_name_fit_a_run() {
+        for letter in ["A", "İ", "Ⱥ", "\u{1e9e}"] {
+            let component = letter.repeat(255 / letter.len());
+            let mut name = component.clone();
+            while name.len() + 1 + component.len() <= NAME_BYTES {
+                name = format!("{name}/{component}");
+            }
+            let key = fold_key(&Name::new(name).unwrap()).expect("it is not in lower case");
+            assert!(key.len() <= RUN_KEY_BYTES, "{letter}: {} bytes", key.len());
+        }
+    }
+}

@@ -3,12 +3,13 @@
 use super::Tables;
 use super::hold::Hold;
 use crate::format::record::{Record, Replaced};
-use crate::parts::names::{Change, Wanted};
+use crate::parts::names::{Change, Syncing, Wanted};
 use crate::vocabulary::{Digest, Name, Result};
 
 impl Hold<'_> {
-    /// Makes the name of every record agree with what the journal says now, and syncs the directories.
-    pub(super) fn apply_names(&mut self, records: &[Record]) -> Result<()> {
+    /// Makes the name of every record agree with what the journal says now, and syncs the directories; `again`: also
+    /// those that agree already, since nobody vouches for what a dead process did.
+    pub(super) fn apply_names(&mut self, records: &[Record], again: bool) -> Result<()> {
         let mut changes = Vec::new();
         for record in records {
             if let Some((name, was)) = touched(record) {
@@ -16,10 +17,19 @@ impl Hold<'_> {
             }
         }
         if !changes.is_empty() {
-            let refusals = self.ledger.names.apply(&changes, self.syncs())?;
+            let refusals = self.ledger.names.apply(&changes, self.syncing(again))?;
             self.refusals.extend(refusals);
         }
         Ok(())
+    }
+
+    /// Which directories are synced with names.
+    pub(super) fn syncing(&self, again: bool) -> Syncing {
+        match (self.syncs(), again) {
+            (false, _) => Syncing::Nothing,
+            (true, false) => Syncing::Changed,
+            (true, true) => Syncing::Everything,
+        }
     }
 
     /// What a name should be, and what may stand there.

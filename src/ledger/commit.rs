@@ -10,17 +10,23 @@ use super::{Ledger, Tables};
 use crate::format::record::{Moment, Record, SinceRecord};
 use crate::ledger::load;
 use crate::parts::index::View;
-use crate::vocabulary::limits::{FRAME_RECORDS, TAIL_MAX_RECORDS};
+use crate::vocabulary::limits::{FRAME_PAYLOAD_BYTES, FRAME_RECORDS, TAIL_MAX_RECORDS};
 use crate::vocabulary::{Digest, Error, ErrorKind, Result};
 
 /// Records beyond which a leader takes no further transaction into its frame.
 const FRAME_ENOUGH: usize = FRAME_RECORDS / 4;
+/// Bytes, likewise: one more transaction of the largest kind (a batch of the longest names) still fits.
+const FRAME_ENOUGH_BYTES: usize = FRAME_PAYLOAD_BYTES / 4;
+/// What a record takes besides its name, at most, but for notes, which are bounded and rare.
+const RECORD_FIXED_BYTES: usize = 320;
 
 /// A transaction under way: it reads the newest records, its own included, and adds to them.
 pub struct Tx<'a> {
     ledger: &'a Ledger,
     view: View,
     records: Vec<Record>,
+    /// About how many bytes the records take, never too few.
+    bytes: usize,
     moment: Moment,
 }
 
@@ -110,10 +116,11 @@ impl Hold<'_> {
                 ledger: self.ledger,
                 view: self.snapshot.view.clone(),
                 records: Vec::new(),
+                bytes: 0,
                 moment: self.moment()?,
             };
             let mut end = start;
-            while end < jobs.len() && tx.records.len() < FRAME_ENOUGH {
+            while end < jobs.len() && tx.has_room() {
                 tx.attempt(&mut jobs[end]);
                 end += 1;
             }
@@ -129,6 +136,10 @@ impl Hold<'_> {
 }
 
 impl<'a> Tx<'a> {
+    fn has_room(&self) -> bool {
+        self.records.len() < FRAME_ENOUGH && self.bytes < FRAME_ENOUGH_BYTES
+    }
+
     /// Runs one transaction; if it fails, nothing that it recorded stays.
     fn attempt(&mut self, job: &mut Box<dyn Job>) {
         let (view, count) = (self.view.clone(), self.records.len());
@@ -151,6 +162,7 @@ impl<'a> Tx<'a> {
     /// Records one more change.
     pub fn push(&mut self, record: Record) {
         load::apply(&mut self.view, std::slice::from_ref(&record));
+        self.bytes += RECORD_FIXED_BYTES + record.touches().map_or(0, |name| name.as_bytes().len());
         self.records.push(record);
     }
 

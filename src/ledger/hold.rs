@@ -32,6 +32,8 @@ pub struct Writer {
     finished: Option<(SegmentId, u64)>,
     /// A segment whose directory entry is known to be synced.
     entry_synced: Option<SegmentId>,
+    /// Whether the entries of the store directory are: who made the store may have died before its last sync.
+    root_synced: bool,
     /// After a failed sync nothing is retried: every later use gets this.
     poison: Option<Error>,
 }
@@ -157,6 +159,7 @@ fn read_hint(lock: &dyn File, at: u64) -> u64 {
 
 impl Hold<'_> {
     fn settle(&mut self, torn: Option<TornTail>) -> Result<()> {
+        self.vouch_for_root()?;
         if let Some(torn) = torn {
             self.cut(&torn)?;
         }
@@ -165,6 +168,16 @@ impl Hold<'_> {
             self.begin_segment(self.snapshot.cursor, &[])?;
         }
         self.finish_last()
+    }
+
+    fn vouch_for_root(&mut self) -> Result<()> {
+        if self.syncs() && !self.writer.root_synced {
+            let root = self.ledger.layout.root();
+            let handle = self.ledger.machine.open(root, Open::Directory).map_err(|e| Error::io("open", root, e))?;
+            handle.sync().map_err(|e| Error::io("sync", root, e))?;
+            self.writer.root_synced = true;
+        }
+        Ok(())
     }
 
     fn cut(&mut self, torn: &TornTail) -> Result<()> {
@@ -241,8 +254,8 @@ impl Hold<'_> {
             let records = record::decode(&frame.payload).map_err(|why| {
                 Error::new(ErrorKind::Unsupported, "read the last frame of the journal", why.to_string())
             })?;
-            self.finish_heals(&records)?;
-            self.apply_names(&records)?;
+            self.finish_heals(&records, true)?;
+            self.apply_names(&records, true)?;
         }
         self.mark_finished();
         self.record_refusals()
@@ -329,8 +342,8 @@ impl Hold<'_> {
         self.snapshot.cursor = after;
         self.snapshot.tail_records += records.len();
         load::apply(&mut self.snapshot.view, records);
-        self.finish_heals(records)?;
-        self.apply_names(records)?;
+        self.finish_heals(records, false)?;
+        self.apply_names(records, false)?;
         self.mark_finished();
         self.record_refusals()
     }

@@ -57,6 +57,17 @@ pub struct Names {
     syncfs: bool,
 }
 
+/// Which directories are synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syncing {
+    /// None.
+    Nothing,
+    /// Those that are changed.
+    Changed,
+    /// Besides, all that lead to a name, even where nothing is to be done: who did it may have died before its sync.
+    Everything,
+}
+
 /// Directories that are about to change.
 enum Watched {
     Each(BTreeMap<PathBuf, Box<dyn File>>),
@@ -69,29 +80,29 @@ impl Names {
         Names { machine, layout, directory_mode, blob_mode, syncfs }
     }
 
-    /// Makes each name agree, and syncs the directories that changed (when `sync`). What cannot be applied is
-    /// returned and does not stop the rest; an error is a failed sync.
-    pub fn apply(&self, changes: &[Change], sync: bool) -> Result<Vec<Refusal>> {
-        let due = changes.iter().filter(|change| !self.agrees(change));
+    /// Makes each name agree, and syncs directories as told. What cannot be applied is returned and does not stop the
+    /// rest; an error is a failed sync.
+    pub fn apply(&self, changes: &[Change], syncing: Syncing) -> Result<Vec<Refusal>> {
+        let due = changes.iter().filter(|change| syncing == Syncing::Everything || !self.agrees(change));
         let (made, gone): (Vec<&Change>, Vec<&Change>) = due.partition(|change| change.wanted.is_some());
         // What goes makes room first: one frame may turn a file into a directory, or the other way round.
-        let mut refusals = self.apply_some(&gone, sync)?;
-        refusals.extend(self.apply_some(&made, sync)?);
+        let mut refusals = self.apply_some(&gone, syncing)?;
+        refusals.extend(self.apply_some(&made, syncing)?);
         Ok(refusals)
     }
 
-    fn apply_some(&self, due: &[&Change], sync: bool) -> Result<Vec<Refusal>> {
+    fn apply_some(&self, due: &[&Change], syncing: Syncing) -> Result<Vec<Refusal>> {
         let mut refusals = Vec::new();
         if due.is_empty() {
             return Ok(refusals);
         }
-        let watched = if sync { Some(self.watch(due)?) } else { None };
+        let watched = self.watch(due, syncing == Syncing::Everything)?;
         for change in due {
             if let Err(reason) = self.agree(change) {
                 refusals.push(Refusal { name: change.name.clone(), reason });
             }
         }
-        if let Some(watched) = watched {
+        if syncing != Syncing::Nothing {
             self.sync(&watched)?;
         }
         Ok(refusals)
@@ -206,12 +217,22 @@ impl Names {
         self.layout.staging().join(format!("aside-{}", &blake3::hash(name.as_bytes()).to_hex()[..32]))
     }
 
-    /// Makes the directories that are missing, and opens all that will change before anything does.
-    fn watch(&self, changes: &[&Change]) -> Result<Watched> {
+    /// Makes the directories that are missing, and opens all that will change before anything does; `all`: those above
+    /// them, too.
+    fn watch(&self, changes: &[&Change], all: bool) -> Result<Watched> {
         let mut each = BTreeMap::new();
-        let filesystem = self.open_directory(&self.layout.names())?;
+        let names = self.layout.names();
+        let filesystem = self.open_directory(&names)?;
         for change in changes {
             let path = self.layout.name(&change.name);
+            if all {
+                let above = path.ancestors().skip(1).take_while(|directory| directory.starts_with(&names));
+                above.for_each(|directory| self.watch_one(directory, &mut each));
+            }
+            if all || !change.is_fresh() {
+                // What is set aside must not come back after a crash, when nobody looks for it any more.
+                self.watch_one(&self.layout.staging(), &mut each);
+            }
             if change.wanted.is_some() {
                 // A parent that cannot be made is the name's trouble, told when it is applied.
                 let _ = self.make_parents(&path, &mut each);

@@ -23,6 +23,8 @@ const LOCK_TRIES: u32 = 1000;
 pub struct Session {
     machine: Arc<dyn Machine>,
     directory: PathBuf,
+    /// The folder itself and the one that it is in, opened before anything was put there.
+    folders: [Box<dyn File>; 2],
     file: Box<dyn File>,
     says: std::sync::Mutex<SessionFile>,
     counter: AtomicU64,
@@ -58,8 +60,12 @@ impl Sessions {
         let mut id = [0; 16];
         self.machine.random(&mut id).map_err(|e| Error::system("get random bytes", e))?;
         let name: String = id.iter().map(|b| format!("{b:02x}")).collect();
-        let directory = self.layout.staging().join(name);
+        let staging = self.layout.staging();
+        let directory = staging.join(name);
+        let open = |path: &Path| self.machine.open(path, Open::Directory).map_err(|e| Error::io("open", path, e));
+        let above = open(&staging)?;
         self.machine.create_dir(&directory, self.directory_mode).map_err(|e| Error::io("create", &directory, e))?;
+        let folders = [open(&directory)?, above];
         let path = directory.join(FILE);
         let file = self.machine.open(&path, Open::CreateNew { mode: 0o644 });
         let file = file.map_err(|e| Error::io("create", &path, e))?;
@@ -68,6 +74,7 @@ impl Sessions {
         let session = Session {
             machine: Arc::clone(&self.machine),
             directory,
+            folders,
             file,
             says: std::sync::Mutex::new(says),
             counter: AtomicU64::new(0),
@@ -150,6 +157,12 @@ impl Session {
         self.write()
     }
 
+    /// Makes what was staged findable after a crash: a frame is about to name it.
+    pub fn sync_folders(&self) -> Result<()> {
+        let sync = |folder: &dyn File| folder.sync().map_err(|e| Error::io("sync", &self.directory, e));
+        self.folders.iter().try_for_each(|folder| sync(folder.as_ref()))
+    }
+
     /// Lists what it holds from now on. Only under `lock`, and only blobs that are there.
     pub fn hold(&self, digests: impl IntoIterator<Item = Digest>) -> Result<()> {
         self.says.lock().expect("no panic holds it").held.extend(digests);
@@ -170,21 +183,25 @@ impl Drop for Session {
 }
 
 /// Removes a session's folder: its staged files first and the session file last, so that a crash leaves a session that
-/// can still be judged.
+/// can still be judged. Its owner, who ends, and a collection may do it at the same time.
 fn empty(machine: &dyn Machine, directory: &Path) -> Result<()> {
+    let gone = |done: io::Result<()>, path: &Path| match done {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+        _ => Ok(()),
+    };
     let remove = |name: &std::ffi::OsStr| {
         let path = directory.join(name);
-        match machine.unlink(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, e)),
-            _ => Ok(()),
-        }
+        gone(machine.unlink(&path), &path)
     };
-    let entries = machine.list(directory).map_err(|e| Error::io("list", directory, e))?;
+    let entries = match machine.list(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|e| Error::io("list", directory, e))?,
+    };
     for entry in entries.iter().filter(|e| e.name != FILE) {
         remove(&entry.name)?;
     }
     remove(FILE.as_ref())?;
-    machine.remove_dir(directory).map_err(|e| Error::io("remove", directory, e))
+    gone(machine.remove_dir(directory), directory)
 }
 
 /// Most bytes of a session file that are read: the most digests it can list, and room.

@@ -48,8 +48,9 @@ pub const REBUILD_RECORDS: usize = 100_000;
 pub const RUNS_MAX: usize = 8;
 /// Target size of a page of a run.
 pub const RUN_PAGE_BYTES: usize = 4 << 10;
-/// Longest key in a run: table, digest and the longest name.
-pub const RUN_KEY_BYTES: usize = NAME_BYTES + 64;
+/// Longest key in a run: table, the longest name in lower case (which may take half as many bytes again), a zero and the
+/// name itself, with room.
+pub const RUN_KEY_BYTES: usize = 3 * NAME_BYTES;
 /// Longest value in a run.
 pub const RUN_VALUE_BYTES: usize = RECORD_BYTES;
 /// Longest page of a run, in bytes: the longest key and value in one page with its header, with room. Bounds what a

@@ -94,7 +94,10 @@ fn is_own(name: &std::ffi::OsStr) -> bool {
 /// anything else in it, and filesystems on which the store's promises cannot be kept.
 pub fn create(machine: &Arc<dyn Machine>, directory: &Path, new: &NewStoreSpec) -> Result<bool> {
     match presence(machine.as_ref(), directory)? {
-        Presence::Store => return Ok(false),
+        Presence::Store => {
+            vouch_for_store(machine.as_ref(), directory);
+            return Ok(false);
+        }
         Presence::Other => {
             let reason = "it holds something that is no store; choose an empty directory";
             return Err(Error::new(ErrorKind::Refused, format!("make a store in {}", directory.display()), reason));
@@ -106,6 +109,14 @@ pub fn create(machine: &Arc<dyn Machine>, directory: &Path, new: &NewStoreSpec) 
     maker.directories_above(directory)?;
     let root = machine.canonical(directory).map_err(|e| Error::io("find", directory, e))?;
     maker.fill(&Layout::new(root), new)
+}
+
+/// Whoever is told that there is a store may rely on it, whether or not its maker lived to sync it. Where it cannot be
+/// synced, it can only be read.
+fn vouch_for_store(machine: &dyn Machine, directory: &Path) {
+    for path in [directory.to_owned(), directory.join("..")] {
+        let _ = machine.open(&path, Open::Directory).and_then(|handle| handle.sync());
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -138,7 +149,7 @@ impl Maker<'_> {
     /// Makes `directory` and what is missing above it, each synced into its parent.
     fn directories_above(&self, directory: &Path) -> Result<()> {
         if self.machine.stat(directory).is_ok() {
-            return Ok(());
+            return self.vouch_for(directory);
         }
         let parent = match directory.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -150,6 +161,16 @@ impl Maker<'_> {
         let handle = self.watch(&parent)?;
         self.directory(directory)?;
         self.settle(handle.as_ref(), &parent)
+    }
+
+    /// Syncs a directory that is there into the one above it: who made it may have died before that. Where that one cannot
+    /// be opened there is nothing to be done.
+    fn vouch_for(&self, directory: &Path) -> Result<()> {
+        let above = self.machine.canonical(&directory.join("..")).map_err(|e| Error::io("find", directory, e))?;
+        match self.machine.open(&above, Open::Directory) {
+            Ok(handle) => self.settle(handle.as_ref(), &above),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Fills the directory; `false` if somebody else finished it meanwhile.

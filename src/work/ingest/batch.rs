@@ -54,6 +54,14 @@ pub(super) fn witness(ledger: &Ledger) -> Result<Option<Box<dyn File>>> {
     ledger.machine.open(&staging, Open::Directory).map(Some).map_err(|e| Error::io("open", &staging, e))
 }
 
+/// Syncs a staged file where each is synced by itself, whatever staged it.
+pub(super) fn sync_if_each(ledger: &Ledger, staged: Staged) -> Result<Staged> {
+    if let (Durability::Each, Some((path, _))) = (ledger.policy.durability, &staged.file) {
+        sync_file(ledger, path)?;
+    }
+    Ok(staged)
+}
+
 /// Syncs every staged file. An error means that nothing of the batch is kept.
 pub(super) fn sync_staged(
     ledger: &Ledger,
@@ -61,9 +69,6 @@ pub(super) fn sync_staged(
     witness: Option<&dyn File>,
     batch: &[Staged],
 ) -> Result<()> {
-    if ledger.policy.durability == Durability::None {
-        return Ok(());
-    }
     let paths: Vec<&PathBuf> = batch.iter().filter_map(|staged| staged.file.as_ref().map(|(path, _)| path)).collect();
     match witness {
         Some(witness) if paths.len() > FEW_FILES => {
@@ -74,7 +79,7 @@ pub(super) fn sync_staged(
 }
 
 /// Syncs one staged file.
-pub(super) fn sync_file(ledger: &Ledger, path: &PathBuf) -> Result<()> {
+fn sync_file(ledger: &Ledger, path: &PathBuf) -> Result<()> {
     let file = ledger.machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
     file.sync().map_err(|e| Error::io("sync", path, e))
 }
@@ -134,6 +139,10 @@ fn resolve(tx: &mut Tx<'_>, session: &Session, batch: &[Staged]) -> Result<BTree
     }
     if tx.ledger().policy.durability != Durability::None {
         tx.ledger().blobs.sync(&dirs)?;
+        // A heal is finished from the staged file, if need be by somebody else after a crash.
+        if resolved.values().any(|resolved| matches!(resolved, Resolved::Kept(AddStatus::Healed))) {
+            session.sync_folders()?;
+        }
     }
     Ok(resolved)
 }
@@ -192,7 +201,9 @@ fn publish_here(
     match there {
         Some(there) if there.inode == stamp.inode => Ok(()),
         Some(_) => blobs.replace(path, &session.next_path(), digest, dirs),
-        None => blobs.publish(path, digest, dirs).map(drop),
+        // Somebody else, not under `lock`, may publish theirs this moment.
+        None if blobs.publish(path, digest, dirs)? => Ok(()),
+        None => blobs.replace(path, &session.next_path(), digest, dirs),
     }
 }
 

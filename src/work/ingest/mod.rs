@@ -147,7 +147,7 @@ pub fn add_stream(
         }
         other => other?,
     };
-    adding.put(staged)?;
+    adding.put(batch::sync_if_each(ctx.ledger, staged)?)?;
     adding.flush()?;
     Ok(adding.finish())
 }
@@ -243,14 +243,8 @@ impl<'a> Adding<'a> {
     fn stage_chunk(&mut self, chunk: Vec<Item>) -> Result<()> {
         let workers = self.ctx.workers;
         let stager = self.stager(false)?;
-        let sync_each = stager.ledger.policy.durability == Durability::Each;
         let staged = workers.map(chunk, |item| {
-            let staged = stager.stage(&item).and_then(|staged| {
-                if let Some((path, _)) = staged.file.as_ref().filter(|_| sync_each) {
-                    batch::sync_file(stager.ledger, path)?;
-                }
-                Ok(staged)
-            });
+            let staged = stager.stage(&item).and_then(|staged| batch::sync_if_each(stager.ledger, staged));
             (item, staged)
         });
         for (item, staged) in staged {
@@ -300,8 +294,7 @@ impl<'a> Adding<'a> {
     }
 
     fn commit(&mut self, batch: &[Staged]) -> Result<Committed> {
-        let synced = self.ledger().policy.durability == Durability::Each;
-        if !synced {
+        if self.ledger().policy.durability == Durability::Batch {
             batch::sync_staged(self.ledger(), self.ctx.workers, self.witness.as_deref(), batch)?;
         }
         let hardlinked = self.options.alias.map_or(self.ctx.hardlinked, |kind| kind == AliasKind::Hardlinked);
@@ -358,7 +351,8 @@ impl<'a> Adding<'a> {
         }
         self.stager = None;
         for item in items {
-            match self.stager(true)?.stage(&item) {
+            let ledger = self.ledger();
+            match self.stager(true)?.stage(&item).and_then(|staged| batch::sync_if_each(ledger, staged)) {
                 Ok(again) => staged.push(again),
                 Err(e) => self.failed(&item.path, &e),
             }

@@ -104,7 +104,7 @@ impl Stager<'_> {
                 note: None,
             });
         }
-        let stamp = self.seal(file.as_ref(), &path, self.ledger.policy.blob_mode)?;
+        let stamp = self.seal(file.as_ref(), &path, None)?;
         let (Known::No(hashed) | Known::Yes(hashed)) = known;
         Ok(Staged {
             item: item.clone(),
@@ -189,7 +189,7 @@ impl Stager<'_> {
             let _ = self.ledger.machine.unlink(&path);
             return Ok(Some(self.hit(item, meta, digests, None)));
         }
-        let stamp = self.seal(target.as_ref(), &path, mode)?;
+        let stamp = self.seal(target.as_ref(), &path, Some(meta))?;
         Ok(Some(Staged { file: Some((path, stamp)), ..self.hit(item, meta, digests, hashed) }))
     }
 
@@ -265,7 +265,7 @@ impl Stager<'_> {
         let mode = self.mode_for(meta);
         let file = self.create(&path, mode)?;
         write(&path, file.as_ref())?;
-        let stamp = self.seal(file.as_ref(), &path, mode)?;
+        let stamp = self.seal(file.as_ref(), &path, Some(meta))?;
         Ok(Staged { file: Some((path, stamp)), ..self.hit(item, meta, digests, hashed) })
     }
 
@@ -328,10 +328,13 @@ impl Stager<'_> {
         self.ledger.machine.open(path, Open::CreateNew { mode }).map_err(|e| Error::io("create", path, e))
     }
 
-    /// The mode under which the file is kept, and its stamp from then on.
-    fn seal(&self, file: &dyn File, path: &Path, mode: u32) -> Result<Stamp> {
+    /// Gives a staged file the modification time of its first source, which a checkout by link then has as well, and
+    /// takes its stamp.
+    fn seal(&self, file: &dyn File, path: &Path, source: Option<&Meta>) -> Result<Stamp> {
+        if let Some(source) = source {
+            file.set_mtime(source.mtime_ns).map_err(|e| Error::io("set the time of", path, e))?;
+        }
         let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;
-        debug_assert_eq!(meta.mode, mode, "files are created with exactly their mode");
         Ok(blobs::stamp(&meta))
     }
 

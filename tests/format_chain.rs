@@ -1,0 +1,289 @@
+//! The rules by which segments are one journal (`docs/format.md`, "The chain"), on the frozen store of format 1 with one
+//! thing changed in it at a time.
+#![allow(missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::format::frame::Frame;
+use larder::format::header::Header;
+use larder::format::hint;
+use larder::format::layout::{DIRECTORIES, Layout};
+use larder::format::record::{self, Record};
+use larder::format::settings::Durability;
+use larder::ledger::{Ledger, Policy, Tables};
+use larder::machine::Machine;
+use larder::machine::simulated::World;
+use larder::parts::journal::Journal;
+use larder::parts::journal::chain::Reading;
+use larder::{ErrorKind, Name};
+
+const STORE: [u8; 16] = *b"a frozen store!!";
+const BASE: &str = "0000000000000003-";
+const FOURTH: &str = "0000000000000004-";
+const NINTH: &str = "0000000000000009-";
+
+/// The frozen store, on a disk where it can be changed.
+struct Changed {
+    world: World,
+}
+
+impl Changed {
+    fn new() -> Self {
+        let world = World::new(1);
+        for directory in DIRECTORIES {
+            world.put_dir(Path::new("/store").join(directory));
+        }
+        let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen/format-1");
+        for file in fs::read_dir(frozen.join("journal")).unwrap() {
+            let file = file.unwrap().path();
+            world.put(Path::new("/store/journal").join(file.file_name().unwrap()), &fs::read(&file).unwrap());
+        }
+        world.put("/store/lock", &[]);
+        world.put("/store/compaction", &[]);
+        Changed { world }
+    }
+
+    fn path(&self, part: &str) -> PathBuf {
+        let paths = self.world.tree().into_keys();
+        paths.into_iter().find(|path| path.to_str().unwrap().contains(part)).expect("it is there")
+    }
+
+    fn bytes(&self, part: &str) -> Vec<u8> {
+        self.world.read(self.path(part)).unwrap()
+    }
+
+    fn edit(&self, part: &str, change: impl FnOnce(&mut Vec<u8>)) -> &Self {
+        let mut bytes = self.bytes(part);
+        change(&mut bytes);
+        self.world.put(self.path(part), &bytes);
+        self
+    }
+
+    fn remove(&self, part: &str) -> &Self {
+        self.world.process("remover").unlink(&self.path(part)).unwrap();
+        self
+    }
+
+    fn read(&self, synced: u64) -> (Vec<u64>, Reading) {
+        let journal = Journal::new(self.world.process("reader"), "/store/journal".into(), STORE);
+        let mut read = Vec::new();
+        let reading = journal.read_all(synced, &mut |frame, _, place| {
+            if !place.base {
+                read.push(frame.sequence);
+            }
+            Ok(())
+        });
+        (read, reading.unwrap())
+    }
+
+    /// The stretches that are damaged.
+    fn damage(&self, synced: u64) -> Vec<(u64, u64)> {
+        self.read(synced).1.damage.iter().map(|damage| (damage.from, damage.to)).collect()
+    }
+
+    fn open(&self) -> Ledger {
+        let policy = Policy {
+            store: STORE,
+            durability: Durability::Batch,
+            blob_mode: 0o444,
+            directory_mode: 0o755,
+            syncfs: true,
+            lock_timeout: Duration::ZERO,
+            writable: true,
+        };
+        Ledger::open(self.world.process("holder"), Layout::new("/store"), policy).unwrap()
+    }
+
+    fn quarantined(&self) -> Vec<(String, Vec<u8>)> {
+        let paths = self.world.tree().into_keys().filter(|path| path.parent() == Some(Path::new("/store/quarantine")));
+        let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        paths.map(|path| (name(&path), self.world.read(&path).unwrap())).collect()
+    }
+}
+
+#[test]
+fn frames_beyond_what_a_successor_follows_are_not_journal() {
+    let store = Changed::new();
+    let (read, reading) = store.read(0);
+    assert_eq!(read, [4, 5, 6, 7, 9]);
+    assert_eq!(reading.damage, []);
+    // Without the successor, the frame that it had left behind is the end again.
+    assert_eq!(store.remove(NINTH).read(0).0, [4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn zeros_behind_the_last_frame_are_a_clean_end() {
+    let store = Changed::new();
+    store.edit(NINTH, |bytes| bytes.resize(5000, 0));
+    let (read, reading) = store.read(0);
+    assert_eq!((read.len(), reading.torn, reading.damage.len()), (5, None, 0));
+}
+
+#[test]
+fn a_bad_end_is_torn_until_it_was_synced() {
+    let store = Changed::new();
+    store.edit(NINTH, |bytes| bytes.truncate(300));
+    let (_, reading) = store.read(7);
+    let torn = reading.torn.unwrap();
+    assert_eq!((torn.offset, torn.segment.starts_with(NINTH), reading.damage), (160, true, vec![]));
+    assert_eq!(store.damage(9), [(8, 9)], "it was synced, so it is damage");
+    assert_eq!(store.read(9).1.torn, None);
+}
+
+#[test]
+fn a_bad_frame_with_a_good_one_behind_it_is_damage_and_the_good_one_is_read() {
+    let store = Changed::new();
+    // Offset 552 is that of frame 5.
+    store.edit(FOURTH, |bytes| bytes[552 + 96] ^= 1);
+    let (read, reading) = store.read(0);
+    assert_eq!(read, [4, 6, 7, 9]);
+    assert_eq!(reading.damage.iter().map(|d| (d.from, d.to)).collect::<Vec<_>>(), [(5, 5)]);
+    assert_eq!(reading.torn, None);
+}
+
+#[test]
+fn a_missing_segment_and_a_bad_header_are_damage() {
+    assert_eq!(Changed::new().remove(FOURTH).damage(0), [(4, 7)]);
+    let store = Changed::new();
+    store.edit(FOURTH, |bytes| bytes[40] ^= 1);
+    let (read, reading) = store.read(0);
+    assert_eq!(read, [9]);
+    assert!(reading.damage.iter().any(|damage| (damage.from, damage.to) == (4, 7)), "{:?}", reading.damage);
+}
+
+#[test]
+fn a_segment_of_another_store_is_not_taken_for_this_ones() {
+    let store = Changed::new();
+    let other = Header { store: [1; 16], ..Header::decode(&store.bytes(NINTH)).unwrap() };
+    store.edit(NINTH, |bytes| bytes[..160].copy_from_slice(&other.encode()));
+    assert_ne!(store.damage(0), []);
+    assert_eq!(store.read(0).0, [4, 5, 6, 7, 8], "its frames are not taken for those of this store");
+}
+
+#[test]
+fn a_base_without_its_closing_frame_is_no_base() {
+    let store = Changed::new();
+    store.edit(BASE, |bytes| bytes.truncate(560));
+    let (read, reading) = store.read(0);
+    assert_eq!(read, [4, 5, 6, 7, 9]);
+    assert_eq!(reading.damage.iter().map(|d| (d.from, d.to)).collect::<Vec<_>>(), [(1, 3)], "there is no older one");
+}
+
+#[test]
+fn names_that_are_no_segments_have_no_meaning() {
+    let store = Changed::new();
+    let base = store.bytes(BASE);
+    for name in ["0000000000000008-0000000000000000.base.new", "8-0.base", "0000000000000008-000000000000000G.log", "x"]
+    {
+        store.world.put(Path::new("/store/journal").join(name), &base);
+    }
+    assert_eq!(store.read(0).0, [4, 5, 6, 7, 9]);
+}
+
+#[test]
+fn of_two_segments_with_one_number_the_one_made_later_is_the_later() {
+    let store = Changed::new();
+    // What whoever cannot sync frame 9 again makes: a segment with the same first number and the frame at its head.
+    let bytes = store.bytes(NINTH);
+    let mut header = Header::decode(&bytes).unwrap();
+    let (frame, _) = Frame::decode(&bytes[160..], &header.key(), 160).unwrap();
+    (header.follows, header.follows_hash) = (8, frame.previous);
+    header.salt[..4].copy_from_slice(&3u32.to_be_bytes());
+    header.follows = 7;
+    let name = |h: &Header| {
+        let salt = u64::from_be_bytes(h.salt[..8].try_into().unwrap());
+        format!("/store/journal/{:016x}-{salt:016x}.log", h.first)
+    };
+    let (copied, hash) = frame.encode(&header.key(), 160);
+    let next = Frame {
+        sequence: 10,
+        synced_through: 9,
+        time_ns: frame.time_ns + 1,
+        previous: hash,
+        payload: record::encode(&[Record::NameMended(Name::new("c/ü").unwrap())]),
+    };
+    let (next, _) = next.encode(&header.key(), 160 + copied.len() as u64);
+    store.world.put(name(&header), &[&header.encode()[..], &copied, &next].concat());
+    let (read, reading) = store.read(0);
+    assert_eq!(read, [4, 5, 6, 7, 9, 10]);
+    assert_eq!(reading.damage, []);
+}
+
+#[test]
+fn whoever_holds_the_lock_cuts_a_torn_end_and_keeps_it_in_quarantine() {
+    let store = Changed::new();
+    store.edit(NINTH, |bytes| bytes.extend_from_slice(b"LFr1 and then the power went"));
+    let ledger = store.open();
+    assert_eq!(store.bytes(NINTH).len(), 420, "opening changes nothing");
+    ledger.hold(|_| Ok(())).unwrap();
+    assert_eq!(store.bytes(NINTH).len(), 392);
+    let kept = store.quarantined();
+    assert_eq!(kept.len(), 1);
+    let segment = store.path(NINTH);
+    let prefix = format!("torn-{}-392-", segment.file_name().unwrap().to_str().unwrap());
+    assert!(kept[0].0.strip_prefix(&prefix).is_some_and(|random| random.len() == 16), "{}", kept[0].0);
+    assert_eq!(kept[0].1, b"LFr1 and then the power went");
+}
+
+#[test]
+fn whoever_holds_the_lock_fences_damage_in_a_segment_that_follows_what_was_synced() {
+    let store = Changed::new();
+    store.edit(FOURTH, |bytes| bytes[552 + 96] ^= 1);
+    let ledger = store.open();
+    assert!(!ledger.snapshot().unwrap().is_fenced().unwrap(), "a reader judges nothing");
+    ledger.hold(|_| Ok(())).unwrap();
+    let snapshot = ledger.snapshot().unwrap();
+    assert!(snapshot.is_fenced().unwrap());
+    let (from, fence) = snapshot.all_fences().next().unwrap().unwrap();
+    assert_eq!((from, fence.to), (5, 5));
+    let header = Header::decode(&store.bytes("000000000000000a-")).unwrap();
+    assert_eq!((header.first, header.follows), (10, 9));
+    // It is put up once.
+    store.open().hold(|_| Ok(())).unwrap();
+    assert_eq!(store.open().snapshot().unwrap().cursor.sequence, 10);
+    assert_eq!(ledger.compact().unwrap_err().kind(), ErrorKind::Refused);
+}
+
+#[test]
+fn the_hint_of_what_was_synced_makes_an_early_end_damage() {
+    let store = Changed::new();
+    store.edit("/store/lock", |bytes| {
+        bytes.resize(544, 0);
+        bytes[..32].copy_from_slice(&hint::encode(12));
+        bytes[512..].copy_from_slice(&hint::encode(11));
+    });
+    let ledger = store.open();
+    ledger.hold(|_| Ok(())).unwrap();
+    let snapshot = ledger.snapshot().unwrap();
+    assert_eq!(
+        snapshot.all_fences().map(|fence| fence.map(|(from, f)| (from, f.to)).unwrap()).collect::<Vec<_>>(),
+        [(10, 11)]
+    );
+    assert_eq!(snapshot.cursor.sequence, 13, "numbers that may have been used are not used again");
+}
+
+#[test]
+fn the_next_holder_moves_the_hints_on() {
+    let store = Changed::new();
+    store.open().hold(|_| Ok(())).unwrap();
+    let lock = store.bytes("/store/lock");
+    assert_eq!(hint::decode(&lock[512..]), Ok(9), "the frame 9 was written again and synced");
+}
+
+#[test]
+fn journal_time_never_goes_back_and_one_step_at_most_a_day() {
+    let store = Changed::new();
+    let ledger = Arc::new(store.open());
+    let last = ledger.snapshot().unwrap().cursor.time_ns;
+    let day = 86_400_000_000_000;
+    for (clock, expected) in [(last - day, last), (last + 5, last + 5), (last + 3 * day, last + 5 + day)] {
+        store.world.set_clock_ns(clock);
+        let name = Name::new("c/ü").unwrap();
+        ledger.hold(|hold| hold.commit(&[Record::NameMended(name)])).unwrap();
+        let now = ledger.snapshot().unwrap().cursor.time_ns;
+        assert!((expected..expected + 1_000_000).contains(&now), "{now} where {expected} was expected");
+    }
+}

@@ -1,0 +1,293 @@
+//! The seeds of the fuzz targets are what the encoders write today.
+//!
+//! A seed that no longer decodes would leave a target with nothing behind the first check. `LARDER_WRITE_SEEDS=1`
+//! writes them anew after a change of the format.
+#![allow(missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use larder::format::current::{Current, Reach, RunMeta};
+use larder::format::filter::{FilterBuilder, KeyHash};
+use larder::format::frame::Frame;
+use larder::format::header::{Header, SegmentKind};
+use larder::format::hint;
+use larder::format::page::{BOUNDS_LEVEL, PageBuilder};
+use larder::format::record::{
+    self, AliasRecord, BlobRecord, DamagedRecord, EndRecord, FenceRecord, HealedRecord, Moment, NameFindingRecord,
+    OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
+};
+use larder::format::run::{Footer, PageRef, RunId, RunKey, encode_header};
+use larder::format::session::{SessionFile, SessionKind};
+use larder::format::settings::{Durability, FORMAT, Features, Settings};
+use larder::{Blake3, Digest, Name, Stamp};
+
+/// What is committed stays small: a clone pays for it.
+const MOST_BYTES: u64 = 200_000;
+
+type Seeds = BTreeMap<(&'static str, String), Vec<u8>>;
+
+#[test]
+fn seeds_are_what_the_encoders_write() {
+    let seeds = seeds();
+    let write = std::env::var_os("LARDER_WRITE_SEEDS").is_some();
+    for ((target, name), bytes) in &seeds {
+        let path = corpus().join(target).join(format!("{name}.seed"));
+        if write {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+        }
+        let there = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(there == *bytes, "{} is of another format than the one that is written", path.display());
+    }
+    let known: BTreeSet<PathBuf> =
+        seeds.keys().map(|(target, name)| corpus().join(target).join(format!("{name}.seed"))).collect();
+    let mut total = 0;
+    for target in fs::read_dir(corpus()).unwrap() {
+        for seed in fs::read_dir(target.unwrap().path()).unwrap() {
+            let seed = seed.unwrap();
+            // What a run of the fuzzer finds has other names, and is not committed.
+            if seed.path().extension().is_some_and(|e| e == "seed") {
+                assert!(known.contains(&seed.path()), "nothing writes {}", seed.path().display());
+                total += seed.metadata().unwrap().len();
+            }
+        }
+    }
+    assert!(total < MOST_BYTES, "{total} bytes of seeds");
+}
+
+#[test]
+fn every_target_has_seeds() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let targets = manifest["bin"].as_array().unwrap().iter().map(|bin| bin["name"].as_str().unwrap());
+    let targets: BTreeSet<&str> = targets.collect();
+    let seeded: BTreeSet<&str> = seeds().into_keys().map(|(target, _)| target).collect();
+    assert_eq!(targets, seeded);
+}
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus")
+}
+
+fn seeds() -> Seeds {
+    let mut seeds = Seeds::new();
+    let mut put = |target, name: &str, bytes: Vec<u8>| {
+        assert!(seeds.insert((target, name.to_owned()), bytes).is_none(), "{target}/{name} twice");
+    };
+    put("header", "base", header(SegmentKind::Base).encode().to_vec());
+    put("header", "later", header(SegmentKind::Later).encode().to_vec());
+    put("frame", "empty", segment(&[]));
+    put("frame", "one", segment(&[record::encode(&records()[..1])]));
+    put("frame", "three", segment(&[record::encode(&records()), Vec::new(), record::encode(&records()[3..5])]));
+    put("frame", "base", segment(&[record::encode(&records()), record::encode(&[end()])]));
+    put("record", "none", record::encode(&[]));
+    put("record", "all", record::encode(&records()));
+    for (i, record) in records().into_iter().enumerate() {
+        put("record", &format!("kind-{:02}", i + 1), record::encode(&[record]));
+    }
+    for (name, bytes) in long_names() {
+        put("record", name, record::encode(&[alias(&bytes)]));
+        put("name", name, bytes);
+    }
+    for runs in [0, 1, 3] {
+        put("current", &format!("runs-{runs}"), current(runs).encode().unwrap());
+    }
+    for (name, bytes) in run_parts() {
+        put("run_page", name, bytes);
+    }
+    for (name, bytes) in names() {
+        put("name", name, bytes);
+    }
+    for (name, bytes) in small_files() {
+        put("small", name, bytes);
+    }
+    seeds
+}
+
+fn header(kind: SegmentKind) -> Header {
+    Header { kind, store: [7; 16], salt: [9; 16], first: 12, follows: 11, follows_hash: [3; 32] }
+}
+
+fn segment(payloads: &[Vec<u8>]) -> Vec<u8> {
+    let header = header(SegmentKind::Later);
+    let mut bytes = header.encode().to_vec();
+    let mut previous = header.follows_hash;
+    for (i, payload) in payloads.iter().enumerate() {
+        let sequence = header.first + i as u64;
+        let frame = Frame {
+            sequence,
+            synced_through: sequence - 1,
+            time_ns: MOMENT.time_ns,
+            previous,
+            payload: payload.clone(),
+        };
+        let (frame, hash) = frame.encode(&header.key(), bytes.len() as u64);
+        bytes.extend(frame);
+        previous = hash;
+    }
+    bytes
+}
+
+const MOMENT: Moment = Moment { sequence: 300, time_ns: 1_790_000_000_000_000_000 };
+
+fn name(bytes: &[u8]) -> Name {
+    Name::new(bytes).unwrap()
+}
+
+fn alias(bytes: &[u8]) -> Record {
+    Record::Alias(AliasRecord {
+        name: name(bytes),
+        digest: Digest::EMPTY,
+        size_bytes: 7,
+        hardlinked: true,
+        executable: false,
+        mtime_ns: -1,
+        replaces: Some(Replaced { digest: Digest::from_bytes([1; 32]), hardlinked: true, inode: 9 }),
+        added: MOMENT,
+    })
+}
+
+fn end() -> Record {
+    Record::End(EndRecord { through: 11, through_hash: [2; 32], synced_through: 11, time_ns: 5, records: 15 })
+}
+
+/// One of each kind, in the order of their numbers.
+fn records() -> Vec<Record> {
+    let (digest, since, blake3) = (Digest::EMPTY, MOMENT, Blake3::from_bytes([1; 32]));
+    let stamp = Stamp { size_bytes: 2 << 20, mtime_ns: -2, inode: 3, mode: 0o444, ctime_ns: 5 };
+    let was = Replaced { digest, hardlinked: true, inode: 9 };
+    let reason = "found in a test".to_owned();
+    vec![
+        Record::Blob(BlobRecord { digest, blake3, stamp, added: since }),
+        alias(b"models/Llama/7B.gguf"),
+        Record::Unalias(UnaliasRecord { name: name(b"a"), was }),
+        Record::Pin(PinRecord { digest, note: "mine".to_owned(), since }),
+        Record::Unpin(digest),
+        Record::Unrooted(SinceRecord { digest, since }),
+        Record::Condemned(SinceRecord { digest, since }),
+        Record::Removed(RemovedRecord { digest, size_bytes: 3, rule: "gc".to_owned(), when: since }),
+        Record::Orphan(OrphanRecord { digest, own: true, since }),
+        Record::Healed(HealedRecord {
+            digest,
+            blake3,
+            bad: Some(stamp),
+            good: stamp,
+            staged: "staging/x/1".to_owned(),
+            added: since,
+        }),
+        Record::Damaged(DamagedRecord { digest, inode: 4, reason: reason.clone(), quarantined: true, since }),
+        Record::NameFinding(NameFindingRecord { name: name(b"n\xff"), reason: reason.clone(), since }),
+        Record::NameMended(name("ä/ß".as_bytes())),
+        Record::Fence(FenceRecord { from: 1, to: 2, reason, since }),
+        Record::FenceLifted(1),
+        end(),
+    ]
+}
+
+/// As long as a name may be: in capitals that get longer as small letters, and as deep as it may be.
+fn long_names() -> Vec<(&'static str, Vec<u8>)> {
+    let capitals = vec!["Ⱥ".repeat(127); 12].join("/").into_bytes();
+    let deep = vec!["dir"; 256].join("/").into_bytes();
+    vec![("long-capitals", capitals), ("deep", deep)]
+}
+
+fn current(runs: u8) -> Current {
+    let run = |n| RunMeta { id: RunId::from_bytes([n; 8]), size_bytes: 1000 + u64::from(n), records: n.into() };
+    let reach = Reach {
+        sequence: 77,
+        hash: [2; 32],
+        segment_first: 70,
+        segment_salt: [3; 16],
+        offset: 4096,
+        synced_through: 78,
+        last_offset: 4000,
+        time_ns: 5,
+    };
+    Current { store: [1; 16], runs: (0..runs).map(run).collect(), reach }
+}
+
+/// Each behind the identity of its run and its offset, as the target takes them.
+fn run_parts() -> Vec<(&'static str, Vec<u8>)> {
+    const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+    const OFFSET: u64 = 4096;
+    let (id, key) = (RunId::from_bytes(ID), RunKey::of(RunId::from_bytes(ID)));
+    let at = |part: Vec<u8>| {
+        // The target halves what stands there, so that no sum overflows.
+        let mut bytes = [ID, (OFFSET * 2).to_le_bytes()].concat();
+        bytes.extend(part);
+        bytes
+    };
+    let page = |level, entries: &[(&[u8], Option<&[u8]>)]| {
+        let mut builder = PageBuilder::new(level);
+        for (key, value) in entries {
+            builder.push(key, *value).unwrap();
+        }
+        builder.finish(&key, OFFSET)
+    };
+    let leaf: &[(&[u8], Option<&[u8]>)] =
+        &[(b"\x02na/b", Some(b"1")), (b"\x02na/c", None), (b"\x02na/cd", Some(b"")), (b"\x02na/e", Some(b"four"))];
+    let child = |offset| PageRef { offset, length: 90 }.encode();
+    let mut filter = FilterBuilder::new(3);
+    filter.insert(&KeyHash::of(b"a key"));
+    let footer = Footer {
+        records: 5,
+        tombstones: 1,
+        leaves: 1,
+        filter_offset: 128,
+        filter_blocks: 1,
+        filter_probes: 6,
+        root: PageRef { offset: 192, length: 90 },
+        root_level: 0,
+        bounds: PageRef { offset: 282, length: 60 },
+    };
+    vec![
+        ("leaf", at(page(0, leaf))),
+        ("leaf-empty", at(page(0, &[]))),
+        ("inner", at(page(1, &[(b"\x02na/b", Some(&child(192))), (b"\x03", Some(&child(282)))]))),
+        ("bounds", at(page(BOUNDS_LEVEL, &[(b"\x02na/b", Some(b"")), (b"\x02na/e", Some(b""))]))),
+        ("filter", at(filter.finish(&key, OFFSET))),
+        ("footer", at(footer.encode(id, OFFSET))),
+        ("header", at(encode_header(id).to_vec())),
+        ("file-name", at(id.file_name().into_bytes())),
+        ("page-ref", at(child(192).to_vec())),
+        ("entries", at(b"\x03\x02abcxy\x83\x00abd\x05\x01abdefz\x01\x00b".repeat(3))),
+    ]
+}
+
+fn names() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("plain", b"models/llama/7b.gguf".to_vec()),
+        ("dots", b"a/../b/./...".to_vec()),
+        ("absolute", b"/etc/passwd".to_vec()),
+        ("control", "a\u{9b}31m\n".as_bytes().to_vec()),
+        ("not-utf8", b"a\xff/\xc2".to_vec()),
+        ("prefix", b"models/llama/\0models/llama/7b.gguf".to_vec()),
+        ("prefix-itself", b"models\0models".to_vec()),
+        ("on-disk", postcard::to_allocvec(&name(b"a/b")).unwrap()),
+        ("url", b"https://example.org/w/model%20one.safetensors?download=true#x".to_vec()),
+        ("digest", Digest::EMPTY.to_string().into_bytes()),
+        ("digest-prefix", b"sha256:e3b0".to_vec()),
+    ]
+}
+
+fn small_files() -> Vec<(&'static str, Vec<u8>)> {
+    let session = |kind, held| SessionFile { kind, stamp: 9, held }.encode();
+    let settings = Settings {
+        format: FORMAT,
+        store_id: "00112233445566778899aabbccddeeff".to_owned(),
+        durability: Durability::Each,
+        hardlinked: true,
+        blob_mode: "0444".to_owned(),
+        directory_mode: "0755".to_owned(),
+        features: Features { compatible: vec!["x".to_owned()], ..Features::default() },
+    };
+    vec![
+        ("hint", hint::encode(77).to_vec()),
+        ("session-ingest", session(SessionKind::Ingest, Vec::new())),
+        ("session-reader", session(SessionKind::Reader, vec![Digest::EMPTY; 3])),
+        ("session-collect", session(SessionKind::Collect, Vec::new())),
+        ("settings", settings.to_toml().into_bytes()),
+    ]
+}

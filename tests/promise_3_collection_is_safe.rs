@@ -1,0 +1,298 @@
+//! Promise 3: a blob with a root is never removed, whatever happens at the same time; larder never removes the user's
+//! own last copy.
+//!
+//! Collections are crashed at every counted call, and run beside additions, removals and each other in orders by chance,
+//! with kills, power cuts and failing calls in between. `LARDER_SEED=n` repeats one order; `LARDER_LONG=1` tries many
+//! times as many.
+#![allow(missing_docs)]
+
+mod kit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::{Account, Contest, Opened, digest, for_seeds, many, recovers_to, report, world};
+use larder::format::session::SessionKind;
+use larder::format::settings::Durability;
+use larder::ledger::Tables;
+use larder::machine::simulated::{
+    Enumeration, Explored, Log, Outcome, Simulated, Snapshot, Task, World, explore, run, task,
+};
+use larder::work::collect::{CollectOptions, collect, plan};
+use larder::work::ingest::{AddOptions, AliasKind, TakeIn};
+use larder::work::names::{Target, link, pin, unpin};
+use larder::{ErrorKind, Name, Result};
+
+const A: &[u8] = b"the bytes of the first file";
+const B: &[u8] = b"other bytes, of the second file";
+const C: &[u8] = b"what the third file holds";
+const NOW: Duration = Duration::ZERO;
+
+/// A store that knows A and B by name, with further sources beside it.
+fn begun(seed: u64) -> Snapshot {
+    let sources: [(&str, &[u8]); 6] =
+        [("/src/a", A), ("/src/b", B), ("/one/a", A), ("/one/c", C), ("/two/a", A), ("/two/c", C)];
+    let world = world(seed, Durability::Batch, &sources);
+    let opened = Opened::open(&world.process("before")).unwrap();
+    opened.add(&["/src"], &AddOptions::default()).unwrap();
+    drop(opened);
+    world.settle();
+    world.snapshot()
+}
+
+const KNOWN: [(&str, &[u8]); 2] = [("src/a", A), ("src/b", B)];
+
+fn known(process: &Arc<Simulated>) -> Opened {
+    for (name, bytes) in KNOWN {
+        process.note(&format!("added {name} {}", digest(bytes)));
+    }
+    Opened::open(process).unwrap()
+}
+
+fn goes_on(world: &World, account: &Account) {
+    let opened = recovers_to(world, account);
+    kit::nothing_is_left_over(world, &opened);
+    assert_eq!(
+        opened.add(&["/src", "/one"], &AddOptions { replace: true, ..AddOptions::default() }).unwrap().failed,
+        0
+    );
+    kit::nothing_is_left_over(world, &opened);
+}
+
+#[test]
+fn collecting_survives_a_crash_at_every_call() {
+    let start = begun(1).world(1);
+    let workload = |process: &Arc<Simulated>| {
+        let opened = known(process);
+        opened.remove(&["src/a"]).unwrap();
+        let report = opened.collect(NOW).unwrap();
+        assert_eq!(report.removed_blobs, 1);
+        process.note("collected");
+    };
+    let check = |world: &World, log: &Log| {
+        if log.noted("collected") {
+            let opened = Opened::open(&world.process("looking")).unwrap();
+            assert!(opened.ledger.snapshot().unwrap().blob(&digest(A)).unwrap().is_none());
+        }
+        goes_on(world, &Account::of(log));
+    };
+    let cuts = Enumeration::new(1, &start).samples(many(10) as usize).power_cuts(workload, |_, w, log| check(w, log));
+    report("collect", cuts);
+    report("collect, killed", Enumeration::new(1, &start).kills(workload, |_, w, log| check(w, log)));
+}
+
+#[test]
+fn burying_dead_sessions_survives_a_crash_at_every_call() {
+    // Every kind of remains that a dead addition leaves.
+    let start = begun(2).world(2);
+    let mut kinds = std::collections::BTreeSet::new();
+    let mut images = 0;
+    Enumeration::new(2, &start).kills(
+        |process| drop(known(process).add(&["/one"], &AddOptions::default()).unwrap()),
+        |_, world, _| {
+            world.settle();
+            if !kinds.insert(world.fingerprint()) || (kinds.len() % 3 != 0 && !kit::long()) {
+                return;
+            }
+            let coverage = Enumeration::new(3, world).images(larder::machine::simulated::Images::Basic).power_cuts(
+                |process| drop(known(process).collect_with(NOW, NOW).unwrap()),
+                |_, world, log| goes_on(world, &Account::of(log)),
+            );
+            images += coverage.distinct;
+        },
+    );
+    println!("bury: {} kinds of remains, {images} distinct images", kinds.len());
+}
+
+/// An addition under way that has looked something up keeps it, however it goes.
+#[test]
+fn what_running_work_might_rest_on_stays() {
+    let world = begun(4).world(4);
+    let (worker, collector) = (world.process("worker"), world.process("collector"));
+    let (working, collecting) = (Opened::open(&worker).unwrap(), known(&collector));
+    let begin = || {
+        let ledger = &working.ledger;
+        ledger
+            .hold(|hold| ledger.sessions.open(SessionKind::Ingest, hold.snapshot.cursor.sequence, Vec::new()))
+            .unwrap()
+    };
+    let session = begin();
+    collecting.remove(&["src/a"]).unwrap();
+    let report = collecting.collect(NOW).unwrap();
+    assert_eq!((report.removed_blobs, report.held.len()), (0, 1));
+    assert_eq!(report.held[0].0, digest(A));
+    assert!(world.read(working.ledger.blobs.path(&digest(A))).is_some());
+    // One that began after the condemnation knows of it.
+    let later = begin();
+    drop(session);
+    assert_eq!(collecting.collect(NOW).unwrap().removed_blobs, 1);
+    drop(later);
+    kit::nothing_is_left_over(&world, &collecting);
+}
+
+/// A session of a dead process holds nothing; one that lists a blob holds it while it lives.
+#[test]
+fn a_list_holds_while_its_process_lives() {
+    let world = begun(5).world(5);
+    let (worker, collector) = (world.process("worker"), world.process("collector"));
+    let (working, collecting) = (Opened::open(&worker).unwrap(), known(&collector));
+    collecting.remove(&["src/a"]).unwrap();
+    let held = run(&worker, || {
+        let ledger = &working.ledger;
+        let session = ledger
+            .hold(|hold| ledger.sessions.open(SessionKind::Reader, hold.snapshot.cursor.sequence, vec![digest(A)]))
+            .unwrap();
+        std::mem::forget(session);
+    });
+    assert!(!held.is_killed());
+    assert_eq!(collecting.collect(NOW).unwrap().removed_blobs, 0);
+    assert_eq!(collecting.collect(NOW).unwrap().held.len(), 1);
+    worker.kill();
+    assert_eq!(collecting.collect(NOW).unwrap().removed_blobs, 1);
+    kit::nothing_is_left_over(&world, &collecting);
+}
+
+#[test]
+fn every_kind_of_root_keeps_a_blob() {
+    let world = begun(6).world(6);
+    let opened = known(&world.process("user"));
+    let ctx = opened.ctx();
+    pin(&ctx, &Target::Digest(digest(A)), "mine").unwrap();
+    link(&ctx, &Target::Digest(digest(B)), &Name::new("counted").unwrap(), false, Some(AliasKind::Counted)).unwrap();
+    opened.remove(&["src/a", "src/b"]).unwrap();
+    let there = |bytes: &[u8]| world.read(opened.ledger.blobs.path(&digest(bytes))).is_some();
+    assert_eq!(opened.collect(NOW).unwrap().removed_blobs, 0);
+    assert!(there(A) && there(B));
+    unpin(&ctx, &Target::Digest(digest(A))).unwrap();
+    assert_eq!(opened.collect(Duration::from_secs(3600)).unwrap().in_grace, 1);
+    assert!(there(A));
+    assert_eq!(opened.collect(NOW).unwrap().removed_blobs, 1);
+    assert!(!there(A) && there(B));
+    opened.remove(&["counted"]).unwrap();
+    assert_eq!(opened.collect(NOW).unwrap().removed_blobs, 1);
+    assert!(!there(B));
+    kit::nothing_is_left_over(&world, &opened);
+}
+
+/// What is previewed is what goes, or nothing does.
+#[test]
+fn the_preview_is_what_runs() {
+    let world = begun(7).world(7);
+    let opened = known(&world.process("user"));
+    opened.remove(&["src/a", "src/b"]).unwrap();
+    let options = CollectOptions { grace: NOW, orphan_ttl: NOW, yes_most: true };
+    let plan = plan(&opened.ctx(), &options).unwrap();
+    let doomed: Vec<_> = plan.doomed.iter().map(|doomed| doomed.digest).collect();
+    assert_eq!(doomed.len(), 2);
+    let listener = kit::Noting(&opened.process);
+    link(&opened.ctx(), &Target::Digest(digest(B)), &Name::new("again").unwrap(), false, None).unwrap();
+    let refused = collect(&opened.ctx(), Some(&plan), &options, &listener).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(world.read(opened.ledger.blobs.path(&digest(A))).is_some(), "a refused plan removed something");
+    opened.remove(&["again"]).unwrap();
+    assert_eq!(collect(&opened.ctx(), Some(&plan), &options, &listener).unwrap().removed_blobs, 2);
+    kit::nothing_is_left_over(&world, &opened);
+}
+
+/// A source that was linked in is the user's, too: it stays when the blob goes.
+#[test]
+fn the_users_own_link_is_left_alone() {
+    let world = begun(8).world(8);
+    let opened = known(&world.process("user"));
+    opened.add(&["/one/c"], &AddOptions { take_in: TakeIn::Link, ..AddOptions::default() }).unwrap();
+    opened.remove(&["c"]).unwrap();
+    assert_eq!(opened.collect(NOW).unwrap().removed_blobs, 1);
+    assert_eq!(world.read("/one/c").as_deref(), Some(C));
+    kit::nothing_is_left_over(&world, &opened);
+}
+
+type Doing = Task<'static, Result<()>>;
+
+fn adding(tree: &'static str) -> Doing {
+    task("adding", move |process| Opened::open(&process)?.add(&[tree], &AddOptions::default()).map(drop))
+}
+
+fn collecting() -> Doing {
+    task("collecting", |process| Opened::open(&process)?.collect_with(NOW, NOW).map(drop))
+}
+
+fn removing(names: &'static [&'static str]) -> Doing {
+    task("removing", move |process| {
+        let opened = Opened::open(&process)?;
+        opened.remove(names)?;
+        opened.collect_with(NOW, NOW).map(drop)
+    })
+}
+
+fn naming(name: &'static str) -> Doing {
+    task("naming", move |process| {
+        let opened = Opened::open(&process)?;
+        let name = Name::new(name)?;
+        match link(&opened.ctx(), &Target::Digest(digest(A)), &name, false, None) {
+            Ok(_) => process.note(&format!("added {name} {}", digest(A))),
+            // It was collected before.
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    })
+}
+
+fn contest(what: &str, seeds: u64, steps: u64, tasks: fn() -> Vec<Doing>) {
+    let start = begun(9);
+    for_seeds(what, seeds, |seed| {
+        Contest { start: &start, known: &KNOWN, seed, steps, tasks: &tasks }.run(goes_on);
+    });
+}
+
+#[test]
+fn a_hit_beside_removing_and_collecting() {
+    contest("hit beside removal and collection", 300, 220, || vec![adding("/one"), removing(&["src/a"])]);
+}
+
+#[test]
+fn adding_beside_collecting() {
+    contest("adding beside collecting", 250, 220, || vec![adding("/one"), collecting()]);
+}
+
+#[test]
+fn two_additions_beside_removing_and_collecting() {
+    contest("two additions beside removal and collection", 300, 320, || {
+        vec![adding("/one"), adding("/two"), removing(&["src/a", "src/b"])]
+    });
+}
+
+#[test]
+fn naming_beside_removing_and_collecting() {
+    contest("naming beside removal and collection", 250, 200, || {
+        vec![naming("new/a"), removing(&["src/a"]), naming("x")]
+    });
+}
+
+#[test]
+fn collecting_beside_collecting() {
+    contest("collecting beside collecting", 200, 300, || {
+        vec![removing(&["src/a"]), removing(&["src/b"]), collecting()]
+    });
+}
+
+#[test]
+fn a_hit_beside_collecting_in_every_order_of_few_turns() {
+    let start = begun(10);
+    let most = many(1200);
+    let explored = explore(2, most, |schedule| {
+        let world = start.world(10);
+        let report = schedule.run(&world, vec![adding("/one"), removing(&["src/a"])]);
+        assert!(!report.stuck);
+        for outcome in &report.outcomes {
+            assert!(matches!(outcome, Outcome::Finished(Ok(()))), "{outcome:?}; before it:\n{}", world.log());
+        }
+        let mut account = Account::knowing(&KNOWN);
+        account.go_on(&world.log());
+        let opened = recovers_to(&world, &account);
+        kit::nothing_is_left_over(&world, &opened);
+        report
+    });
+    let Explored { schedules, complete } = explored;
+    println!("a hit beside a collection, two preemptions: {schedules} orders, all of them: {complete}");
+}

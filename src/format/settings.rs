@@ -70,10 +70,16 @@ impl Settings {
 
     /// Reads the file; the error says which line is off.
     pub fn from_toml(text: &str) -> Result<Self, String> {
-        let settings: Settings = toml::from_str(text).map_err(|e| e.to_string())?;
+        let settings: Settings = toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            format!("line {line}: {}", e.message())
+        })?;
         settings.id().ok_or("store_id is not 32 lower-case hexadecimal digits")?;
-        settings.mode(&settings.blob_mode).ok_or("blob_mode is not an octal mode")?;
-        settings.mode(&settings.directory_mode).ok_or("directory_mode is not an octal mode")?;
+        // A store that somebody else made decides neither that blobs can be written to nor that they run as anybody.
+        let blobs = settings.mode(&settings.blob_mode).filter(|mode| mode & !0o444 == 0 && mode & 0o400 != 0);
+        blobs.ok_or("blob_mode is no octal mode of files that their owner reads and nobody writes or runs")?;
+        let directories = settings.mode(&settings.directory_mode).filter(|mode| mode & 0o700 == 0o700);
+        directories.ok_or("directory_mode is no octal mode of directories that their owner may use")?;
         Ok(settings)
     }
 
@@ -117,7 +123,13 @@ mod tests {
         let text = settings.to_toml();
         assert_eq!(Settings::from_toml(&text), Ok(settings));
         assert!(Settings::from_toml(&text.replace("each", "often")).is_err());
-        assert!(Settings::from_toml(&text.replace("0444", "9")).is_err());
+        assert!(Settings::from_toml(&text.replace("0444", "0440")).is_ok());
+        for mode in ["9", "0644", "4444", "0040", "7777", "0555"] {
+            assert!(Settings::from_toml(&text.replace("0444", mode)).is_err(), "{mode}");
+        }
+        assert!(Settings::from_toml(&text.replace("0755", "0555")).is_err());
+        let why = Settings::from_toml(&text.replace("each", "often")).unwrap_err();
+        assert!(why.starts_with("line 3: ") && !why.contains('\n'), "{why}");
         assert!(Settings::from_toml(&format!("surprise = 1\n{text}")).is_err());
         assert!(Settings::from_toml("").is_err());
         assert_eq!(Settings::format_of("format = 9\nsurprise = 1"), Some(9));

@@ -132,11 +132,13 @@ pub enum Prefix {
 }
 
 impl Prefix {
-    /// Reads a prefix: `.` (or nothing) is everything; one slash at the end is left out.
+    /// Reads a prefix: `.` (or nothing) is everything; one slash at the end is left out. `/` is malformed, as every
+    /// absolute name is: nobody who writes it means a prefix.
     pub fn new(bytes: &[u8]) -> Result<Self, Error> {
-        match bytes.strip_suffix(b"/").unwrap_or(bytes) {
-            b"" | b"." => Ok(Prefix::Everything),
-            other => Name::new(other).map(Prefix::Below),
+        match bytes {
+            b"" | b"." | b"./" => Ok(Prefix::Everything),
+            b"/" => Name::new(bytes).map(Prefix::Below),
+            other => Name::new(other.strip_suffix(b"/").unwrap_or(other)).map(Prefix::Below),
         }
     }
 

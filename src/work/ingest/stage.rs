@@ -317,7 +317,8 @@ impl Stager<'_> {
         if self.snapshot.condemned(digest)?.is_some() {
             return Ok(Known::No(None));
         }
-        let Some(meta) = self.ledger.blobs.meta(digest)? else { return Ok(Known::No(None)) };
+        // Gone is as bad as bad: it is healed, and every name of it with it.
+        let Some(meta) = self.ledger.blobs.meta(digest)? else { return Ok(Known::No(Some((row.stamp, false)))) };
         let now = blobs::stamp(&meta);
         let damaged = self.snapshot.damaged(digest)?.is_some();
         let doubtful = damaged || !row.stamp.agrees(&now) || self.options.verify_existing;

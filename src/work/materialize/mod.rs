@@ -171,22 +171,28 @@ pub fn get(
 pub fn cat(ctx: &Context<'_>, target: &Target, out: &mut dyn Write) -> Result<u64> {
     let snapshot = ctx.ledger.snapshot()?;
     let (digest, _) = resolve(&*snapshot, target)?;
-    usable(&*snapshot, &digest)?;
+    let row = usable(&*snapshot, &digest)?;
+    sound(ctx.ledger, &*snapshot, &digest, &row, &Meter::new(&Silent, 0))?;
     let file = open(ctx, &digest)?;
     let mut hasher = Sha256::default();
-    let mut buffer = vec![0; IO_CHUNK_BYTES];
+    let (mut buffer, mut held) = (vec![0; IO_CHUNK_BYTES], Vec::new());
     let mut written = 0;
+    let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|e| Error::system("write what was read", e));
     loop {
         let read = file.read_at(&mut buffer, written).map_err(|e| stopped_reading(&*snapshot, &digest, e))?;
         if read == 0 {
             break;
         }
         hasher.absorb(&buffer[..read]);
-        out.write_all(&buffer[..read]).map_err(|e| Error::system("write what was read", e))?;
+        // The last piece is held back until all of them are known to be right: other bytes never come out whole.
+        write(&held)?;
+        held.clear();
+        held.extend_from_slice(&buffer[..read]);
         written += read as u64;
     }
-    out.flush().map_err(|e| Error::system("write what was read", e))?;
     compare(&snapshot, &digest, hasher.finish(), written)?;
+    write(&held)?;
+    out.flush().map_err(|e| Error::system("write what was read", e))?;
     Ok(written)
 }
 

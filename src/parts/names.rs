@@ -237,7 +237,9 @@ impl Names {
             if self.machine.remove_dir(here).is_err() {
                 return Ok(());
             }
+            // A directory of this name may be made again, and would be another one.
             watch.seen.remove(here);
+            watch.each.remove(here);
             directory = Some(above);
         }
         Ok(())

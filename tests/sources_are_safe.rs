@@ -142,7 +142,7 @@ fn a_moved_source_that_was_copied_and_then_changed_is_left_where_it_is() {
         }
     }
     let world = world(1, Durability::Batch, &[("/src/a", b"one"), ("/src/b", b"three")]);
-    world.configure(|options| options.leases = false);
+    world.fail(Fault::errno(errno::EXDEV).kind(CallKind::Link).under("/src").always());
     let opened = Opened::open(&world.process("first")).unwrap();
     let sources = [larder::work::ingest::Source { path: "/src".into() }];
     let changing = Changing(world.process("editor"), Default::default());

@@ -104,7 +104,7 @@ fn big(criterion: &mut Criterion) {
     Contest {
         name: "add/big",
         work: Throughput::Bytes((count * length) as u64),
-        set_up: || Sources::make(|tree| data::shards(tree, sized(8, 2), sized(LENGTH, 2 << 20).min(LENGTH))),
+        set_up: Box::new(|| Sources::make(|tree| data::shards(tree, sized(8, 2), sized(LENGTH, 2 << 20).min(LENGTH)))),
         ours: Sources::add,
         rivals: vec![
             ("cp -r and a sync", |s| s.copy(|_| {})),
@@ -118,7 +118,7 @@ fn small(criterion: &mut Criterion) {
     Contest {
         name: "add/small",
         work: Throughput::Elements(sized(20_000, 300) as u64),
-        set_up: || Sources::make(|tree| data::documents(tree, sized(20_000, 300))),
+        set_up: Box::new(|| Sources::make(|tree| data::documents(tree, sized(20_000, 300)))),
         ours: Sources::add,
         rivals: vec![
             ("cp -r and a sync", |s| s.copy(|_| {})),
@@ -175,7 +175,7 @@ fn dedup(criterion: &mut Criterion) {
     Contest {
         name: "add/same",
         work: work.clone(),
-        set_up: Known::make,
+        set_up: Box::new(Known::make),
         ours: |known| known.add(None),
         rivals: vec![read, hashed],
     }
@@ -183,7 +183,7 @@ fn dedup(criterion: &mut Criterion) {
     Contest {
         name: "add/dedup",
         work,
-        set_up: Known::make,
+        set_up: Box::new(Known::make),
         ours: |known| {
             known.again += 1;
             known.add(Some(stores::name(&format!("again-{}", known.again))))

@@ -124,7 +124,7 @@ fn one_thread(criterion: &mut Criterion) {
     Contest {
         name: "commit/1-thread",
         work: Throughput::Elements(commits() as u64),
-        set_up: Committing::make,
+        set_up: Box::new(Committing::make),
         ours: |c| c.ours(1),
         rivals: vec![("append and fdatasync", |c| c.append_each(1))],
     }
@@ -135,7 +135,7 @@ fn eight_threads(criterion: &mut Criterion) {
     Contest {
         name: "commit/8-threads",
         work: Throughput::Elements(commits() as u64),
-        set_up: Committing::make,
+        set_up: Box::new(Committing::make),
         ours: |c| c.ours(THREADS),
         rivals: vec![
             ("append and fdatasync, one sync for all that wait", |c| c.append_together(THREADS)),

@@ -4,11 +4,13 @@
 
 mod common;
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use common::stores::{Recorded, nth_name};
@@ -33,7 +35,7 @@ struct Looking {
 const LINE: usize = 160;
 
 fn many() -> usize {
-    sized(1_000_000, 3000)
+    sized(1_000_000, 2000)
 }
 
 fn opens() -> usize {
@@ -135,59 +137,68 @@ fn in_list(list: &File, name: &Name) -> Option<u64> {
     None
 }
 
-fn in_process(criterion: &mut Criterion) {
-    for (name, set_up) in
-        [("open/thousand", (|| Looking::make(1000)) as fn() -> Looking), ("open/million", || Looking::make(many()))]
-    {
-        Contest {
-            name,
-            work: Throughput::Elements(opens() as u64),
-            set_up,
-            ours: Looking::open_and_look,
-            rivals: vec![
-                ("a binary search in a sorted file", Looking::search_list),
-                ("reading a list into a HashMap", Looking::load_list),
-            ],
-        }
-        .run(criterion);
-    }
+/// Filled once, however many contests are about it.
+type Shared = Rc<RefCell<Looking>>;
+
+/// Fills a store of `count` names, unless `cell` has one.
+fn shared(cell: &OnceCell<Shared>, count: usize) -> Shared {
+    Rc::clone(cell.get_or_init(|| Rc::new(RefCell::new(Looking::make(count)))))
 }
 
-fn of_its_own(criterion: &mut Criterion) {
-    if PROGRAM.is_none() {
-        println!("process: left out, there is no program without the feature `cli`");
-        return;
-    }
-    for (name, set_up) in [
-        ("process/thousand", (|| Looking::make(1000)) as fn() -> Looking),
-        ("process/million", || Looking::make(many())),
-    ] {
-        Contest {
-            name,
-            work: Throughput::Elements(opens() as u64),
-            set_up,
-            ours: |looking| {
-                looking
-                    .process(|store, name| vec!["--store".into(), store.into(), "path".into(), name.as_path().into()])
-            },
-            rivals: vec![("the same program printing its version", |looking| {
-                looking.process(|_, _| vec!["--version".into()])
-            })],
-        }
-        .run(criterion);
-    }
+fn all(criterion: &mut Criterion) {
+    let (thousand, million) = (OnceCell::new(), OnceCell::new());
+    in_process(criterion, "open/thousand", || shared(&thousand, 1000));
+    of_its_own(criterion, "process/thousand", || shared(&thousand, 1000));
+    in_process(criterion, "open/million", || shared(&million, many()));
+    of_its_own(criterion, "process/million", || shared(&million, many()));
+    running(criterion, "lookup/million", || shared(&million, many()));
 }
 
-fn running(criterion: &mut Criterion) {
+fn in_process(criterion: &mut Criterion, name: &'static str, set_up: impl Fn() -> Shared) {
     Contest {
-        name: "lookup/million",
-        work: Throughput::Elements(lookups() as u64),
-        set_up: || Looking::make(many()),
-        ours: Looking::look,
-        rivals: vec![("a HashMap in memory", Looking::look_in_map)],
+        name,
+        work: Throughput::Elements(opens() as u64),
+        set_up: Box::new(set_up),
+        ours: |looking| looking.borrow_mut().open_and_look(),
+        rivals: vec![
+            ("a binary search in a sorted file", |looking: &mut Shared| looking.borrow_mut().search_list()),
+            ("reading a list into a HashMap", |looking| looking.borrow_mut().load_list()),
+        ],
     }
     .run(criterion);
 }
 
-criterion_group!(benches, in_process, of_its_own, running);
+fn of_its_own(criterion: &mut Criterion, name: &'static str, set_up: impl Fn() -> Shared) {
+    if PROGRAM.is_none() {
+        println!("{name}: left out, there is no program without the feature `cli`");
+        return;
+    }
+    Contest {
+        name,
+        work: Throughput::Elements(opens() as u64),
+        set_up: Box::new(set_up),
+        ours: |looking| {
+            looking
+                .borrow_mut()
+                .process(|store, name| vec!["--store".into(), store.into(), "path".into(), name.as_path().into()])
+        },
+        rivals: vec![("the same program printing its version", |looking: &mut Shared| {
+            looking.borrow_mut().process(|_, _| vec!["--version".into()])
+        })],
+    }
+    .run(criterion);
+}
+
+fn running(criterion: &mut Criterion, name: &'static str, set_up: impl Fn() -> Shared) {
+    Contest {
+        name,
+        work: Throughput::Elements(lookups() as u64),
+        set_up: Box::new(set_up),
+        ours: |looking| looking.borrow_mut().look(),
+        rivals: vec![("a HashMap in memory", |looking: &mut Shared| looking.borrow_mut().look_in_map())],
+    }
+    .run(criterion);
+}
+
+criterion_group!(benches, all);
 criterion_main!(benches);

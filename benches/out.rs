@@ -80,7 +80,7 @@ fn checkout(criterion: &mut Criterion) {
     Contest {
         name: "checkout/hardlink",
         work: work.clone(),
-        set_up: Kept::documents,
+        set_up: Box::new(Kept::documents),
         ours: |kept| kept.checkout(Mode::Hardlink),
         rivals: vec![("cp -al and a sync", |kept| kept.copied("-al"))],
     }
@@ -88,7 +88,7 @@ fn checkout(criterion: &mut Criterion) {
     Contest {
         name: "checkout/copy",
         work,
-        set_up: Kept::documents,
+        set_up: Box::new(Kept::documents),
         ours: |kept| kept.checkout(Mode::Copy),
         rivals: vec![("cp -a and a sync", |kept| kept.copied("-a"))],
     }
@@ -100,7 +100,7 @@ fn verify(criterion: &mut Criterion) {
     Contest {
         name: "verify/big",
         work: Throughput::Bytes(bytes),
-        set_up: Kept::shards,
+        set_up: Box::new(Kept::shards),
         ours: Kept::verify,
         rivals: vec![(hasher(), |kept| kept.hashed(2)), ("walking and reading it once", Kept::read)],
     }
@@ -108,7 +108,7 @@ fn verify(criterion: &mut Criterion) {
     Contest {
         name: "verify/small",
         work: Throughput::Elements(sized(10_000, 300) as u64),
-        set_up: Kept::documents,
+        set_up: Box::new(Kept::documents),
         ours: Kept::verify,
         rivals: vec![(hasher(), |kept| kept.hashed(500)), ("walking and reading it once", Kept::read)],
     }

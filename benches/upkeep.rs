@@ -91,7 +91,7 @@ fn collect(criterion: &mut Criterion) {
     Contest {
         name: "gc/half",
         work: Throughput::Elements(half() as u64),
-        set_up: Garbage::make,
+        set_up: Box::new(Garbage::make),
         ours: Garbage::collect,
         rivals: vec![
             ("the floor: the same renames and unlinks", Garbage::floor),
@@ -158,7 +158,7 @@ fn rebuild(criterion: &mut Criterion) {
     Contest {
         name: "rebuild",
         work: Throughput::Elements(names() as u64),
-        set_up: Journalled::make,
+        set_up: Box::new(Journalled::make),
         ours: Journalled::rebuild,
         rivals: vec![
             ("sort over a list of the same names", Journalled::sort),

@@ -121,20 +121,20 @@ fn has_openssl() -> bool {
 pub type Side<S> = fn(&mut S) -> Duration;
 
 /// One bench.
-pub struct Contest<S> {
+pub struct Contest<'a, S> {
     /// Its name.
     pub name: &'static str,
     /// What one run of our side gets done.
     pub work: Throughput,
     /// Makes what the sides work on.
-    pub set_up: fn() -> S,
+    pub set_up: Box<dyn Fn() -> S + 'a>,
     /// Our side.
     pub ours: Side<S>,
     /// What a user would use instead, or the floor: the calls to the system that cannot be avoided. Each with its name.
     pub rivals: Vec<(&'static str, Side<S>)>,
 }
 
-impl<S> Contest<S> {
+impl<S> Contest<'_, S> {
     /// Runs the contest, and lets criterion time our side. Nothing is set up for a bench that a filter leaves out.
     pub fn run(self, criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group("larder");

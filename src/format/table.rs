@@ -30,7 +30,7 @@ pub enum Table {
     Condemned = 6,
     /// Files that no record knows, by digest.
     Orphan = 7,
-    /// Names with an upper-case letter, by their lower case, a zero byte, and the name; no value.
+    /// Names with an upper-case letter, by a hash of their lower case, and the name; no value.
     Fold = 8,
     /// Large blobs by size (big-endian) and digest; no value.
     Size = 9,
@@ -171,8 +171,8 @@ pub type Effect = (Vec<u8>, Option<Vec<u8>>);
 pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
     let mut put = |key: Vec<u8>, value: Vec<u8>| change((key, Some(value)));
     match record {
-        Record::Blob(r) => return blob_effects(r, change),
-        Record::Alias(r) => return alias_effects(r, change),
+        Record::Blob(r) => blob_effects(r, change),
+        Record::Alias(r) => alias_effects(r, change),
         Record::Damaged(r) => put(Table::Damaged.key(r.digest.as_bytes()), damaged_row(r)),
         Record::Pin(r) => {
             put(Table::Pin.key(r.digest.as_bytes()), encode(&PinRow { note: r.note.clone(), since: r.since }));
@@ -185,7 +185,7 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
         Record::Fence(r) => put(Table::Fence.key(&r.from.to_be_bytes()), fence_row(r)),
         Record::Healed(r) => {
             let (digest, blake3, stamp, added) = (r.digest, r.blake3, r.good, r.added);
-            return blob_effects(&BlobRecord { digest, blake3, stamp, added }, change);
+            blob_effects(&BlobRecord { digest, blake3, stamp, added }, change);
         }
         Record::Removed(r) => {
             let gone = GoneRow { size_bytes: r.size_bytes, rule: r.rule.clone(), when: r.when };
@@ -272,9 +272,10 @@ pub fn size_key(size_bytes: u64, digest: &Digest) -> Vec<u8> {
     Table::Size.key2(&size_bytes.to_be_bytes(), digest.as_bytes())
 }
 
-/// The prefix of the keys of all names whose lower case is `folded`.
+/// The prefix of the keys of all names whose lower case is `folded`: a hash of it, since the two together might be
+/// longer than a key may be.
 pub fn fold_prefix(folded: &str) -> Vec<u8> {
-    Table::Fold.key2(folded.as_bytes(), &[0])
+    Table::Fold.key(&blake3::hash(folded.as_bytes()).as_bytes()[..16])
 }
 
 /// The key of a name that is not its own lower case; `None` for one that is, or is not UTF-8.

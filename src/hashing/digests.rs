@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn pieces_make_no_difference() {
-        let bytes: Vec<u8> = (0..200_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..200_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
         for cut in [0, 1, 63, 64, 65_535, 65_536, 65_537, 200_000] {
             let mut hasher = Hasher::default();
             hasher.update(&bytes[..cut]);

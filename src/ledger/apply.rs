@@ -3,13 +3,13 @@
 use super::Tables;
 use super::hold::Hold;
 use crate::format::record::{Record, Replaced};
-use crate::parts::names::{Change, Syncing, Wanted};
+use crate::parts::names::{Change, Syncs, Wanted};
 use crate::vocabulary::{Digest, Name, Result};
 
 impl Hold<'_> {
-    /// Makes the name of every record agree with what the journal says now, and syncs the directories; `again`: also
-    /// those that agree already, since nobody vouches for what a dead process did.
-    pub(super) fn apply_names(&mut self, records: &[Record], again: bool) -> Result<()> {
+    /// Makes the name of every record agree with what the journal says now, and syncs the directories; while a frame is
+    /// finished, also those that agree already, since nobody vouches for what a dead process did.
+    pub(super) fn apply_names(&mut self, records: &[Record]) -> Result<()> {
         let mut changes = Vec::new();
         for record in records {
             if let Some((name, was)) = touched(record) {
@@ -17,18 +17,18 @@ impl Hold<'_> {
             }
         }
         if !changes.is_empty() {
-            let refusals = self.ledger.names.apply(&changes, self.syncing(again))?;
+            let refusals = self.ledger.names.apply(&changes, self.names_synced())?;
             self.refusals.extend(refusals);
         }
         Ok(())
     }
 
-    /// Which directories are synced with names.
-    pub(super) fn syncing(&self, again: bool) -> Syncing {
-        match (self.syncs(), again) {
-            (false, _) => Syncing::Nothing,
-            (true, false) => Syncing::Changed,
-            (true, true) => Syncing::Everything,
+    /// Which directories of names are synced: of a frame that is finished again, all.
+    pub(super) fn names_synced(&self) -> Syncs {
+        match (self.syncs(), self.finishing) {
+            (false, _) => Syncs::None,
+            (true, false) => Syncs::Changed,
+            (true, true) => Syncs::All,
         }
     }
 

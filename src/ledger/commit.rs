@@ -73,6 +73,16 @@ impl<R: Send, F: FnOnce(&mut Tx<'_>) -> Result<R> + Send> Job for Work<R, F> {
     }
 }
 
+impl<R, F> Drop for Work<R, F> {
+    /// If a bug unwinds the thread that led it, its own thread must not wait for ever.
+    fn drop(&mut self) {
+        if self.work.is_some() || self.done.is_some() {
+            let unknown = Error::new(ErrorKind::OutcomeUnknown, "run a transaction", "the one that led it broke off");
+            set(&self.slot, Err(unknown));
+        }
+    }
+}
+
 fn set<R>(slot: &Slot<R>, result: Result<R>) {
     *slot.lock().unwrap_or_else(|p| p.into_inner()) = Some(result);
 }

@@ -16,9 +16,9 @@ use crate::parts::index::{
     self, Index, Overlay, Run, RunMeta, Source, View, merge, plan_merge, remove_unnamed, replace_current, write_run,
 };
 use crate::parts::journal::Cursor;
-use crate::parts::journal::chain::Place;
+use crate::parts::journal::chain::{Damage, Place};
 use crate::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
-use crate::vocabulary::{Error, Result};
+use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What making the index anew came to.
 #[derive(Clone, Debug)]
@@ -108,13 +108,15 @@ impl Ledger {
     fn read_through(&self, start: &Snapshot, end: &Cursor) -> Result<Snapshot> {
         let mut view = start.view.clone();
         let mut tail_records = 0;
-        self.journal.read_on(&start.cursor, 0, &mut |frame: &Frame, records: &[Record], _: Place<'_>| {
-            if frame.sequence <= end.sequence {
-                tail_records += records.len();
-                load::apply(&mut view, records);
-            }
-            Ok(())
-        })?;
+        let reading =
+            self.journal.read_on(&start.cursor, 0, &mut |frame: &Frame, records: &[Record], _: Place<'_>| {
+                if frame.sequence <= end.sequence {
+                    tail_records += records.len();
+                    load::apply(&mut view, records);
+                }
+                Ok(())
+            })?;
+        self.note_damage(reading.damage)?;
         Ok(Snapshot { view, cursor: *end, tail_records, damage: Vec::new() })
     }
 
@@ -122,7 +124,7 @@ impl Ledger {
     fn whole(&self, end: &Cursor) -> Result<Snapshot> {
         let mut view = View::default();
         let mut tail_records = 0;
-        self.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
+        let reading = self.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
             if place.base || frame.sequence <= end.sequence {
                 tail_records += records.len();
                 if tail_records <= TAIL_MAX_RECORDS {
@@ -131,6 +133,7 @@ impl Ledger {
             }
             Ok(())
         })?;
+        self.note_damage(reading.damage)?;
         Ok(Snapshot { view, cursor: *end, tail_records, damage: Vec::new() })
     }
 
@@ -155,9 +158,24 @@ impl Ledger {
     /// Makes the index anew from base and frames, in bounded memory.
     pub fn rebuild(&self) -> Result<Rebuilt> {
         let compaction = self.compaction(true)?;
-        let rebuilt = self.rebuild_locked()?;
+        let rebuilt = match self.rebuild_locked() {
+            // The runs may be what is damaged, and even holding `lock` looks things up in them.
+            Err(e) if e.kind() == ErrorKind::Damaged => {
+                self.forget_index()?;
+                self.rebuild_locked()?
+            }
+            rebuilt => rebuilt?,
+        };
         drop(compaction);
         Ok(rebuilt)
+    }
+
+    /// Does without the index from now on, as everybody does who opens the store. Only under `compaction`.
+    fn forget_index(&self) -> Result<()> {
+        index::remove_current(self.machine.as_ref(), &self.layout.index())?;
+        let fresh = load::load(self.machine.as_ref(), &self.layout, &self.journal, &self.policy)?;
+        self.publish(&Arc::new(fresh));
+        Ok(())
     }
 
     pub(super) fn rebuild_locked(&self) -> Result<Rebuilt> {
@@ -189,11 +207,14 @@ impl Ledger {
             Ok(())
         })?;
         self.flush(view.overlay(), &mut runs)?;
-        if !reading.damage.is_empty() {
-            self.fence(reading.damage)?;
-        }
+        self.note_damage(reading.damage)?;
         let runs = runs.iter().map(|run| run.meta()).collect();
         Ok(Rebuilt { frames, records: records_read, runs, cursor: *end })
+    }
+
+    /// Nobody who starts from the runs would come upon what was damaged before them: it goes on record first.
+    fn note_damage(&self, damage: Vec<Damage>) -> Result<()> {
+        if damage.is_empty() { Ok(()) } else { self.fence(damage) }
     }
 
     fn flush(&self, overlay: &Overlay, runs: &mut Vec<Arc<Run>>) -> Result<()> {

@@ -15,31 +15,32 @@ use crate::parts::names::{Change, Wanted};
 use crate::vocabulary::{Digest, Error, Result, Stamp};
 
 impl Hold<'_> {
-    /// Does, or finishes (`again`), what the heals and quarantines among `records` say.
-    pub(super) fn finish_heals(&mut self, records: &[Record], again: bool) -> Result<()> {
+    /// Does, or finishes, what the heals and quarantines among `records` say.
+    pub(super) fn finish_heals(&mut self, records: &[Record]) -> Result<()> {
         for record in records {
             match record {
-                Record::Healed(heal) => self.heal(heal, again)?,
-                Record::Damaged(damaged) if damaged.quarantined => self.quarantine(damaged, again)?,
+                Record::Healed(heal) => self.heal(heal)?,
+                Record::Damaged(damaged) if damaged.quarantined => self.quarantine(damaged)?,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn heal(&mut self, heal: &HealedRecord, again: bool) -> Result<()> {
+    fn heal(&mut self, heal: &HealedRecord) -> Result<()> {
         let mut dirs = BlobDirs::default();
         self.ledger.blobs.watch(&heal.digest, &mut dirs)?;
-        if again {
+        if self.finishing {
             self.sync_quarantine()?;
         }
         let staged = self.ledger.layout.root().join(&heal.staged);
         let second = with_suffix(&staged, "heal");
-        if self.inode(&self.ledger.layout.blob(&heal.digest))? != Some(heal.good.inode)
-            && !self.exchange_in(heal, &staged, &second)?
-        {
-            // What is in place now is another file than the one that healed it; a look at its bytes will tell.
-            return Ok(());
+        if self.inode(&self.ledger.layout.blob(&heal.digest))? != Some(heal.good.inode) {
+            if self.inode(&staged)?.is_none() && self.inode(&second)? != Some(heal.good.inode) {
+                self.give_up(heal)?;
+                return Ok(());
+            }
+            self.exchange_in(heal, &staged, &second)?;
         }
         if self.inode(&second)?.is_some_and(|inode| inode != heal.good.inode) {
             self.to_quarantine(&second, &heal.digest, "healed: these bytes were not those of the digest")?;
@@ -48,40 +49,53 @@ impl Hold<'_> {
             self.ledger.blobs.sync(&dirs)?;
         }
         let was = heal.bad.map(|bad: Stamp| bad.inode);
-        self.relink(&heal.digest, Some(Wanted { digest: heal.digest, inode: heal.good.inode }), was, again)
+        self.relink(&heal.digest, Some(Wanted { digest: heal.digest, inode: heal.good.inode }), was)
     }
 
-    /// Brings a second link of the staged file into the blob's place, and what was there to `second`. `false`: the staged
-    /// file is gone. It was there until the heal was done, so the file was taken from the blob's place since.
-    fn exchange_in(&self, heal: &HealedRecord, staged: &Path, second: &Path) -> Result<bool> {
+    /// The good copy went away before it was in place: the blob stays damaged, which is for somebody to mend, and no
+    /// reason to keep everybody from the store.
+    fn give_up(&mut self, heal: &HealedRecord) -> Result<()> {
+        let there = self.ledger.blobs.meta(&heal.digest)?;
+        // In a copied store everything has another inode; a look at the bytes will tell.
+        if there.is_some_and(|there| (there.size_bytes, there.mtime_ns) == (heal.good.size_bytes, heal.good.mtime_ns)) {
+            return Ok(());
+        }
+        let inode = there.map_or(0, |there| there.inode);
+        if self.snapshot.damaged(&heal.digest)?.is_none() {
+            let reason = "its healing was cut short, and the good copy is gone".to_owned();
+            let since = self.moment()?;
+            self.lost.push(DamagedRecord { digest: heal.digest, inode, reason, quarantined: false, since });
+        }
+        Ok(())
+    }
+
+    /// Brings a second link of the staged file into the blob's place, and what was there to `second`.
+    fn exchange_in(&self, heal: &HealedRecord, staged: &Path, second: &Path) -> Result<()> {
         let machine = self.ledger.machine.as_ref();
         let place = self.ledger.layout.blob(&heal.digest);
         match machine.link(staged, second) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.inode(second)? != Some(heal.good.inode) => {
-                return Ok(false);
-            }
-            Err(e) if !matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists && self.inode(second)?.is_none() => {
                 return Err(Error::io("link", second, e));
             }
             _ => {}
         }
         if self.inode(&place)?.is_none() {
-            return machine.rename(second, &place).map(|()| true).map_err(|e| Error::io("publish", &place, e));
+            return machine.rename(second, &place).map_err(|e| Error::io("publish", &place, e));
         }
         match machine.exchange(second, &place) {
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {
                 // Not in one step, then: between the two the blob is missing, which finishing puts right.
                 self.to_quarantine(&place, &heal.digest, "healed: these bytes were not those of the digest")?;
-                machine.rename(second, &place).map(|()| true).map_err(|e| Error::io("publish", &place, e))
+                machine.rename(second, &place).map_err(|e| Error::io("publish", &place, e))
             }
-            other => other.map(|()| true).map_err(|e| Error::io("exchange", &place, e)),
+            other => other.map_err(|e| Error::io("exchange", &place, e)),
         }
     }
 
-    fn quarantine(&mut self, damaged: &DamagedRecord, again: bool) -> Result<()> {
+    fn quarantine(&mut self, damaged: &DamagedRecord) -> Result<()> {
         let mut dirs = BlobDirs::default();
         self.ledger.blobs.watch(&damaged.digest, &mut dirs)?;
-        if again {
+        if self.finishing {
             self.sync_quarantine()?;
         }
         let place = self.ledger.layout.blob(&damaged.digest);
@@ -91,7 +105,7 @@ impl Hold<'_> {
         if self.syncs() {
             self.ledger.blobs.sync(&dirs)?;
         }
-        self.relink(&damaged.digest, None, Some(damaged.inode), again)
+        self.relink(&damaged.digest, None, Some(damaged.inode))
     }
 
     /// Vouches for what a dead process moved there, before its other names go.
@@ -134,14 +148,14 @@ impl Hold<'_> {
     }
 
     /// Makes every hardlinked name of a blob agree with what its file is now.
-    fn relink(&mut self, digest: &Digest, wanted: Option<Wanted>, was: Option<u64>, again: bool) -> Result<()> {
+    fn relink(&mut self, digest: &Digest, wanted: Option<Wanted>, was: Option<u64>) -> Result<()> {
         let mut changes = Vec::new();
         for name in self.snapshot.names_of(digest)? {
             if self.snapshot.alias(&name)?.is_some_and(|alias| alias.hardlinked) {
                 changes.push(Change { name, wanted, ours: was.into_iter().collect(), was: Some(*digest) });
             }
         }
-        let refusals = self.ledger.names.apply(&changes, self.syncing(again))?;
+        let refusals = self.ledger.names.apply(&changes, self.names_synced())?;
         self.refusals.extend(refusals);
         Ok(())
     }

@@ -13,14 +13,14 @@ use std::time::Duration;
 use super::{Ledger, Snapshot, Tables, load};
 use crate::format::frame::Frame;
 use crate::format::hint;
-use crate::format::record::{self, FenceRecord, Moment, NameFindingRecord, Record};
+use crate::format::record::{self, DamagedRecord, FenceRecord, Moment, NameFindingRecord, Record};
 use crate::format::settings::Durability;
 use crate::machine::{File, Lock, Open};
 use crate::parts::journal::chain::{Damage, TornTail};
 use crate::parts::journal::write::Appender;
 use crate::parts::journal::{Cursor, SegmentId};
 use crate::parts::names::Refusal;
-use crate::vocabulary::limits::{FRAME_RECORDS, SEGMENT_BYTES};
+use crate::vocabulary::limits::{FRAME_RECORDS, RESERVE_BYTES, SEGMENT_BYTES};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What this process keeps between two holds of `lock`.
@@ -46,6 +46,10 @@ pub struct Hold<'a> {
     pub snapshot: Snapshot,
     /// Names that could not be applied while the last frame was finished or a new one applied.
     pub refusals: Vec<Refusal>,
+    /// Blobs whose healing could not be finished.
+    pub(super) lost: Vec<DamagedRecord>,
+    /// Whether a frame is finished that somebody else may have left half done.
+    pub(super) finishing: bool,
 }
 
 impl Ledger {
@@ -96,13 +100,38 @@ impl Ledger {
         let lock = writer.lock.as_deref().expect("it was just taken");
         let synced = read_hint(lock, hint::SYNCED_AT);
         let known = self.known();
-        let (snapshot, torn) =
-            load::follow(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, &known, synced)?;
-        let mut hold = Hold { ledger: self, writer, snapshot, refusals: Vec::new() };
-        let result = hold.settle(torn).and_then(|()| work(&mut hold));
+        let follow = |known: &Snapshot| {
+            load::follow(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, known, synced)
+        };
+        let (snapshot, torn) = follow(&known)?;
+        let mut hold =
+            Hold { ledger: self, writer, snapshot, refusals: Vec::new(), lost: Vec::new(), finishing: false };
+        let settled = hold.settle(torn).or_else(|e| {
+            if e.kind() != ErrorKind::Damaged {
+                return Err(e);
+            }
+            // It may be the index that is damaged, and that can be lost, always.
+            let (snapshot, torn) = follow(&load::from_journal(&self.journal, synced)?)?;
+            hold.snapshot = snapshot;
+            hold.settle(torn)
+        });
+        let result = settled.and_then(|()| work(&mut hold));
         let fresh = Arc::new(hold.snapshot.clone());
         self.publish(&fresh);
         result
+    }
+
+    /// Sets the reserve aside again, if it was given up and there is room again with as much to spare. Failing is no
+    /// harm: the store works, until the disk is full.
+    pub fn refill_reserve(&self) {
+        let path = self.layout.reserve();
+        let room = self.machine.filesystem(&path).is_ok_and(|there| there.free_bytes > 2 * RESERVE_BYTES);
+        if let Ok(file) = self.machine.open(&path, Open::ReadWrite)
+            && room
+            && file.meta().is_ok_and(|meta| meta.size_bytes < RESERVE_BYTES)
+        {
+            let _ = file.allocate(RESERVE_BYTES);
+        }
     }
 
     fn take_lock(&self, writer: &mut Writer, timeout: Duration) -> Result<()> {
@@ -163,11 +192,14 @@ impl Hold<'_> {
         if let Some(torn) = torn {
             self.cut(&torn)?;
         }
+        // Before a fence begins a new segment, while the frame is still the last.
+        self.finish_last()?;
         self.fence_what_is_not_fenced()?;
         if self.snapshot.cursor.offset == 0 {
             self.begin_segment(self.snapshot.cursor, &[])?;
         }
-        self.finish_last()
+        self.finish_last()?;
+        self.record_refusals()
     }
 
     fn vouch_for_root(&mut self) -> Result<()> {
@@ -192,11 +224,15 @@ impl Hold<'_> {
     pub(super) fn fence(&mut self, damage: Vec<Damage>) -> Result<()> {
         self.snapshot.damage.extend(damage);
         self.fence_what_is_not_fenced()?;
-        self.finish_last()
+        self.finish_last()?;
+        self.record_refusals()
     }
 
     /// Puts up a fence for damage that none covers: a new segment that follows what is known to have been synced.
     fn fence_what_is_not_fenced(&mut self) -> Result<()> {
+        if self.snapshot.damage.is_empty() {
+            return Ok(());
+        }
         let fences = self.snapshot.all_fences().collect::<Result<Vec<_>>>()?;
         let covered = |d: &Damage| fences.iter().any(|(from, fence)| *from <= d.from && d.to <= fence.to);
         let open: Vec<Damage> = self.snapshot.damage.iter().filter(|d| !covered(d)).cloned().collect();
@@ -242,10 +278,11 @@ impl Hold<'_> {
     /// Makes sure that the last frame is on the disk, whoever wrote it, and that its names agree.
     fn finish_last(&mut self) -> Result<()> {
         let cursor = self.snapshot.cursor;
-        if self.writer.finished == Some((cursor.segment, cursor.sequence)) {
+        if self.writer.finished == Some((cursor.segment, cursor.sequence)) || cursor.offset == 0 {
             return Ok(());
         }
         self.open_appender()?;
+        self.sync_entry(&cursor)?;
         if cursor.last.is_some() {
             self.sync_last(&cursor)?;
             let frame = self.appender().last_frame(&self.snapshot.cursor)?.ok_or_else(|| {
@@ -254,21 +291,28 @@ impl Hold<'_> {
             let records = record::decode(&frame.payload).map_err(|why| {
                 Error::new(ErrorKind::Unsupported, "read the last frame of the journal", why.to_string())
             })?;
-            self.finish_heals(&records, true)?;
-            self.apply_names(&records, true)?;
+            self.finishing = true;
+            let finished = self.finish_heals(&records).and_then(|()| self.apply_names(&records));
+            self.finishing = false;
+            finished?;
         }
         self.mark_finished();
-        self.record_refusals()
+        Ok(())
+    }
+
+    /// The segment's entry may be of a process that died before it synced it; what is appended would go with it.
+    fn sync_entry(&mut self, cursor: &Cursor) -> Result<()> {
+        if self.syncs() && self.writer.entry_synced != Some(cursor.segment) {
+            let directory = self.ledger.journal.directory_handle()?;
+            directory.sync().map_err(|e| Error::io("sync", &self.ledger.layout.journal(), e))?;
+            self.writer.entry_synced = Some(cursor.segment);
+        }
+        Ok(())
     }
 
     fn sync_last(&mut self, cursor: &Cursor) -> Result<()> {
         if !self.syncs() {
             return Ok(());
-        }
-        if self.writer.entry_synced != Some(cursor.segment) {
-            let directory = self.ledger.journal.directory_handle()?;
-            directory.sync().map_err(|e| Error::io("sync", &self.ledger.layout.journal(), e))?;
-            self.writer.entry_synced = Some(cursor.segment);
         }
         match self.appender().write_again(cursor) {
             Ok(()) => Ok(()),
@@ -282,14 +326,10 @@ impl Hold<'_> {
     fn copy_last(&mut self, cursor: &Cursor, why: Error) -> Result<()> {
         let copied = self.appender().last_frame(cursor).and_then(|frame| {
             let frame = frame.ok_or_else(|| why.duplicate())?;
-            let before = Cursor { sequence: frame.sequence - 1, hash: frame.previous, ..*cursor };
+            let before = self.appender().before_last(cursor, &frame);
             self.begin_segment(before, &[frame])
         });
-        copied.map_err(|_| {
-            let poison = why.as_kind(ErrorKind::ReadOnly);
-            self.writer.poison = Some(poison.duplicate());
-            poison
-        })
+        copied.map_err(|_| self.poison(why.as_kind(ErrorKind::ReadOnly)))
     }
 
     pub(super) fn open_appender(&mut self) -> Result<()> {
@@ -342,10 +382,19 @@ impl Hold<'_> {
         self.snapshot.cursor = after;
         self.snapshot.tail_records += records.len();
         load::apply(&mut self.snapshot.view, records);
-        self.finish_heals(records, false)?;
-        self.apply_names(records, false)?;
+        // The frame is on the disk from here on: what fails now is not undone, and must not look as if it were.
+        let applied = self.finish_heals(records).and_then(|()| self.apply_names(records));
+        if let Err(e) = applied {
+            return Err(self.poison(e.as_kind(ErrorKind::OutcomeUnknown)));
+        }
         self.mark_finished();
-        self.record_refusals()
+        self.record_refusals().map_err(|e| e.as_kind(ErrorKind::OutcomeUnknown))
+    }
+
+    /// Nothing is retried by this process, in none of its threads.
+    fn poison(&mut self, error: Error) -> Error {
+        self.writer.poison = Some(error.duplicate());
+        error
     }
 
     /// A write that fails leaves, at most, a torn tail of our own, which is taken back at once.
@@ -354,9 +403,9 @@ impl Hold<'_> {
         if matches!(&result, Err(e) if e.kind() == ErrorKind::NoSpace) && self.give_up_reserve() {
             result = self.appender().append(before, frame);
         }
-        result.or_else(|e| match self.appender().take_back(before) {
-            Ok(()) => Err(e.as_kind_not_kept()),
-            Err(_) => Err(self.drop_own_frame(before, frame.sequence, e)),
+        result.map_err(|e| match self.appender().take_back(before) {
+            Ok(()) => e.as_kind_not_kept(),
+            Err(_) => self.drop_own_frame(before, frame.sequence, e),
         })
     }
 
@@ -365,12 +414,10 @@ impl Hold<'_> {
     fn drop_own_frame(&mut self, before: &Cursor, used: u64, why: Error) -> Error {
         let first = used.max(before.sequence) + 1;
         let dropped = self.ledger.journal.begin_segment(before, first, &[], true);
-        let error = match dropped {
+        self.poison(match dropped {
             Ok(_) => why.as_kind(ErrorKind::NotKept),
             Err(_) => why.as_kind(ErrorKind::OutcomeUnknown),
-        };
-        self.writer.poison = Some(error.duplicate());
-        error
+        })
     }
 
     fn give_up_reserve(&self) -> bool {
@@ -378,6 +425,14 @@ impl Hold<'_> {
         match self.ledger.machine.open(&path, Open::ReadWrite) {
             Ok(file) => file.meta().is_ok_and(|meta| meta.size_bytes > 0) && file.set_len(0).is_ok(),
             Err(_) => false,
+        }
+    }
+
+    /// Does `work`, and once more with the room of the reserve if the disk is full: deleting always works.
+    pub fn with_room<R>(&self, work: impl Fn() -> Result<R>) -> Result<R> {
+        match work() {
+            Err(e) if e.kind() == ErrorKind::NoSpace && self.give_up_reserve() => work(),
+            other => other,
         }
     }
 
@@ -414,7 +469,7 @@ impl Hold<'_> {
         self.ledger.policy.durability != Durability::None
     }
 
-    /// Names that could not be applied are findings on record, and counted meanwhile.
+    /// Names that could not be applied are findings on record, and counted meanwhile; so are heals that were lost.
     fn record_refusals(&mut self) -> Result<()> {
         let moment = self.moment()?;
         let mut seen = BTreeSet::new();
@@ -425,6 +480,7 @@ impl Hold<'_> {
                 records.push(Record::NameFinding(NameFindingRecord { name, reason, since: moment }));
             }
         }
+        records.extend(self.lost.drain(..).map(Record::Damaged));
         self.commit(&records)
     }
 }

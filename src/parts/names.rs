@@ -4,7 +4,7 @@
 //! otherwise putting it back: larder never removes a file that somebody else put there. The place aside follows from
 //! the name alone, so whoever finishes after a crash finds what was set aside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use crate::vocabulary::{Digest, Error, Name, Result};
 
 /// More directories than this are synced with one `syncfs` where that can be trusted.
 const FEW_DIRECTORIES: usize = 8;
+/// Directories that are open at once, at most, where each is synced by itself: a process has few descriptors.
+const MOST_DIRECTORIES: usize = 200;
 
 /// What a name should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,19 +61,34 @@ pub struct Names {
 
 /// Which directories are synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Syncing {
-    /// None.
-    Nothing,
-    /// Those that are changed.
+pub enum Syncs {
+    /// None: a store that never syncs.
+    None,
+    /// Those that change.
     Changed,
-    /// Besides, all that lead to a name, even where nothing is to be done: who did it may have died before its sync.
-    Everything,
+    /// Those of names that agree already, too: whoever made them agree may have died before he synced them.
+    All,
 }
 
-/// Directories that are about to change.
-enum Watched {
-    Each(BTreeMap<PathBuf, Box<dyn File>>),
-    Filesystem(Box<dyn File>),
+/// What is in the place of a name, or aside for it.
+enum Stands {
+    /// What should be there.
+    Right,
+    /// Nothing, and something should.
+    Nothing,
+    /// Something that has to go first.
+    Something,
+}
+
+/// Directories that are about to change: a sync vouches for what happens after its descriptor was opened.
+struct Watch<'a> {
+    names: &'a Names,
+    syncs: Syncs,
+    /// Stands for all of them once there are more than a few.
+    filesystem: Option<Box<dyn File>>,
+    each: BTreeMap<PathBuf, Box<dyn File>>,
+    /// Directories below `names/` that were seen to be directories.
+    seen: BTreeSet<PathBuf>,
 }
 
 impl Names {
@@ -80,74 +97,91 @@ impl Names {
         Names { machine, layout, directory_mode, blob_mode, syncfs }
     }
 
-    /// Makes each name agree, and syncs directories as told. What cannot be applied is returned and does not stop the
-    /// rest; an error is a failed sync.
-    pub fn apply(&self, changes: &[Change], syncing: Syncing) -> Result<Vec<Refusal>> {
-        let due = changes.iter().filter(|change| syncing == Syncing::Everything || !self.agrees(change));
-        let (made, gone): (Vec<&Change>, Vec<&Change>) = due.partition(|change| change.wanted.is_some());
-        // What goes makes room first: one frame may turn a file into a directory, or the other way round.
-        let mut refusals = self.apply_some(&gone, syncing)?;
-        refusals.extend(self.apply_some(&made, syncing)?);
-        Ok(refusals)
-    }
-
-    fn apply_some(&self, due: &[&Change], syncing: Syncing) -> Result<Vec<Refusal>> {
+    /// Makes each name agree, and syncs directories. What cannot be applied is returned and does not stop the rest; an
+    /// error is a failed sync.
+    pub fn apply(&self, changes: &[Change], syncs: Syncs) -> Result<Vec<Refusal>> {
+        let mut watch = Watch::new(self, syncs)?;
         let mut refusals = Vec::new();
-        if due.is_empty() {
-            return Ok(refusals);
-        }
-        let watched = self.watch(due, syncing == Syncing::Everything)?;
-        for change in due {
-            if let Err(reason) = self.agree(change) {
+        // What goes makes room for what comes: a name may become a directory of others, or the other way round.
+        let (come, go): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.wanted.is_some());
+        for change in go.into_iter().chain(come) {
+            if let Err(reason) = self.settle(change, &mut watch)? {
                 refusals.push(Refusal { name: change.name.clone(), reason });
             }
         }
-        if syncing != Syncing::Nothing {
-            self.sync(&watched)?;
-        }
+        watch.sync()?;
         Ok(refusals)
     }
 
-    /// Whether nothing is to be done, as far as a look tells. What stands aside is always something to do.
-    fn agrees(&self, change: &Change) -> bool {
-        if change.is_fresh() {
-            return false;
+    /// Makes one name agree; the inner error is why it cannot.
+    fn settle(&self, change: &Change, watch: &mut Watch<'_>) -> Result<Result<(), String>> {
+        let path = self.layout.name(&change.name);
+        if watch.syncs == Syncs::All {
+            watch.with_ancestors(&path)?;
+            watch.open(&self.layout.staging())?;
         }
-        let Ok(now) = self.look(&self.layout.name(&change.name)) else { return false };
-        let right = match (&now, &change.wanted) {
-            (None, None) => true,
-            // The directory of other names, below one that means nothing.
-            (Some(meta), None) => meta.kind == FileKind::Directory,
-            (Some(meta), Some(wanted)) => self.is_wanted(meta, wanted),
-            (None, Some(_)) => false,
-        };
-        right && matches!(self.look(&self.aside(&change.name)), Ok(None))
+        let leads = watch.leads_to(&path);
+        if matches!(leads, Ok(true)) && change.is_fresh() && watch.syncs != Syncs::All {
+            watch.open(path.parent().expect("a name is below names/"))?;
+            if self.machine.link(&self.layout.blob(&change.wanted_digest()), &path).is_ok() {
+                return Ok(Ok(()));
+            }
+        }
+        match (leads, &change.wanted) {
+            (Ok(true), _) => match self.stands(change, &path) {
+                Stands::Right => return Ok(Ok(())),
+                Stands::Something => watch.open(&self.layout.staging())?,
+                Stands::Nothing => {}
+            },
+            (Ok(false), Some(_)) => {
+                if let Err(e) = watch.make_parents(&path)? {
+                    return Ok(Err(format!("cannot make the directory of {}: {e}", path.display())));
+                }
+            }
+            // Nothing of ours is behind something that is no directory of ours; it may be aside, though.
+            (Ok(false) | Err(_), None) => {
+                watch.open(&self.layout.staging())?;
+                return Ok(self.settle_aside(change, &path));
+            }
+            (Err(reason), Some(_)) => return Ok(Err(reason)),
+        }
+        watch.open(path.parent().expect("a name is below names/"))?;
+        let agreed = self.agree(change, &path);
+        if agreed.is_ok() && change.wanted.is_none() {
+            self.prune(&path, watch)?;
+        }
+        Ok(agreed)
     }
 
-    fn agree(&self, change: &Change) -> Result<(), String> {
-        let path = self.layout.name(&change.name);
-        if change.is_fresh() && self.machine.link(&self.layout.blob(&change.wanted_digest()), &path).is_ok() {
-            return Ok(());
+    /// What is there, as far as a look tells. What stands aside is always something to do.
+    fn stands(&self, change: &Change, path: &Path) -> Stands {
+        let (Ok(now), Ok(None)) = (self.look(path), self.look(&self.aside(&change.name))) else {
+            return Stands::Something;
+        };
+        match (&now, &change.wanted) {
+            (None, None) => Stands::Right,
+            // The directory of other names, below one that means nothing.
+            (Some(meta), None) if meta.kind == FileKind::Directory => Stands::Right,
+            (Some(meta), Some(wanted)) if self.is_wanted(meta, wanted) => Stands::Right,
+            (None, Some(_)) => Stands::Nothing,
+            (Some(_), _) => Stands::Something,
         }
-        self.settle_aside(change, &path)?;
-        match (self.look(&path)?, &change.wanted) {
+    }
+
+    fn agree(&self, change: &Change, path: &Path) -> Result<(), String> {
+        self.settle_aside(change, path)?;
+        match (self.look(path)?, &change.wanted) {
             (None, None) => return Ok(()),
             (Some(meta), None) if meta.kind == FileKind::Directory => return Ok(()),
             (Some(meta), Some(wanted)) if self.is_wanted(&meta, wanted) => return Ok(()),
-            (Some(meta), Some(_)) if meta.kind == FileKind::Directory => self.clear(&path)?,
-            (Some(_), _) => self.set_aside(change, &path)?,
+            (Some(meta), Some(_)) if meta.kind == FileKind::Directory => self.clear(path)?,
+            (Some(_), _) => self.set_aside(change, path)?,
             (None, Some(_)) => {}
         }
-        match &change.wanted {
-            Some(wanted) => self.put(wanted, &path),
-            None => {
-                self.prune(&path);
-                Ok(())
-            }
-        }
+        change.wanted.as_ref().map_or(Ok(()), |wanted| self.put(wanted, path))
     }
 
-    /// Gives `path` to the blob. Parents were made when the directories were watched.
+    /// Gives `path` to the blob.
     fn put(&self, wanted: &Wanted, path: &Path) -> Result<(), String> {
         let made = if wanted.digest == Digest::EMPTY {
             self.machine.open(path, Open::CreateNew { mode: self.blob_mode }).map(drop)
@@ -194,15 +228,19 @@ impl Names {
     }
 
     /// Removes the directories above `path` that are empty now, up to `names/`. Failing is no harm.
-    fn prune(&self, path: &Path) {
+    fn prune(&self, path: &Path, watch: &mut Watch<'_>) -> Result<()> {
         let top = self.layout.names();
         let mut directory = path.parent();
         while let Some(here) = directory.filter(|d| *d != top && d.starts_with(&top)) {
+            let above = here.parent().expect("it is below names/");
+            watch.open(above)?;
             if self.machine.remove_dir(here).is_err() {
-                return;
+                return Ok(());
             }
-            directory = here.parent();
+            watch.seen.remove(here);
+            directory = Some(above);
         }
+        Ok(())
     }
 
     fn look(&self, path: &Path) -> Result<Option<Meta>, String> {
@@ -216,84 +254,96 @@ impl Names {
     fn aside(&self, name: &Name) -> PathBuf {
         self.layout.staging().join(format!("aside-{}", &blake3::hash(name.as_bytes()).to_hex()[..32]))
     }
+}
 
-    /// Makes the directories that are missing, and opens all that will change before anything does; `all`: those above
-    /// them, too.
-    fn watch(&self, changes: &[&Change], all: bool) -> Result<Watched> {
-        let mut each = BTreeMap::new();
-        let names = self.layout.names();
-        let filesystem = self.open_directory(&names)?;
-        for change in changes {
-            let path = self.layout.name(&change.name);
-            if all {
-                let above = path.ancestors().skip(1).take_while(|directory| directory.starts_with(&names));
-                above.for_each(|directory| self.watch_one(directory, &mut each));
-            }
-            if all || !change.is_fresh() {
-                // What is set aside must not come back after a crash, when nobody looks for it any more.
-                self.watch_one(&self.layout.staging(), &mut each);
-            }
-            if change.wanted.is_some() {
-                // A parent that cannot be made is the name's trouble, told when it is applied.
-                let _ = self.make_parents(&path, &mut each);
-            }
-            let parent = path.parent().expect("a name is below names/");
-            self.watch_one(parent, &mut each);
-        }
-        if each.len() > FEW_DIRECTORIES && self.syncfs {
-            Ok(Watched::Filesystem(filesystem))
-        } else {
-            Ok(Watched::Each(each))
-        }
+impl<'a> Watch<'a> {
+    fn new(names: &'a Names, syncs: Syncs) -> Result<Self> {
+        let top = names.layout.names();
+        let filesystem = match names.syncfs && syncs != Syncs::None {
+            true => Some(names.machine.open(&top, Open::Directory).map_err(|e| Error::io("open", &top, e))?),
+            false => None,
+        };
+        Ok(Watch { names, syncs, filesystem, each: BTreeMap::new(), seen: BTreeSet::new() })
     }
 
-    fn watch_one(&self, directory: &Path, each: &mut BTreeMap<PathBuf, Box<dyn File>>) {
-        if !each.contains_key(directory)
-            && let Ok(handle) = self.machine.open(directory, Open::Directory)
-        {
-            each.insert(directory.to_owned(), handle);
+    /// Opens a directory before it is changed. One that is not there is the trouble of the name, told when it is
+    /// applied; any other failure would leave a change that nothing vouches for.
+    fn open(&mut self, directory: &Path) -> Result<()> {
+        let enough = self.filesystem.is_some() && self.each.len() > FEW_DIRECTORIES;
+        if self.syncs == Syncs::None || enough || self.each.contains_key(directory) {
+            return Ok(());
         }
-    }
-
-    fn make_parents(&self, path: &Path, each: &mut BTreeMap<PathBuf, Box<dyn File>>) -> io::Result<()> {
-        let names = self.layout.names();
-        let below = path.strip_prefix(&names).expect("a name is below names/");
-        let mut directory = names;
-        for component in below.parent().into_iter().flat_map(Path::components) {
-            let above = directory.clone();
-            directory.push(component);
-            if each.contains_key(&directory) {
-                continue;
-            }
-            match self.machine.lstat(&directory) {
-                Ok(meta) if meta.kind == FileKind::Directory => {}
-                Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
-                Err(_) => {
-                    self.watch_one(&above, each);
-                    self.machine.create_dir(&directory, self.directory_mode)?;
-                    self.watch_one(&directory, each);
-                }
-            }
+        if self.each.len() >= MOST_DIRECTORIES {
+            self.sync_each()?;
+        }
+        match self.names.machine.open(directory, Open::Directory) {
+            Ok(handle) => _ = self.each.insert(directory.to_owned(), handle),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(e) => return Err(Error::io("open", directory, e)),
         }
         Ok(())
     }
 
-    fn open_directory(&self, path: &Path) -> Result<Box<dyn File>> {
-        self.machine.open(path, Open::Directory).map_err(|e| Error::io("open", path, e))
+    /// Every directory from `names/` to the one of `path`, of those that are there.
+    fn with_ancestors(&mut self, path: &Path) -> Result<()> {
+        let top = self.names.layout.names();
+        for directory in path.ancestors().skip(1).take_while(|directory| directory.starts_with(&top)) {
+            self.open(directory)?;
+        }
+        Ok(())
     }
 
-    fn sync(&self, watched: &Watched) -> Result<()> {
-        match watched {
-            Watched::Filesystem(handle) => {
-                handle.sync_filesystem().map_err(|e| Error::io("sync", &self.layout.names(), e))
+    /// Whether the directories above `path` are there. Anything else in their place, a symbolic link above all, is an
+    /// error: what is behind it is not below `names/`.
+    fn leads_to(&mut self, path: &Path) -> Result<bool, String> {
+        for directory in self.above(path) {
+            if self.seen.contains(&directory) {
+                continue;
             }
-            Watched::Each(handles) => {
-                for (path, handle) in handles {
-                    handle.sync().map_err(|e| Error::io("sync", path, e))?;
-                }
-                Ok(())
+            match self.names.look(&directory)? {
+                None => return Ok(false),
+                Some(meta) if meta.kind == FileKind::Directory => _ = self.seen.insert(directory),
+                Some(_) => return Err(format!("{} is no directory", directory.display())),
             }
         }
+        Ok(true)
+    }
+
+    /// Makes the directories above `path` that are missing.
+    fn make_parents(&mut self, path: &Path) -> Result<io::Result<()>> {
+        for directory in self.above(path) {
+            if self.seen.contains(&directory) {
+                continue;
+            }
+            self.open(directory.parent().expect("it is below names/"))?;
+            match self.names.machine.create_dir(&directory, self.names.directory_mode) {
+                Err(e) => return Ok(Err(e)),
+                Ok(()) => _ = self.seen.insert(directory),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The directories between `names/` and `path`, outermost first.
+    fn above(&self, path: &Path) -> Vec<PathBuf> {
+        let top = self.names.layout.names();
+        let mut above: Vec<_> = path.ancestors().skip(1).take_while(|d| **d != *top).map(Path::to_owned).collect();
+        above.reverse();
+        above
+    }
+
+    fn sync(mut self) -> Result<()> {
+        match self.filesystem.take().filter(|_| self.each.len() > FEW_DIRECTORIES) {
+            Some(handle) => handle.sync_filesystem().map_err(|e| Error::io("sync", &self.names.layout.names(), e)),
+            None => self.sync_each(),
+        }
+    }
+
+    fn sync_each(&mut self) -> Result<()> {
+        for (path, handle) in std::mem::take(&mut self.each) {
+            handle.sync().map_err(|e| Error::io("sync", &path, e))?;
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::format::layout::Layout;
@@ -28,6 +28,7 @@ pub struct Session {
     file: Box<dyn File>,
     says: std::sync::Mutex<SessionFile>,
     counter: AtomicU64,
+    kept: AtomicBool,
 }
 
 /// A session that was found under `staging/`.
@@ -78,6 +79,7 @@ impl Sessions {
             file,
             says: std::sync::Mutex::new(says),
             counter: AtomicU64::new(0),
+            kept: AtomicBool::new(false),
         };
         session.write()?;
         Ok(session)
@@ -100,7 +102,7 @@ impl Sessions {
         let entries = self.machine.list(&staging).map_err(|e| Error::io("list", &staging, e))?;
         let mut found = Vec::new();
         for entry in entries.iter().filter(|e| e.kind == FileKind::Directory) {
-            let Some(id) = entry.name.to_str() else { continue };
+            let Some(id) = entry.name.to_str().filter(|name| is_id(name)) else { continue };
             found.push(self.probe(id)?);
         }
         found.sort_by(|a, b| a.id.cmp(&b.id));
@@ -151,6 +153,11 @@ impl Session {
         self.directory.file_name().and_then(|name| name.to_str()).unwrap_or("")
     }
 
+    /// Leaves its folder as it is when the session ends: whoever finishes its last frame may need what is staged.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
     /// Stamps it again: everything that it will rest on from now on was seen at `stamp`. Only under `lock`.
     pub fn restamp(&self, stamp: u64) -> Result<()> {
         self.says.lock().expect("no panic holds it").stamp = stamp;
@@ -178,8 +185,15 @@ impl Session {
 impl Drop for Session {
     /// Empties its folder. What cannot be removed is left to the next collection.
     fn drop(&mut self) {
-        let _ = empty(self.machine.as_ref(), &self.directory);
+        if !self.kept.load(Ordering::Relaxed) {
+            let _ = empty(self.machine.as_ref(), &self.directory);
+        }
     }
+}
+
+/// Whether a directory has a name that sessions have. Anything else in `staging/` is not ours.
+fn is_id(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// Removes a session's folder: its staged files first and the session file last, so that a crash leaves a session that

@@ -88,13 +88,17 @@ const UNROOTED: &str = "unrooted";
 const ORPHAN: &str = "orphan";
 /// Digests condemned in one transaction.
 const CONDEMN_BATCH: usize = 4096;
+/// How far the clock is ahead of the last frame before a collection writes one for its sake.
+const TICK: Duration = Duration::from_secs(3600);
 
 /// What a collection would do now (R125, R127). Changes nothing. Refuses ([`ErrorKind::Refused`]) while the journal is
 /// fenced or cannot be read whole.
 pub fn plan(ctx: &Context<'_>, options: &CollectOptions) -> Result<CollectPlan> {
     let snapshot = ctx.ledger.snapshot()?;
     refuse_if_fenced(snapshot.as_ref())?;
-    let own = own_inodes(ctx.ledger, &ctx.ledger.sessions.list().unwrap_or_default());
+    // Whether a session lives is asked under `lock` alone: a probe might come between its making and its lock.
+    let sessions = ctx.ledger.hold(|_| ctx.ledger.sessions.list());
+    let own = own_inodes(ctx.ledger, &sessions.unwrap_or_default());
     let mut doomed = Vec::new();
     let in_grace = unrooted(ctx.ledger, &snapshot, options, &mut doomed)?;
     for (digest, inode) in unrecorded(ctx, &snapshot)? {
@@ -126,20 +130,21 @@ pub fn collect(
     observer: &dyn Observer,
 ) -> Result<CollectReport> {
     refuse_if_fenced(ctx.ledger.snapshot()?.as_ref())?;
-    let mut report = CollectReport::default();
-    report.dead_sessions = bury_the_dead(ctx)?;
+    let mut report = CollectReport { dead_sessions: bury_the_dead(ctx)?, ..CollectReport::default() };
     let fresh = plan(ctx, options)?;
     let plan = match given {
         Some(given) => checked(ctx, given, &fresh)?,
         None => &fresh,
     };
-    refuse_most(plan, options)?;
+    refuse_most(plan, &fresh, options)?;
     report.in_grace = fresh.in_grace;
     observer.expect(plan.doomed.len() as u64, plan.doomed.iter().map(|d| d.size_bytes).sum());
     condemn(ctx.ledger, plan)?;
-    let sequence = ctx.ledger.snapshot()?.cursor.sequence;
     let ledger = ctx.ledger;
-    let session = ledger.hold(|_| ledger.sessions.open(SessionKind::Collect, sequence, Vec::new()))?;
+    let session = ledger.hold(|hold| {
+        let sequence = hold.snapshot.cursor.sequence;
+        hold.with_room(|| ledger.sessions.open(SessionKind::Collect, sequence, Vec::new()))
+    })?;
     for batch in plan.doomed.chunks(REMOVE_BATCH) {
         if observer.cancelled() {
             report.interrupted = true;
@@ -149,6 +154,7 @@ pub fn collect(
         observer.progress(batch.len() as u64, batch.iter().map(|d| d.size_bytes).sum());
     }
     drop(session);
+    ledger.refill_reserve();
     ledger.compact_if_due();
     Ok(report)
 }
@@ -262,6 +268,9 @@ fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
                 records.push(Record::Orphan(OrphanRecord { digest: *digest, own, since }));
             }
         }
+        if records.is_empty() {
+            records.extend(tick(&hold.snapshot, &since)?);
+        }
         for batch in records.chunks(CONDEMN_BATCH) {
             hold.commit(batch)?;
         }
@@ -270,6 +279,19 @@ fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
         }
         Ok(dead.len() as u64)
     })
+}
+
+/// Journal time is that of the last frame, and in a store that nobody writes to it would stand still: while something
+/// waits for its time, a collection says again what is on record of it.
+fn tick(snapshot: &Snapshot, now: &Moment) -> Result<Option<Record>> {
+    if now.time_ns.saturating_sub(snapshot.cursor.time_ns) < nanos(TICK) {
+        return Ok(None);
+    }
+    if let Some((digest, since)) = snapshot.all_unrooted().next().transpose()? {
+        return Ok(Some(Record::Unrooted(SinceRecord { digest, since })));
+    }
+    let orphan = snapshot.all_orphans().next().transpose()?;
+    Ok(orphan.map(|(digest, row)| Record::Orphan(OrphanRecord { digest, own: row.own, since: row.since })))
 }
 
 /// Of `candidates`, those for which the frames of the journal, from the base on, show a root. Any bad frame is an
@@ -332,12 +354,15 @@ fn checked<'a>(ctx: &Context<'_>, given: &'a CollectPlan, fresh: &CollectPlan) -
     }
 }
 
-fn refuse_most(plan: &CollectPlan, options: &CollectOptions) -> Result<()> {
-    let going = plan.doomed.iter().filter(|doomed| doomed.rule == UNROOTED).count() as u64;
-    if options.yes_most || plan.blobs <= MOST_GUARD_BLOBS || going * 2 <= plan.blobs {
+/// What a printed plan says of itself does not count: only what was found now does.
+fn refuse_most(plan: &CollectPlan, fresh: &CollectPlan, options: &CollectOptions) -> Result<()> {
+    let chosen: HashSet<Digest> = plan.doomed.iter().map(|doomed| doomed.digest).collect();
+    let goes = |doomed: &&Doomed| doomed.rule == UNROOTED && chosen.contains(&doomed.digest);
+    let (going, blobs) = (fresh.doomed.iter().filter(goes).count() as u64, fresh.blobs);
+    if options.yes_most || blobs <= MOST_GUARD_BLOBS || going * 2 <= blobs {
         return Ok(());
     }
-    Err(refused(format!("it would remove {going} of {} blobs, more than half of the store", plan.blobs)))
+    Err(refused(format!("it would remove {going} of {blobs} blobs, more than half of the store")))
 }
 
 /// Takes down in the journal what is to go. What gained a root meanwhile is left alone.

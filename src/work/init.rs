@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::format::header::HEADER_BYTES;
 use crate::format::layout::{DIRECTORIES, Layout};
 use crate::format::settings::{Durability, FORMAT, Features, Settings};
 use crate::machine::{File, FileKind, Lock, Machine, Open};
@@ -78,12 +79,32 @@ pub fn presence(machine: &dyn Machine, directory: &Path) -> Result<Presence> {
         Err(e) => return Err(Error::io("find", directory, e)),
     };
     match machine.list(&directory) {
-        Ok(entries) if entries.iter().all(|e| is_own(&e.name)) => Ok(Presence::Empty),
+        Ok(entries) if entries.iter().all(|e| is_own(&e.name)) => match has_records(machine, &directory)? {
+            true => Ok(Presence::Other),
+            false => Ok(Presence::Empty),
+        },
         Ok(_) => Ok(Presence::Other),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Presence::Empty),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => Ok(Presence::Other),
         Err(e) => Err(Error::io("list", &directory, e)),
     }
+}
+
+/// Whether there is a journal with a frame in it: then this was a store, and has only lost its settings.
+fn has_records(machine: &dyn Machine, directory: &Path) -> Result<bool> {
+    let journal = Layout::new(directory).journal();
+    let entries = match machine.list(&journal) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(|e| Error::io("list", &journal, e))?,
+    };
+    for entry in entries {
+        let path = journal.join(&entry.name);
+        let meta = machine.lstat(&path).map_err(|e| Error::io("look at", &path, e))?;
+        if meta.size_bytes > HEADER_BYTES as u64 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_own(name: &std::ffi::OsStr) -> bool {
@@ -99,7 +120,8 @@ pub fn create(machine: &Arc<dyn Machine>, directory: &Path, new: &NewStoreSpec) 
             return Ok(false);
         }
         Presence::Other => {
-            let reason = "it holds something that is no store; choose an empty directory";
+            let reason = "it holds something that is no store, or the records of one that lost its larder.toml; \
+                          choose an empty directory";
             return Err(Error::new(ErrorKind::Refused, format!("make a store in {}", directory.display()), reason));
         }
         Presence::Empty => {}
@@ -232,14 +254,19 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// A store is made of links: try one.
+    /// A store is made of links: try one, and leave nothing of it.
     fn probe_links(&self, layout: &Layout) -> Result<()> {
         let (from, to) = (layout.compaction(), layout.staging().join("link-probe"));
+        let staging = self.watch(&layout.staging())?;
         let _ = self.machine.unlink(&to);
         match self.machine.link(&from, &to) {
-            Ok(()) => self.machine.unlink(&to).map_err(|e| Error::io("remove", &to, e)),
-            Err(e) => Err(Error::io("make a hardlink (a store needs them) at", &to, e).as_kind(ErrorKind::Unsupported)),
+            Ok(()) => self.machine.unlink(&to).map_err(|e| Error::io("remove", &to, e))?,
+            Err(e) => {
+                let attempt = "make a hardlink (a store needs them) at";
+                return Err(Error::io(attempt, &to, e).as_kind(ErrorKind::Unsupported));
+            }
         }
+        self.settle(staging.as_ref(), &layout.staging())
     }
 
     fn directory(&self, path: &Path) -> Result<()> {

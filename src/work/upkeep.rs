@@ -141,7 +141,7 @@ fn segment_frames(
     let mut frames = segment.frames(HEADER_BYTES as u64);
     let mut last = segment.header.follows;
     loop {
-        match frames.next()? {
+        match frames.take()? {
             Found::End { .. } => return Ok(()),
             Found::Frame { frame, offset, .. } => {
                 last = frame.sequence;

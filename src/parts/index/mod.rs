@@ -147,6 +147,11 @@ pub fn replace_current(machine: &dyn Machine, dir: &Path, current: &Current) -> 
     directory.sync().map_err(|e| Error::io("sync", dir, e))
 }
 
+/// Takes `CURRENT` away: there is no index then, and the runs that it named are of no use.
+pub fn remove_current(machine: &dyn Machine, dir: &Path) -> Result<()> {
+    unlink_if_there(machine, &dir.join(CURRENT))
+}
+
 /// Unlinks every run in the index directory `dir` that `current` does not name, and says how many there were.
 ///
 /// A run that somebody is still writing is not named either: call it only while holding what every writer of runs

@@ -149,30 +149,34 @@ impl Journal {
         let from_base = start.offset == 0 || listing.later.first().is_none_or(|l| l.0 != start.segment.number);
         let names: Vec<&(u64, String)> =
             listing.later.iter().filter(|(number, _)| !from_base || *number > start.sequence).collect();
-        let mut next = names.first().map(|(_, name)| self.open_or_damage(name, &mut walk)).transpose()?.flatten();
+        let mut next = names.first().map(|(_, name)| self.open_if_whole(name)).transpose()?;
         for (i, (_, name)) in names.iter().enumerate() {
             let segment = next.take();
             if let Some((_, following)) = names.get(i + 1) {
-                next = self.open_or_damage(following, &mut walk)?;
+                next = Some(self.open_if_whole(following)?);
             }
-            let Some(segment) = segment else { continue };
+            let segment = match segment {
+                Some(Ok(segment)) => segment,
+                Some(Err(damage)) => {
+                    walk.lost_segment(&damage);
+                    continue;
+                }
+                None => continue,
+            };
             let last = i + 1 == names.len();
-            let limit = if last { u64::MAX } else { next.as_ref().map_or(u64::MAX, |n| n.header.follows) };
+            let following = next.as_ref().and_then(|n| n.as_ref().ok());
+            let limit = if last { u64::MAX } else { following.map_or(u64::MAX, |n| n.header.follows) };
             let resumed = i == 0 && !from_base;
             walk.segment(&segment, limit, last, resumed, name, sink)?;
         }
         walk.finish()
     }
 
-    /// A segment whose header is bad is damage from here to wherever its successor begins.
-    fn open_or_damage(&self, name: &str, walk: &mut Walk) -> Result<Option<Segment>> {
+    /// Opens a segment; the inner error is of one whose header is bad.
+    fn open_if_whole(&self, name: &str) -> Result<Result<Segment>> {
         match self.open_segment(name, Open::Read) {
-            Ok(segment) => Ok(Some(segment)),
-            Err(e) if e.kind() == ErrorKind::Damaged => {
-                let from = walk.cursor.sequence + 1;
-                walk.damage.push(Damage { from, to: from, reason: format!("{e}") });
-                Ok(None)
-            }
+            Ok(segment) => Ok(Ok(segment)),
+            Err(e) if e.kind() == ErrorKind::Damaged => Ok(Err(e)),
             Err(e) if e.kind() == ErrorKind::NotFound => Err(outgrown()),
             Err(e) => Err(e),
         }
@@ -184,7 +188,7 @@ fn base_end(segment: &Segment) -> Result<Option<EndRecord>> {
     let mut frames = segment.frames(HEADER_BYTES as u64);
     let mut end = None;
     loop {
-        match frames.next()? {
+        match frames.take()? {
             Found::Frame { frame, .. } => {
                 end = match record::decode(&frame.payload).as_deref() {
                     Ok([Record::End(end)]) => Some(*end),
@@ -205,7 +209,7 @@ fn read_base_frames(segment: &Segment, sink: &mut Sink<'_>) -> Result<Option<Str
     let mut expected = 1;
     let mut previous = [0; 32];
     loop {
-        match frames.next()? {
+        match frames.take()? {
             Found::Frame { frame, hash, offset, end } => {
                 if frame.sequence != expected || frame.previous != previous {
                     wrong = Some(format!("{}: frames are missing before offset {offset}", segment.name));
@@ -277,19 +281,32 @@ impl Walk {
         let mut frames = segment.frames(self.cursor.offset);
         let mut bad: Option<(u64, Malformed)> = None;
         loop {
-            match frames.next()? {
-                Found::Frame { frame, .. } if frame.sequence > limit => return Ok(self.leave(limit, last, name, None)),
+            match frames.take()? {
+                Found::Frame { frame, .. } if frame.sequence > limit => {
+                    self.leave(limit, last, name, None);
+                    return Ok(());
+                }
                 Found::Frame { frame, hash, offset, end } => {
                     self.check_follows(&frame, segment, offset, bad.take());
                     let records = decode_records(segment, &frame, offset)?;
                     sink(&frame, &records, Place { segment: &segment.name, offset, end, hash, base: false })?;
                     self.advance(&frame, hash, offset, end);
                 }
-                Found::End { .. } => return Ok(self.leave(limit, last, name, bad)),
+                Found::End { .. } => {
+                    self.leave(limit, last, name, bad);
+                    return Ok(());
+                }
                 Found::Bad { offset, why } => {
-                    bad = Some((offset, why));
                     if !frames.skip_to_good()? {
-                        return Ok(self.leave(limit, last, name, bad));
+                        self.leave(limit, last, name, Some((offset, why)));
+                        return Ok(());
+                    }
+                    // Frames are appended in order. A reader may have come upon one that was being written, and then
+                    // upon those behind it: now that they are there, it is good, or never will be.
+                    if frames.is_good_now(offset)? {
+                        frames.go_to(offset);
+                    } else {
+                        bad = Some((offset, why));
                     }
                 }
             }
@@ -341,6 +358,12 @@ impl Walk {
         self.cursor.offset = end;
         self.cursor.synced_through = self.cursor.synced_through.max(frame.synced_through);
         self.cursor.time_ns = self.cursor.time_ns.max(frame.time_ns);
+    }
+
+    /// A segment whose header is bad is damage from here to wherever its successor begins.
+    fn lost_segment(&mut self, why: &Error) {
+        let from = self.cursor.sequence + 1;
+        self.damage.push(Damage { from, to: from, reason: why.to_string() });
     }
 
     /// The frames of a segment are over.

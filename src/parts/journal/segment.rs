@@ -1,6 +1,7 @@
 //! One segment, read from front to back, and past what is bad in it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Journal, SegmentId};
 use crate::format::Malformed;
@@ -20,7 +21,7 @@ pub struct Segment {
     pub key: [u8; 32],
     /// Its file name.
     pub name: String,
-    pub(crate) file: Box<dyn File>,
+    pub(crate) file: Arc<dyn File>,
     pub(crate) path: PathBuf,
 }
 
@@ -85,7 +86,7 @@ impl Journal {
             return Err(damaged_header(&path, "it belongs to another store or file"));
         }
         let key = header.key();
-        Ok(Segment { header, key, name: name.to_owned(), file, path })
+        Ok(Segment { header, key, name: name.to_owned(), file: file.into(), path })
     }
 }
 
@@ -103,7 +104,7 @@ pub struct Frames<'a> {
 
 impl Frames<'_> {
     /// What stands at the current offset; a good frame moves it on.
-    pub fn next(&mut self) -> Result<Found> {
+    pub fn take(&mut self) -> Result<Found> {
         let offset = self.offset;
         let header = self.bytes(offset, FRAME_HEADER_BYTES)?;
         let claim = match Frame::claim(header) {
@@ -147,6 +148,19 @@ impl Frames<'_> {
         }
         let start = (offset - self.buffer_at) as usize;
         Ok(&self.buffer[start.min(self.buffer.len())..self.buffer.len().min(start + length)])
+    }
+
+    /// Whether there is a good frame at `offset` after all, read again from the file.
+    pub fn is_good_now(&mut self, offset: u64) -> Result<bool> {
+        self.buffer.clear();
+        let Ok(claim) = Frame::claim(self.bytes(offset, FRAME_HEADER_BYTES)?) else { return Ok(false) };
+        let key = self.segment.key;
+        Ok(Frame::decode(self.bytes(offset, claim.frame_bytes)?, &key, offset).is_ok())
+    }
+
+    /// Goes back to `offset`.
+    pub fn go_to(&mut self, offset: u64) {
+        self.offset = offset;
     }
 
     fn fill(&mut self, offset: u64, length: usize) -> Result<()> {

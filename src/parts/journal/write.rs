@@ -1,13 +1,14 @@
 //! Appending to the journal, beginning segments, and cutting torn tails. Only for whoever holds `lock`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::chain::TornTail;
 use super::segment::Segment;
 use super::{Cursor, Journal, SegmentId};
 use crate::format::frame::Frame;
 use crate::format::header::{HEADER_BYTES, Header, SegmentKind};
-use crate::machine::{File, Open};
+use crate::machine::{File, Machine, Open};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// The last segment, open for appending.
@@ -65,10 +66,21 @@ impl Appender {
         self.sync()
     }
 
+    /// What the last frame before `cursor` follows: where it is the first of its segment, that may be further back
+    /// than the number before its own.
+    pub fn before_last(&self, cursor: &Cursor, frame: &Frame) -> Cursor {
+        let header = &self.segment.header;
+        let (sequence, hash) = match cursor.last {
+            Some(start) if start == HEADER_BYTES as u64 => (header.follows, header.follows_hash),
+            _ => (frame.sequence - 1, frame.previous),
+        };
+        Cursor { sequence, hash, ..*cursor }
+    }
+
     /// The last frame before `cursor`, to be copied elsewhere.
     pub fn last_frame(&self, cursor: &Cursor) -> Result<Option<Frame>> {
         let Some(start) = cursor.last else { return Ok(None) };
-        match self.segment.frames(start).next()? {
+        match self.segment.frames(start).take()? {
             super::segment::Found::Frame { frame, .. } => Ok(Some(frame)),
             _ => Ok(None),
         }
@@ -105,9 +117,9 @@ impl Journal {
     ) -> Result<(Appender, Cursor)> {
         let directory = self.directory_handle()?;
         let header = self.header(SegmentKind::Later, first, cursor.sequence, cursor.hash)?;
-        let (temporary, file) = self.new_file(&header)?;
+        let new = self.new_file(&header)?;
         let key = header.key();
-        let write = |bytes: &[u8], at: u64| file.write_at(bytes, at).map_err(|e| Error::io("write", &temporary, e));
+        let write = |bytes: &[u8], at: u64| new.file.write_at(bytes, at).map_err(|e| Error::io("write", &new.path, e));
         write(&header.encode(), 0)?;
         let mut now = Cursor {
             segment: SegmentId { number: first, salt: header.salt },
@@ -122,7 +134,7 @@ impl Journal {
             now.offset += bytes.len() as u64;
             (now.sequence, now.hash, now.time_ns) = (frame.sequence, hash, frame.time_ns);
         }
-        self.publish(&temporary, file.as_ref(), &header, directory.as_ref(), sync)?;
+        let file = self.publish(new, &header, directory.as_ref(), sync)?;
         let name = super::file_name(&header);
         let path = self.directory.join(&name);
         Ok((Appender { segment: Segment { header, key, name, file, path } }, now))
@@ -132,15 +144,14 @@ impl Journal {
     pub fn begin_base(&self, cursor: &Cursor) -> Result<BaseWriter> {
         let directory = self.directory_handle()?;
         let header = self.header(SegmentKind::Base, 1, cursor.sequence, cursor.hash)?;
-        let (temporary, file) = self.new_file(&header)?;
-        file.write_at(&header.encode(), 0).map_err(|e| Error::io("write", &temporary, e))?;
+        let new = self.new_file(&header)?;
+        new.file.write_at(&header.encode(), 0).map_err(|e| Error::io("write", &new.path, e))?;
         let key = header.key();
         Ok(BaseWriter {
             journal: self.clone(),
             header,
             key,
-            temporary,
-            file,
+            new,
             directory,
             offset: HEADER_BYTES as u64,
             sequence: 0,
@@ -202,13 +213,12 @@ impl Journal {
         Ok(Header { kind, store: self.store, salt, first, follows, follows_hash })
     }
 
-    /// A file under a name that no reader takes for a segment. What a dead writer left under `.new` goes first: names
-    /// are random, so it would only take up room.
-    fn new_file(&self, header: &Header) -> Result<(PathBuf, Box<dyn File>)> {
+    /// A file under a name that no reader takes for a segment. It goes with its handle, unless it got its name.
+    fn new_file(&self, header: &Header) -> Result<NewFile> {
         let path = self.directory.join(format!("{}.new", super::file_name(header)));
         let file = self.machine.open(&path, Open::CreateNew { mode: 0o600 | self.mode() });
         let file = file.map_err(|e| Error::io("create", &path, e))?;
-        Ok((path, file))
+        Ok(NewFile { machine: Arc::clone(&self.machine), path, file: file.into() })
     }
 
     /// Segments are as readable as the directory that they are in.
@@ -216,23 +226,16 @@ impl Journal {
         self.machine.lstat(&self.directory).map_or(0, |meta| meta.mode & 0o664)
     }
 
-    fn publish(
-        &self,
-        temporary: &Path,
-        file: &dyn File,
-        header: &Header,
-        directory: &dyn File,
-        sync: bool,
-    ) -> Result<()> {
+    fn publish(&self, new: NewFile, header: &Header, directory: &dyn File, sync: bool) -> Result<Arc<dyn File>> {
         if sync {
-            file.sync().map_err(|e| Error::io("sync", temporary, e))?;
+            new.file.sync().map_err(|e| Error::io("sync", &new.path, e))?;
         }
         let path = self.directory.join(super::file_name(header));
-        self.machine.rename(temporary, &path).map_err(|e| Error::io("name", &path, e))?;
+        self.machine.rename(&new.path, &path).map_err(|e| Error::io("name", &path, e))?;
         if sync {
             directory.sync().map_err(|e| Error::io("sync", &self.directory, e))?;
         }
-        Ok(())
+        Ok(Arc::clone(&new.file))
     }
 
     /// Removes the unfinished files of writers that are dead. Only under `compaction` and `lock` together.
@@ -247,13 +250,27 @@ impl Journal {
     }
 }
 
+/// A segment that has no name of its own yet.
+struct NewFile {
+    machine: Arc<dyn Machine>,
+    path: PathBuf,
+    file: Arc<dyn File>,
+}
+
+impl Drop for NewFile {
+    /// Names are random: what a failure left would stay, and most failures are of a full disk. Once it was renamed
+    /// there is nothing here any more.
+    fn drop(&mut self) {
+        let _ = self.machine.unlink(&self.path);
+    }
+}
+
 /// Writes a base, frame by frame.
 pub struct BaseWriter {
     journal: Journal,
     header: Header,
     key: [u8; 32],
-    temporary: PathBuf,
-    file: Box<dyn File>,
+    new: NewFile,
     directory: Box<dyn File>,
     offset: u64,
     sequence: u64,
@@ -266,7 +283,7 @@ impl BaseWriter {
         self.sequence += 1;
         let frame = Frame { sequence: self.sequence, synced_through: 0, time_ns, previous: self.hash, payload };
         let (bytes, hash) = frame.encode(&self.key, self.offset);
-        self.file.write_at(&bytes, self.offset).map_err(|e| Error::io("write", &self.temporary, e))?;
+        self.new.file.write_at(&bytes, self.offset).map_err(|e| Error::io("write", &self.new.path, e))?;
         self.offset += bytes.len() as u64;
         self.hash = hash;
         Ok(())
@@ -274,11 +291,7 @@ impl BaseWriter {
 
     /// Syncs it and gives it its name; the last frame must have been the closing one.
     pub fn finish(self) -> Result<u64> {
-        let done =
-            self.journal.publish(&self.temporary, self.file.as_ref(), &self.header, self.directory.as_ref(), true);
-        if done.is_err() {
-            let _ = self.journal.machine.unlink(&self.temporary);
-        }
-        done.map(|()| self.offset)
+        self.journal.publish(self.new, &self.header, self.directory.as_ref(), true)?;
+        Ok(self.offset)
     }
 }

@@ -1,7 +1,7 @@
 //! One batch: synced, published, recorded under `lock`, acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::stage::Staged;
@@ -79,7 +79,7 @@ pub(super) fn sync_staged(
 }
 
 /// Syncs one staged file.
-fn sync_file(ledger: &Ledger, path: &PathBuf) -> Result<()> {
+fn sync_file(ledger: &Ledger, path: &Path) -> Result<()> {
     let file = ledger.machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
     file.sync().map_err(|e| Error::io("sync", path, e))
 }
@@ -115,7 +115,8 @@ fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) ->
         });
     }
     drop_unnamed(tx, &blobs)?;
-    session.restamp(tx.moment().sequence)?;
+    // Nothing is rested on yet that this very frame says.
+    session.restamp(tx.moment().sequence - 1)?;
     Ok(Committed { outcomes, notices })
 }
 
@@ -191,7 +192,7 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
 fn publish_here(
     tx: &Tx<'_>,
     session: &Session,
-    path: &std::path::Path,
+    path: &Path,
     digest: &Digest,
     stamp: Stamp,
     there: Option<Stamp>,
@@ -211,14 +212,7 @@ fn blob_record(staged: &Staged, stamp: Stamp, row: &BlobRow) -> BlobRecord {
     BlobRecord { digest: staged.digests.digest, blake3: staged.digests.blake3, stamp, added: row.added }
 }
 
-fn healed(
-    tx: &Tx<'_>,
-    source: &Staged,
-    path: &std::path::Path,
-    good: Stamp,
-    bad: Option<Stamp>,
-    row: &BlobRow,
-) -> HealedRecord {
+fn healed(tx: &Tx<'_>, source: &Staged, path: &Path, good: Stamp, bad: Option<Stamp>, row: &BlobRow) -> HealedRecord {
     let root = tx.ledger().layout.root();
     let staged = path.strip_prefix(root).expect("staging is below the store").to_string_lossy().into_owned();
     HealedRecord { digest: source.digests.digest, blake3: source.digests.blake3, bad, good, staged, added: row.added }

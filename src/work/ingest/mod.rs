@@ -247,15 +247,22 @@ impl<'a> Adding<'a> {
             let staged = stager.stage(&item).and_then(|staged| batch::sync_if_each(stager.ledger, staged));
             (item, staged)
         });
+        let mut fatal = None;
         for (item, staged) in staged {
             match staged {
                 Ok(staged) => self.put(staged)?,
                 Err(e) if e.kind() == ErrorKind::Interrupted => self.report.interrupted = true,
-                Err(e) if e.kind() == ErrorKind::Mismatch || e.kind() == ErrorKind::NoSpace => return Err(e),
+                Err(e) if e.kind() == ErrorKind::Mismatch || e.kind() == ErrorKind::NoSpace => fatal = Some(e),
                 Err(e) => self.failed(&item.path, &e),
             }
         }
-        self.flush_if_full()
+        match fatal {
+            Some(e) => {
+                let batch = std::mem::take(&mut self.batch);
+                Err(self.lose(batch, e))
+            }
+            None => self.flush_if_full(),
+        }
     }
 
     fn put(&mut self, staged: Staged) -> Result<()> {
@@ -303,6 +310,9 @@ impl<'a> Adding<'a> {
 
     /// Nothing of the batch is kept: every source of it failed, and what went wrong is the error of it all.
     fn lose(&mut self, batch: Vec<Staged>, error: Error) -> Error {
+        if error.kind() == ErrorKind::OutcomeUnknown {
+            self.session.keep();
+        }
         for staged in batch {
             if error.kind() != ErrorKind::OutcomeUnknown {
                 self.restore(&staged);
@@ -398,7 +408,7 @@ impl<'a> Adding<'a> {
         let same = machine.lstat(path).is_ok_and(|now| {
             let is_it = (now.device, now.inode, now.size_bytes, now.mtime_ns);
             is_it == (source.device, source.inode, source.size_bytes, source.mtime_ns)
-                && (staged.linked || staged.note.is_some() || unchanged(&source, &now))
+                && (staged.linked || staged.was_linked || unchanged(&source, &now))
         });
         let gone = same && (alone || staged.linked) && machine.unlink(path).is_ok();
         if let (Some(file), true) = (&lease, alone) {

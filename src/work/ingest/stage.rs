@@ -29,6 +29,8 @@ pub(super) struct Staged {
     pub hashed: Option<(Stamp, bool)>,
     /// Whether the source itself was taken in.
     pub linked: bool,
+    /// Whether it was hashed through a link that is gone again, which changed its ctime.
+    pub was_linked: bool,
     /// What was done otherwise than asked.
     pub note: Option<String>,
 }
@@ -40,10 +42,19 @@ pub(super) struct Stager<'a> {
     pub snapshot: Arc<Snapshot>,
     pub options: &'a AddOptions,
     pub observer: &'a dyn Observer,
-    /// Digests that some source of this batch has staged.
-    pub claims: Mutex<HashSet<Digest>>,
+    /// What the sources of this batch have staged.
+    pub claims: Mutex<Claims>,
     /// Stage even what is known: a stored copy went away meanwhile.
     pub always: bool,
+}
+
+/// What the sources of one batch have staged.
+#[derive(Default)]
+pub(super) struct Claims {
+    /// The digests.
+    digests: HashSet<Digest>,
+    /// Device and inode of the files that became blobs themselves: a file may have several names in one tree.
+    files: HashSet<(u64, u64)>,
 }
 
 /// What is known of a digest before anything is staged.
@@ -101,6 +112,7 @@ impl Stager<'_> {
                 file: None,
                 hashed,
                 linked: false,
+                was_linked: false,
                 note: None,
             });
         }
@@ -113,6 +125,7 @@ impl Stager<'_> {
             file: Some((path, stamp)),
             hashed,
             linked: false,
+            was_linked: false,
             note: None,
         })
     }
@@ -271,11 +284,30 @@ impl Stager<'_> {
 
     /// Whether this source is the one of its batch that stages these bytes.
     fn claim(&self, digest: &Digest) -> bool {
-        self.claims.lock().expect("no panic holds it").insert(*digest) || self.always
+        self.claims.lock().expect("no panic holds it").digests.insert(*digest) || self.always
+    }
+
+    /// As [`Stager::claim`], for a file that becomes the blob itself. Another of its names may have given it its old
+    /// mode back meanwhile; from now on none does.
+    fn claim_linked(&self, digest: &Digest, file: &dyn File, meta: &Meta) -> io::Result<bool> {
+        let mut claims = self.claims.lock().expect("no panic holds it");
+        if !claims.digests.insert(*digest) && !self.always {
+            return Ok(false);
+        }
+        file.set_mode(self.ledger.policy.blob_mode)?;
+        claims.files.insert((meta.device, meta.inode));
+        Ok(true)
+    }
+
+    /// Gives a source that did not become a blob its mode back, unless one of its other names did.
+    fn give_back(&self, file: &dyn File, before: &Meta) -> io::Result<()> {
+        let claims = self.claims.lock().expect("no panic holds it");
+        if claims.files.contains(&(before.device, before.inode)) { Ok(()) } else { file.set_mode(before.mode) }
     }
 
     fn hit(&self, item: &Item, meta: &Meta, digests: Digests, hashed: Option<(Stamp, bool)>) -> Staged {
-        Staged { item: item.clone(), digests, source: Some(*meta), file: None, hashed, linked: false, note: None }
+        let (item, source) = (item.clone(), Some(*meta));
+        Staged { item, digests, source, file: None, hashed, linked: false, was_linked: false, note: None }
     }
 
     /// Whether a good copy is stored already. A stamp that disagrees is settled by hashing.
@@ -351,7 +383,7 @@ impl Stager<'_> {
     pub(super) fn unstage(&self, staged: &Staged) {
         if let Some((path, _)) = &staged.file {
             let _ = self.ledger.machine.unlink(path);
-            self.claims.lock().expect("no panic holds it").remove(&staged.digests.digest);
+            self.claims.lock().expect("no panic holds it").digests.remove(&staged.digests.digest);
         }
     }
 
@@ -424,7 +456,7 @@ impl Stager<'_> {
         file.set_mode(mode).map_err(|e| Error::io("set the mode of", &item.path, e))?;
         let taken = self.take_sealed(item, path, file.as_ref());
         if !matches!(&taken, Ok(Linked::Done(staged)) if staged.file.is_some()) {
-            file.set_mode(before.mode).map_err(|e| Error::io("restore the mode of", &item.path, e))?;
+            self.give_back(file.as_ref(), before).map_err(|e| Error::io("restore the mode of", &item.path, e))?;
         }
         taken.map(|linked| match linked {
             Linked::Done(mut staged) => {
@@ -450,13 +482,16 @@ impl Stager<'_> {
         let hashed = match self.known(&digests.digest)? {
             Known::Yes(hashed) => {
                 let mut hit = self.hit(item, &sealed, digests, hashed);
+                hit.was_linked = true;
                 hit.note = Some("its bytes were stored already".to_owned());
                 return Ok(Linked::Done(Box::new(hit)));
             }
             Known::No(hashed) => hashed,
         };
-        if !self.claim(&digests.digest) {
+        let claimed = self.claim_linked(&digests.digest, file, &now);
+        if !claimed.map_err(|e| Error::io("set the mode of", &item.path, e))? {
             let mut hit = self.hit(item, &sealed, digests, None);
+            hit.was_linked = true;
             hit.note = Some("its bytes are added from another file".to_owned());
             return Ok(Linked::Done(Box::new(hit)));
         }

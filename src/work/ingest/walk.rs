@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::AddOptions;
+use super::{AddOptions, TakeIn};
 use crate::machine::{FileKind, Machine};
 use crate::vocabulary::{Error, ErrorKind, Event, Name, Observer, Result};
 
@@ -59,13 +59,18 @@ impl<'a> Walk<'a> {
     pub(super) fn begin(&mut self, path: &Path, options: &AddOptions) -> Result<()> {
         let root = self.machine.canonical(path).map_err(|e| Error::io("find", path, e))?;
         let meta = self.machine.stat(&root).map_err(|e| Error::io("look at", path, e))?;
+        let inside = root.parent().filter(|above| self.inside_store(above));
+        if options.take_in != TakeIn::Copy && inside.is_some() {
+            let attempt = format!("link or move {} into the store", path.display());
+            return Err(Error::new(ErrorKind::Refused, attempt, "it is in the store directory already"));
+        }
         let mut name = options.prefix.as_ref().map_or(Vec::new(), |prefix| prefix.as_bytes().to_vec());
         let own = match &options.name {
             Some(name) => name.as_bytes().to_vec(),
             None => base_name(path, &root, meta.kind),
         };
         join(&mut name, &own);
-        if let Some(above) = root.parent().filter(|above| self.inside_store(above)) {
+        if let Some(above) = inside {
             // Its files are blobs, names and records: nothing to take in, and by no means to move away.
             self.skip(path, &format!("it belongs to the store itself ({})", above.display()));
             return Ok(());

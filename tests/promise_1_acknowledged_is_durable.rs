@@ -5,7 +5,7 @@
 //! had been: the same is added again, names are replaced and taken away, and a collection leaves nothing over.
 //!
 //! `LARDER_LONG=1` takes many more images by chance and cuts the power a second time in the recovery of every image.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 mod kit;
 
@@ -298,7 +298,7 @@ fn taking_in_by_link_never_loses_a_source() {
             let start = world(15, durability, &files);
             let options = AddOptions { take_in, ..AddOptions::default() };
             let coverage = Enumeration::new(15, &start).samples(many(8) as usize).power_cuts(
-                |process| drop(Opened::open(process).unwrap().add(&["/src"], &options).unwrap()),
+                |process| _ = Opened::open(process).unwrap().add(&["/src"], &options).unwrap(),
                 |_, world, log| {
                     never_lost(world, log, &sources);
                     let opened = recovered(world, log);
@@ -314,7 +314,7 @@ fn taking_in_by_link_never_loses_a_source() {
             );
             report(&format!("add by {take_in:?}, {}", durability.word()), coverage);
             Enumeration::new(15, &start).kills(
-                |process| drop(Opened::open(process).unwrap().add(&["/src"], &options).unwrap()),
+                |process| _ = Opened::open(process).unwrap().add(&["/src"], &options).unwrap(),
                 |_, world, log| {
                     never_lost(world, log, &sources);
                     goes_on(world, log);
@@ -338,7 +338,7 @@ fn moving_what_is_stored_already_never_loses_it() {
         let options = AddOptions { take_in: TakeIn::Move, ..AddOptions::default() };
         let sources = [("/more/a", "more/a", A), ("/more/b", "more/b", A)];
         let coverage = Enumeration::new(16, &start).samples(many(8) as usize).power_cuts(
-            |process| drop(Opened::open(process).unwrap().add(&["/more"], &options).unwrap()),
+            |process| _ = Opened::open(process).unwrap().add(&["/more"], &options).unwrap(),
             |_, world, log| {
                 never_lost(world, log, &sources);
                 let opened = Opened::open(&world.process("recovery")).unwrap();
@@ -402,7 +402,7 @@ fn making_a_store_survives_a_power_cut() {
         assert_eq!(presence(process.as_ref(), Path::new(kit::STORE)).unwrap(), Presence::Store);
         // Whoever says that it is made now vouches for what the one before left unsynced.
         step.set(step.get() + 1);
-        if kit::long() || step.get() % 7 == 0 {
+        if kit::long() || step.get().is_multiple_of(7) {
             kit::each_image(&world.balance(), step.get(), 1, |_, image| {
                 let there = presence(image.process("third").as_ref(), Path::new(kit::STORE)).unwrap();
                 assert_eq!(there, Presence::Store, "a store that was there is gone");

@@ -1,5 +1,5 @@
 //! What the simulated tests share: a store in a simulated world, and a slow, obvious account of what must be there.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::print_stdout)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -4,7 +4,7 @@
 //! Collections are crashed at every counted call, and run beside additions, removals and each other in orders by chance,
 //! with kills, power cuts and failing calls in between. `LARDER_SEED=n` repeats one order; `LARDER_LONG=1` tries many
 //! times as many.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 mod kit;
 
@@ -88,7 +88,7 @@ fn burying_dead_sessions_survives_a_crash_at_every_call() {
     let mut kinds = std::collections::BTreeSet::new();
     let mut images = 0;
     Enumeration::new(2, &start).kills(
-        |process| drop(known(process).add(&["/one"], &AddOptions::default()).unwrap()),
+        |process| _ = known(process).add(&["/one"], &AddOptions::default()).unwrap(),
         |_, world, _| {
             world.settle();
             if !kinds.insert(world.fingerprint()) || (kinds.len() % 3 != 0 && !kit::long()) {

@@ -402,7 +402,7 @@ fn making_a_store_survives_a_power_cut() {
         assert_eq!(presence(process.as_ref(), Path::new(kit::STORE)).unwrap(), Presence::Store);
         // Whoever says that it is made now vouches for what the one before left unsynced.
         step.set(step.get() + 1);
-        if kit::long() || step.get().is_multiple_of(7) {
+        if kit::long() || u64::is_multiple_of(step.get(), 7) {
             kit::each_image(&world.balance(), step.get(), 1, |_, image| {
                 let there = presence(image.process("third").as_ref(), Path::new(kit::STORE)).unwrap();
                 assert_eq!(there, Presence::Store, "a store that was there is gone");

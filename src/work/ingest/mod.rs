@@ -1,7 +1,7 @@
 //! Adding: bytes and names into the store.
 //!
-//! Sources are staged and hashed in parallel ([`stage`]), batch by batch; a batch is synced, published and recorded as
-//! one ([`batch`]), and only then told to the observer.
+//! Sources are staged and hashed in parallel (`stage`), batch by batch; a batch is synced, published and recorded as
+//! one (`batch`), and only then told to the observer.
 
 mod batch;
 mod stage;

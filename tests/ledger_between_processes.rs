@@ -222,7 +222,7 @@ fn an_index_whose_pages_are_damaged_can_be_made_anew() {
         .collect();
     for (path, seen) in &runs {
         for at in (4096..seen.content.len() - 20_000).step_by(512) {
-            world.corrupt(path, at as u64);
+            world.corrupt(path, at);
         }
     }
     assert!(!runs.is_empty());

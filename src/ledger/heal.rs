@@ -56,6 +56,9 @@ impl Hold<'_> {
     fn exchange_in(&self, heal: &HealedRecord, staged: &Path, second: &Path) -> Result<bool> {
         let machine = self.ledger.machine.as_ref();
         let place = self.ledger.layout.blob(&heal.digest);
+        if heal.staged.is_empty() {
+            return Ok(false);
+        }
         match machine.link(staged, second) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.inode(second)? != Some(heal.good.inode) => {
                 return Ok(false);

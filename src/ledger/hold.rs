@@ -166,9 +166,6 @@ impl Hold<'_> {
             self.cut(&torn)?;
         }
         self.fence_what_is_not_fenced()?;
-        if self.snapshot.cursor.offset == 0 {
-            self.begin_segment(self.snapshot.cursor, &[])?;
-        }
         self.finish_last()
     }
 
@@ -204,6 +201,10 @@ impl Hold<'_> {
         let open: Vec<Damage> = self.snapshot.damage.iter().filter(|d| !covered(d)).cloned().collect();
         if open.is_empty() {
             return Ok(());
+        }
+        if self.snapshot.cursor.last.is_some() {
+            // Behind the fence nobody would look at it again.
+            self.finish_frame()?;
         }
         let mut cursor = self.snapshot.cursor;
         if cursor.sequence < cursor.synced_through {
@@ -243,9 +244,14 @@ impl Hold<'_> {
 
     /// Makes sure that the last frame is on the disk, whoever wrote it, and that its names agree.
     fn finish_last(&mut self) -> Result<()> {
+        if self.finish_frame()? { self.record_refusals() } else { Ok(()) }
+    }
+
+    /// Whether there was anything to finish.
+    fn finish_frame(&mut self) -> Result<bool> {
         let cursor = self.snapshot.cursor;
         if self.writer.finished == Some((cursor.segment, cursor.sequence)) {
-            return Ok(());
+            return Ok(false);
         }
         self.open_appender()?;
         if cursor.last.is_some() {
@@ -260,7 +266,7 @@ impl Hold<'_> {
             self.apply_names(&records, true)?;
         }
         self.mark_finished();
-        self.record_refusals()
+        Ok(true)
     }
 
     fn sync_last(&mut self, cursor: &Cursor) -> Result<()> {

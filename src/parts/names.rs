@@ -4,7 +4,7 @@
 //! otherwise putting it back: larder never removes a file that somebody else put there. The place aside follows from
 //! the name alone, so whoever finishes after a crash finds what was set aside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,8 +97,9 @@ impl Names {
             return Ok(refusals);
         }
         let watched = self.watch(due, syncing == Syncing::Everything)?;
+        let mut sound = BTreeSet::new();
         for change in due {
-            if let Err(reason) = self.agree(change) {
+            if let Err(reason) = self.agree(change, &mut sound) {
                 refusals.push(Refusal { name: change.name.clone(), reason });
             }
         }
@@ -106,6 +107,24 @@ impl Names {
             self.sync(&watched)?;
         }
         Ok(refusals)
+    }
+
+    /// Whoever may write to `names/` may put a symbolic link there that leads elsewhere: nothing is done through it.
+    /// `sound` are directories that were looked at before.
+    fn check_parents(&self, path: &Path, sound: &mut BTreeSet<PathBuf>) -> Result<(), String> {
+        let names = self.layout.names();
+        let above = path.ancestors().skip(1).take_while(|directory| directory.starts_with(&names));
+        for directory in above {
+            if sound.contains(directory) {
+                break;
+            }
+            if self.look(directory)?.is_some_and(|meta| meta.kind != FileKind::Directory) {
+                return Err(format!("{} is no directory", directory.display()));
+            }
+        }
+        let above = path.ancestors().skip(1).take_while(|directory| directory.starts_with(&names));
+        sound.extend(above.map(Path::to_owned));
+        Ok(())
     }
 
     /// Whether nothing is to be done, as far as a look tells. What stands aside is always something to do.
@@ -124,8 +143,13 @@ impl Names {
         right && matches!(self.look(&self.aside(&change.name)), Ok(None))
     }
 
-    fn agree(&self, change: &Change) -> Result<(), String> {
+    fn agree(&self, change: &Change, sound: &mut BTreeSet<PathBuf>) -> Result<(), String> {
         let path = self.layout.name(&change.name);
+        if let Err(reason) = self.check_parents(&path, sound) {
+            // No name of ours is below what is no directory, and what was set aside has no place to go back to.
+            let gone = change.wanted.is_none() && self.look(&self.aside(&change.name))?.is_none();
+            return if gone { Ok(()) } else { Err(reason) };
+        }
         if change.is_fresh() && self.machine.link(&self.layout.blob(&change.wanted_digest()), &path).is_ok() {
             return Ok(());
         }

@@ -124,11 +124,11 @@ pub struct HealedRecord {
     pub digest: Digest,
     /// Its BLAKE3.
     pub blake3: Blake3,
-    /// The file that was in place; `None` if there was none.
+    /// The file that was recorded before, to which its names are links; `None` if they are links to nothing.
     pub bad: Option<Stamp>,
     /// The one that now is.
     pub good: Stamp,
-    /// Where the good file was staged, relative to the store directory.
+    /// Where the good file was staged, relative to the store directory; empty if it was in its place already.
     pub staged: String,
     /// When the blob was first kept.
     pub added: Moment,

@@ -7,7 +7,7 @@ use crate::format::record::Record;
 use crate::format::table;
 use crate::machine::Machine;
 use crate::parts::index::{Index, Reach, View};
-use crate::parts::journal::chain::{self, Place, Reading, TornTail};
+use crate::parts::journal::chain::{self, Damage, Place, Reading, TornTail};
 use crate::parts::journal::{Cursor, Journal, SegmentId};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
@@ -75,13 +75,22 @@ pub(super) fn follow(
         Err(e) if chain::is_outgrown(&e) => {
             let fresh = load(machine, layout, journal, policy)?;
             match read_on(journal, &fresh, synced) {
-                // There is no later segment at all: the base is everything.
-                Err(e) if chain::is_outgrown(&e) => Ok((fresh, None)),
+                Err(e) if chain::is_outgrown(&e) => Ok((without_segments(fresh, synced), None)),
                 other => other,
             }
         }
         other => other,
     }
+}
+
+/// There is no later segment at all. Init makes one, and a base has one behind it before it gets its name: they are gone.
+fn without_segments(mut base: Snapshot, synced: u64) -> Snapshot {
+    let cursor = &mut base.cursor;
+    cursor.synced_through = cursor.synced_through.max(synced).max(cursor.sequence + 1);
+    let reason = format!("no segment is behind sequence {}", cursor.sequence);
+    base.damage.push(Damage { from: cursor.sequence + 1, to: cursor.synced_through, reason });
+    base.damage.dedup();
+    base
 }
 
 fn read_on(journal: &Journal, known: &Snapshot, synced: u64) -> Result<(Snapshot, Option<TornTail>)> {

@@ -124,7 +124,8 @@ fn features_and_formats_of_later_programs_are_respected() {
 fn strange_settings_are_an_error() {
     let with = |bytes: &[u8]| {
         let world = World::new(1);
-        lay_out(world.process("x").as_ref(), Path::new(AT), &settings());
+        let machine: Arc<dyn Machine> = world.process("x");
+        lay_out(&machine, Path::new(AT), &settings());
         world.put("/store/larder.toml", bytes);
         kind(open(&world))
     };

@@ -13,6 +13,7 @@ use crate::hashing::{Digests, Workers};
 use crate::ledger::{Ledger, Policy, Tables};
 use crate::machine::{Machine, Open};
 use crate::parts::blobs::{BlobDirs, stamp};
+use crate::parts::journal::Journal;
 use crate::parts::sessions::Session;
 use crate::vocabulary::{Digest, Event, Name, Observer};
 
@@ -37,7 +38,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 /// Makes everything that a store has from its beginning, in a directory that is not there yet.
-pub(crate) fn lay_out(machine: &dyn Machine, root: &Path, settings: &Settings) {
+pub(crate) fn lay_out(machine: &Arc<dyn Machine>, root: &Path, settings: &Settings) {
     let layout = Layout::new(root);
     machine.create_dir(root, 0o755).unwrap();
     for directory in DIRECTORIES {
@@ -51,13 +52,14 @@ pub(crate) fn lay_out(machine: &dyn Machine, root: &Path, settings: &Settings) {
     }
     let file = machine.open(&layout.settings(), Open::ReadWrite).unwrap();
     file.write_at(settings.to_toml().as_bytes(), 0).unwrap();
+    Journal::new(Arc::clone(machine), layout.journal(), settings.id().unwrap()).begin_first(true).unwrap();
     machine.open(root, Open::Directory).unwrap().sync_filesystem().unwrap();
 }
 
 impl Fixture {
     /// A new store.
     pub(crate) fn new(machine: Arc<dyn Machine>, root: &Path) -> Self {
-        lay_out(machine.as_ref(), root, &settings());
+        lay_out(&machine, root, &settings());
         Fixture::open(machine, root)
     }
 

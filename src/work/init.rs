@@ -12,7 +12,7 @@ use crate::format::header::HEADER_BYTES;
 use crate::format::layout::{DIRECTORIES, Layout};
 use crate::format::settings::{Durability, FORMAT, Features, Settings};
 use crate::machine::{File, FileKind, Lock, Machine, Open};
-use crate::parts::journal::{Cursor, Journal, SegmentId};
+use crate::parts::journal::Journal;
 use crate::vocabulary::limits::{LOCK_TIMEOUT, RESERVE_BYTES};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
@@ -316,16 +316,7 @@ impl Maker<'_> {
             self.machine.unlink(&path).map_err(|e| Error::io("remove", &path, e))?;
         }
         let store = settings.id().expect("it was just made");
-        let nothing = Cursor {
-            segment: SegmentId { number: 0, salt: [0; 16] },
-            offset: 0,
-            last: None,
-            sequence: 0,
-            hash: [0; 32],
-            synced_through: 0,
-            time_ns: 0,
-        };
-        Journal::new(Arc::clone(self.machine), journal, store).begin_segment(&nothing, 1, &[], self.sync).map(drop)
+        Journal::new(Arc::clone(self.machine), journal, store).begin_first(self.sync)
     }
 
     fn publish_settings(&self, layout: &Layout, settings: &Settings) -> Result<()> {

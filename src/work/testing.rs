@@ -15,6 +15,7 @@ use crate::ledger::{Ledger, Policy, Tables};
 use crate::machine::simulated::World;
 use crate::machine::{Machine, Open, Real};
 use crate::parts::blobs::{BlobDirs, stamp};
+use crate::parts::journal::Journal;
 use crate::vocabulary::{Digest, Event, Name, Observer};
 
 /// A store, and the machine that it is on.
@@ -53,7 +54,7 @@ impl Fixture {
         let (store, out) = (root.join("store"), root.join("out"));
         machine.create_dir(&out, 0o755).unwrap();
         let layout = Layout::new(&store);
-        lay_out(machine.as_ref(), &layout);
+        lay_out(&machine, &layout);
         let policy = Policy {
             store: [7; 16],
             durability: Durability::Batch,
@@ -176,7 +177,7 @@ fn text(name: &std::ffi::OsStr) -> String {
     name.to_str().unwrap().to_owned()
 }
 
-fn lay_out(machine: &dyn Machine, layout: &Layout) {
+fn lay_out(machine: &Arc<dyn Machine>, layout: &Layout) {
     machine.create_dir(layout.root(), 0o755).unwrap();
     for directory in DIRECTORIES {
         machine.create_dir(&layout.root().join(directory), 0o755).unwrap();
@@ -198,6 +199,7 @@ fn lay_out(machine: &dyn Machine, layout: &Layout) {
     };
     let file = machine.open(&layout.settings(), Open::CreateNew { mode: 0o644 }).unwrap();
     file.write_at(settings.to_toml().as_bytes(), 0).unwrap();
+    Journal::new(Arc::clone(machine), layout.journal(), settings.id().unwrap()).begin_first(true).unwrap();
     machine.open(layout.root(), Open::Directory).unwrap().sync_filesystem().unwrap();
 }
 

@@ -110,19 +110,27 @@ impl Journal {
         Ok(meta.size_bytes == cursor.offset)
     }
 
-    /// Reads the newest base that is whole, and gives the place from where to go on.
+    /// Reads the newest base that is whole, and gives the place from where to go on. One that has its end and is damaged
+    /// inside is the last resort: as long as the generation before is there, nothing is lost.
     fn read_base(&self, listing: &Listing, damage: &mut Vec<Damage>, sink: &mut Sink<'_>) -> Result<Cursor> {
+        let mut damaged = None;
         for (number, name) in listing.bases.iter().rev() {
             let segment = match self.open_segment(name, Open::Read) {
                 Ok(segment) => segment,
                 Err(e) if e.kind() == ErrorKind::Damaged => continue,
                 Err(e) => return Err(e),
             };
-            let Some(end) = base_end(&segment)? else { continue };
-            let damage_here = read_base_frames(&segment, sink)?;
-            if let Some(reason) = damage_here {
-                damage.push(Damage { from: 1, to: *number, reason });
+            match base_end(&segment)? {
+                Some((end, true)) => {
+                    self.take_base(&segment, *number, damage, sink)?;
+                    return Ok(after_base(&segment, &end));
+                }
+                Some((end, false)) if damaged.is_none() => damaged = Some((segment, *number, end)),
+                _ => {}
             }
+        }
+        if let Some((segment, number, end)) = damaged.filter(|_| !self.has_first_segment(listing)) {
+            self.take_base(&segment, number, damage, sink)?;
             return Ok(after_base(&segment, &end));
         }
         Ok(Cursor {
@@ -134,6 +142,18 @@ impl Journal {
             synced_through: 0,
             time_ns: 0,
         })
+    }
+
+    fn take_base(&self, base: &Segment, number: u64, damage: &mut Vec<Damage>, sink: &mut Sink<'_>) -> Result<()> {
+        let reason = read_base_frames(base, sink)?;
+        damage.extend(reason.map(|reason| Damage { from: 1, to: number, reason }));
+        Ok(())
+    }
+
+    /// Whether the later segments go back to the beginning, so that they say everything without a base.
+    fn has_first_segment(&self, listing: &Listing) -> bool {
+        let first = listing.later.first().and_then(|(_, name)| self.open_segment(name, Open::Read).ok());
+        first.is_some_and(|segment| segment.header.follows == 0)
     }
 
     fn read_later(
@@ -183,21 +203,30 @@ impl Journal {
     }
 }
 
-/// The closing record of a base; `None` if it is not whole.
-fn base_end(segment: &Segment) -> Result<Option<EndRecord>> {
+/// The closing record of a base, and whether every frame before it is there; `None` if it does not end with one.
+fn base_end(segment: &Segment) -> Result<Option<(EndRecord, bool)>> {
     let mut frames = segment.frames(HEADER_BYTES as u64);
-    let mut end = None;
+    let (mut end, mut whole) = (None, true);
+    let (mut sequence, mut previous) = (0, [0; 32]);
     loop {
-        match frames.take()? {
-            Found::Frame { frame, .. } => {
+        let goes_on = match frames.take()? {
+            Found::Frame { frame, hash, .. } => {
+                whole &= frame.sequence == sequence + 1 && frame.previous == previous;
+                (sequence, previous) = (frame.sequence, hash);
                 end = match record::decode(&frame.payload).as_deref() {
                     Ok([Record::End(end)]) => Some(*end),
                     _ => None,
-                }
+                };
+                true
             }
-            Found::End { .. } => return Ok(end.filter(|e| e.through == segment.header.follows)),
-            Found::Bad { .. } if frames.skip_to_good()? => {}
-            Found::Bad { .. } => return Ok(end.filter(|e| e.through == segment.header.follows)),
+            Found::End { .. } => false,
+            Found::Bad { .. } => {
+                whole = false;
+                frames.skip_to_good()?
+            }
+        };
+        if !goes_on {
+            return Ok(end.filter(|e| e.through == segment.header.follows).map(|end| (end, whole)));
         }
     }
 }

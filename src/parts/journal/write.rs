@@ -105,6 +105,20 @@ impl Journal {
         self.machine.open(&self.directory, Open::Directory).map_err(|e| Error::io("open", &self.directory, e))
     }
 
+    /// Begins the first segment of a new store. A store without any segment is damaged.
+    pub fn begin_first(&self, sync: bool) -> Result<()> {
+        let nothing = Cursor {
+            segment: SegmentId { number: 0, salt: [0; 16] },
+            offset: 0,
+            last: None,
+            sequence: 0,
+            hash: [0; 32],
+            synced_through: 0,
+            time_ns: 0,
+        };
+        self.begin_segment(&nothing, 1, &[], sync).map(drop)
+    }
+
     /// Begins a segment that follows `cursor` and whose first frame has the number `first`, with `frames` at its head
     /// (a fence, or frames copied with their numbers). It is whole and synced when it gets its name. The cursor
     /// returned is behind the last of `frames`.

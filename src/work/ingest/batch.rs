@@ -8,7 +8,7 @@ use super::stage::Staged;
 use crate::format::record::{AliasRecord, BlobRecord, HealedRecord, Record, Replaced};
 use crate::format::settings::Durability;
 use crate::format::table::BlobRow;
-use crate::hashing::Workers;
+use crate::hashing::{Digests, Workers};
 use crate::ledger::{Ledger, Tables, Tx};
 use crate::machine::{File, Meta, Open};
 use crate::parts::blobs::{self, BlobDirs};
@@ -88,11 +88,12 @@ fn sync_file(ledger: &Ledger, path: &Path) -> Result<()> {
 pub(super) fn commit(ledger: &Ledger, session: &Arc<Session>, batch: &[Staged], rules: Rules) -> Result<Committed> {
     let mut dirs = BlobDirs::default();
     let mut published = BTreeSet::new();
+    let known = ledger.known();
     for staged in batch {
         let digest = staged.digests.digest;
-        // A blob whose stored copy was found bad is healed by its record, not by a link.
-        let heal = matches!(staged.hashed, Some((_, false)));
-        if let Some((path, _)) = staged.file.as_ref().filter(|_| !heal && published.insert(digest)) {
+        let Some((path, _)) = staged.file.as_ref().filter(|_| published.insert(digest)) else { continue };
+        // A blob on record whose file is bad or gone is healed by its record, not by a link: its names follow then.
+        if known.blob(&digest)?.is_none() {
             ledger.blobs.publish(path, &digest, &mut dirs)?;
         }
     }
@@ -163,7 +164,7 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
             return Ok(Resolved::Kept(AddStatus::Dedup));
         }
         if let Some(there) = there.filter(|_| hashed(true)) {
-            tx.push(Record::Blob(blob_record(sources[0], there, row)));
+            tx.push(restamped(sources[0], there, row));
             return Ok(Resolved::Kept(AddStatus::Dedup));
         }
     }
@@ -174,8 +175,8 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
     match (row, there) {
         // On record, and in its place something that nobody here has hashed: that happens outside the lock.
         (Some(_), Some(_)) if !damaged && !hashed(false) => Ok(Resolved::Again),
-        (Some(row), there) => {
-            tx.push(Record::Healed(healed(tx, source, path, stamp, there, &row)));
+        (Some(row), _) => {
+            tx.push(Record::Healed(healed(tx, source, path, stamp, &row)));
             Ok(Resolved::Kept(AddStatus::Healed))
         }
         (None, there) => {
@@ -208,14 +209,22 @@ fn publish_here(
     }
 }
 
-fn blob_record(staged: &Staged, stamp: Stamp, row: &BlobRow) -> BlobRecord {
-    BlobRecord { digest: staged.digests.digest, blake3: staged.digests.blake3, stamp, added: row.added }
+/// Good bytes under another stamp than the recorded one. Where it is another file, the names have to follow: it is a heal
+/// for which nothing is staged.
+fn restamped(staged: &Staged, stamp: Stamp, row: &BlobRow) -> Record {
+    let (Digests { digest, blake3, .. }, added) = (staged.digests, row.added);
+    if stamp.inode == row.stamp.inode {
+        return Record::Blob(BlobRecord { digest, blake3, stamp, added });
+    }
+    let staged = String::new();
+    Record::Healed(HealedRecord { digest, blake3, bad: Some(row.stamp), good: stamp, staged, added })
 }
 
-fn healed(tx: &Tx<'_>, source: &Staged, path: &Path, good: Stamp, bad: Option<Stamp>, row: &BlobRow) -> HealedRecord {
+fn healed(tx: &Tx<'_>, source: &Staged, path: &Path, good: Stamp, row: &BlobRow) -> HealedRecord {
     let root = tx.ledger().layout.root();
     let staged = path.strip_prefix(root).expect("staging is below the store").to_string_lossy().into_owned();
-    HealedRecord { digest: source.digests.digest, blake3: source.digests.blake3, bad, good, staged, added: row.added }
+    let (Digests { digest, blake3, .. }, bad) = (source.digests, Some(row.stamp));
+    HealedRecord { digest, blake3, bad, good, staged, added: row.added }
 }
 
 /// Gives a source its name.

@@ -200,7 +200,7 @@ impl Place {
     #[track_caller]
     pub fn sound(&self) {
         self.json(&["verify"]).exits(0);
-        self.json(&["gc", "--grace", "0s"]).exits(0);
+        self.json(&["gc", "--grace", "0s", "--yes-most"]).exits(0);
         self.json(&["verify"]).exits(0);
         assert_eq!(self.staged(), Vec::<PathBuf>::new(), "staging is empty after gc");
     }

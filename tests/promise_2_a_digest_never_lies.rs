@@ -3,7 +3,7 @@
 //! Additions of the same bytes run beside each other in orders by chance, with kills, power cuts and failing calls in
 //! between; what stands under a digest without a record is never used as found. `LARDER_SEED=n` repeats one order,
 //! `LARDER_LONG=1` tries many times as many.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 mod kit;
 

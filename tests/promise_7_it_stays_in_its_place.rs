@@ -2,7 +2,7 @@
 //!
 //! Every counted call of the work on hostile stores and sources is looked at: what it changes is below the store, or is
 //! a source that the user named.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 mod kit;
 

@@ -79,7 +79,7 @@ fn two_names_of_one_file_are_taken_in_without_opening_the_blob_to_writers() {
         let mut opened = Opened::open(&world.process("first")).unwrap();
         opened.workers = larder::hashing::Workers::new(4).unwrap();
         let report = opened.add(&["/src"], &taking(TakeIn::Link)).unwrap();
-        assert_eq!(report.failed, 0);
+        assert_eq!(report.failed, 0, "{}", world.log());
         assert_eq!(mode(&world, "/src/a"), 0o444, "seed {seed}: the blob can be written to");
         kit::agrees(&world, &opened);
     }

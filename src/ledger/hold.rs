@@ -193,7 +193,9 @@ impl Hold<'_> {
             self.cut(&torn)?;
         }
         // Before a fence begins a new segment, while the frame is still the last.
-        self.finish_last()?;
+        if self.snapshot.cursor.last.is_some() {
+            self.finish_last()?;
+        }
         self.fence_what_is_not_fenced()?;
         if self.snapshot.cursor.offset == 0 {
             self.begin_segment(self.snapshot.cursor, &[])?;

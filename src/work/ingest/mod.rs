@@ -203,6 +203,7 @@ impl<'a> Adding<'a> {
                 observer: self.observer,
                 claims: Default::default(),
                 always,
+                several_names: Default::default(),
             });
         }
         Ok(self.stager.as_ref().expect("it was just made"))
@@ -243,10 +244,19 @@ impl<'a> Adding<'a> {
     fn stage_chunk(&mut self, chunk: Vec<Item>) -> Result<()> {
         let workers = self.ctx.workers;
         let stager = self.stager(false)?;
-        let staged = workers.map(chunk, |item| {
-            let staged = stager.stage(&item).and_then(|staged| batch::sync_if_each(stager.ledger, staged));
+        let stage = |item: &Item| stager.stage(item).and_then(|staged| batch::sync_if_each(stager.ledger, staged));
+        let mut staged = workers.map(chunk, |item| {
+            let staged = stage(&item);
             (item, staged)
         });
+        // Several names of one file that are linked at once change its ctime under each other: one by one they do not.
+        for (item, result) in &mut staged {
+            if stager.options.take_in != TakeIn::Copy
+                && matches!(result, Err(e) if e.kind() == ErrorKind::SourceChanged)
+            {
+                *result = stage(item);
+            }
+        }
         let mut fatal = None;
         for (item, staged) in staged {
             match staged {

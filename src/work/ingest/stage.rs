@@ -46,6 +46,8 @@ pub(super) struct Stager<'a> {
     pub claims: Mutex<Claims>,
     /// Stage even what is known: a stored copy went away meanwhile.
     pub always: bool,
+    /// Held while a source with several names is taken in: its names share one mode, and one inode at a time changes it.
+    pub several_names: Mutex<()>,
 }
 
 /// What the sources of one batch have staged.
@@ -411,7 +413,11 @@ impl Stager<'_> {
     /// Links a source into staging: mode first, then proof that no writer is left, then the hash, then size, mtime and
     /// ctime compared. Whatever does not hold makes it a copy, and the source is as it was.
     fn link(&self, item: &Item, take_in: TakeIn) -> Result<Linked> {
-        let (_, before) = self.open_source(&item.path)?;
+        let (_, mut before) = self.open_source(&item.path)?;
+        let alone = (before.links > 1).then(|| self.several_names.lock().unwrap_or_else(|p| p.into_inner()));
+        if alone.is_some() {
+            before = self.open_source(&item.path)?.1;
+        }
         if let Some(reason) = self.objection(&before, take_in) {
             return Ok(Linked::Copy(reason.to_owned()));
         }

@@ -166,6 +166,7 @@ fn words(context: &Context, event: &Event) -> String {
         Event::Materialized { from, path, mode, note, .. } => {
             format!("{mode:9} {} from {}{}", text::path(path), text::message(from), remark(note))
         }
+        Event::Removed { digest, size_bytes, .. } => format!("removed   {digest} {}", context.size(*size_bytes)),
         other => text::message(&format!("{other:?}")),
     }
 }
@@ -181,6 +182,10 @@ fn line(event: &Event) -> Option<Line> {
             .maybe("note", note.as_ref()),
         Event::Skipped { path, reason } => Line::event("skipped").path("path", path).with("reason", reason),
         Event::Failed { path, reason } => Line::event("failed").path("path", path).with("reason", reason),
+        Event::Removed { digest, size_bytes, freed_bytes } => Line::event("removed")
+            .with("digest", digest.to_string())
+            .with("size_bytes", size_bytes)
+            .with("freed_bytes", freed_bytes),
         Event::Verified { digest, names, size_bytes, status, detail } => Line::event("verified")
             .with("status", status.word())
             .with("digest", digest.to_string())

@@ -35,7 +35,11 @@ impl Hold<'_> {
         }
         let staged = self.ledger.layout.root().join(&heal.staged);
         let second = with_suffix(&staged, "heal");
-        if self.inode(&self.ledger.layout.blob(&heal.digest))? != Some(heal.good.inode) {
+        // Names are links to what was on record, or, in a copied store, to what really stood in the blob's place.
+        let mut was: Vec<u64> = heal.bad.map(|bad: Stamp| bad.inode).into_iter().collect();
+        let there = self.inode(&self.ledger.layout.blob(&heal.digest))?;
+        if there != Some(heal.good.inode) {
+            was.extend(there);
             if heal.staged.is_empty() {
                 // The good file stood in place already, and is not there any more; a look at its bytes will tell.
                 return Ok(());
@@ -49,10 +53,12 @@ impl Hold<'_> {
         if !heal.staged.is_empty() && self.inode(&second)?.is_some_and(|inode| inode != heal.good.inode) {
             self.to_quarantine(&second, &heal.digest, "healed: these bytes were not those of the digest")?;
         }
+        if !heal.staged.is_empty() {
+            was.extend(self.quarantined(&heal.digest)?);
+        }
         if self.syncs() {
             self.ledger.blobs.sync(&dirs)?;
         }
-        let was = heal.bad.map(|bad: Stamp| bad.inode);
         self.relink(&heal.digest, Some(Wanted { digest: heal.digest, inode: heal.good.inode }), was)
     }
 
@@ -77,12 +83,12 @@ impl Hold<'_> {
     fn exchange_in(&self, heal: &HealedRecord, staged: &Path, second: &Path) -> Result<()> {
         let machine = self.ledger.machine.as_ref();
         let place = self.ledger.layout.blob(&heal.digest);
-        match machine.link(staged, second) {
+        self.with_room(|| match machine.link(staged, second) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists && self.inode(second)?.is_none() => {
-                return Err(Error::io("link", second, e));
+                Err(Error::io("link", second, e))
             }
-            _ => {}
-        }
+            _ => Ok(()),
+        })?;
         if self.inode(&place)?.is_none() {
             return machine.rename(second, &place).map_err(|e| Error::io("publish", &place, e));
         }
@@ -109,7 +115,7 @@ impl Hold<'_> {
         if self.syncs() {
             self.ledger.blobs.sync(&dirs)?;
         }
-        self.relink(&damaged.digest, None, Some(damaged.inode))
+        self.relink(&damaged.digest, None, vec![damaged.inode])
     }
 
     /// Vouches for what a dead process moved there, before its other names go.
@@ -125,22 +131,36 @@ impl Hold<'_> {
         let machine = self.ledger.machine.as_ref();
         let directory = self.ledger.layout.quarantine();
         let handle = machine.open(&directory, Open::Directory).map_err(|e| Error::io("open", &directory, e))?;
-        let sequence = self.snapshot.cursor.sequence;
         for attempt in 0..u32::MAX {
-            let kept = directory.join(format!("{}.{sequence}.{attempt}", digest.to_hex()));
-            match machine.rename_new(from, &kept) {
-                Ok(()) => {
-                    self.write_reason(&with_suffix(&kept, "reason"), reason);
-                    break;
-                }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io("move to quarantine", from, e)),
+            let kept = self.kept_at(digest, attempt);
+            let move_there = || match machine.rename_new(from, &kept) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                other => other.map(|()| true).map_err(|e| Error::io("move to quarantine", from, e)),
+            };
+            if self.with_room(move_there)? {
+                self.write_reason(&with_suffix(&kept, "reason"), reason);
+                break;
             }
         }
         if self.syncs() {
             handle.sync().map_err(|e| Error::io("sync", &directory, e))?;
         }
         Ok(())
+    }
+
+    /// Where the nth file goes that the frame which is carried out takes out of the place of `digest`.
+    fn kept_at(&self, digest: &Digest, attempt: u32) -> PathBuf {
+        let sequence = self.snapshot.cursor.sequence;
+        self.ledger.layout.quarantine().join(format!("{}.{sequence}.{attempt}", digest.to_hex()))
+    }
+
+    /// The inodes that this frame has taken out of the place of `digest`, by whoever began to carry it out.
+    fn quarantined(&self, digest: &Digest) -> Result<Vec<u64>> {
+        let mut inodes = Vec::new();
+        while let Some(inode) = self.inode(&self.kept_at(digest, inodes.len() as u32))? {
+            inodes.push(inode);
+        }
+        Ok(inodes)
     }
 
     /// The reason is for people; failing to write it loses nothing, since the journal has it too.
@@ -152,11 +172,11 @@ impl Hold<'_> {
     }
 
     /// Makes every hardlinked name of a blob agree with what its file is now.
-    fn relink(&mut self, digest: &Digest, wanted: Option<Wanted>, was: Option<u64>) -> Result<()> {
+    fn relink(&mut self, digest: &Digest, wanted: Option<Wanted>, was: Vec<u64>) -> Result<()> {
         let mut changes = Vec::new();
         for name in self.snapshot.names_of(digest)? {
             if self.snapshot.alias(&name)?.is_some_and(|alias| alias.hardlinked) {
-                changes.push(Change { name, wanted, ours: was.into_iter().collect(), was: Some(*digest) });
+                changes.push(Change { name, wanted, ours: was.clone(), was: Some(*digest) });
             }
         }
         let refusals = self.ledger.names.apply(&changes, self.names_synced())?;

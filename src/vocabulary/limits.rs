@@ -27,6 +27,12 @@ pub const MAP_WINDOW_BYTES: usize = 8 << 20;
 /// How often a source that changes while it is read is tried before it is refused.
 pub const SOURCE_TRIES: u32 = 3;
 
+/// The longest tick of the clocks that give files their times: a kernel that ticks 100 times a second, twice. Two changes
+/// within one cannot be told apart.
+pub const FILE_TIME_TICK: Duration = Duration::from_millis(20);
+/// The same where a filesystem keeps whole seconds (ext4 with small inodes) or two (FAT).
+pub const COARSE_TIME_TICK: Duration = Duration::from_secs(2);
+
 /// Longest payload of a frame, in bytes: bounds memory when a damaged length is read.
 pub const FRAME_PAYLOAD_BYTES: usize = 16 << 20;
 /// Most records in one frame.

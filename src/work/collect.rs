@@ -18,7 +18,7 @@ use crate::machine::Meta;
 use crate::parts::journal::chain::Place;
 use crate::parts::sessions::{Found, Session};
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH};
-use crate::vocabulary::{Digest, Error, ErrorKind, Name, Observer, Result};
+use crate::vocabulary::{Digest, Error, ErrorKind, Event, Name, Observer, Result};
 
 /// How garbage is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub struct CollectPlan {
 /// What was collected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CollectReport {
+    /// What was removed, with its size in bytes.
+    pub removed: Vec<(Digest, u64)>,
     /// Blobs removed.
     pub removed_blobs: u64,
     /// Their bytes.
@@ -106,7 +108,7 @@ pub fn plan(ctx: &Context<'_>, options: &CollectOptions) -> Result<CollectPlan> 
         let is_own = own.contains(&inode) || row.is_some_and(|row| row.own);
         let old = row.is_some_and(|row| elapsed(ctx.ledger, &snapshot, &row.since) >= nanos(options.orphan_ttl));
         if is_own || old {
-            doomed.push(doom(ctx.ledger, digest, ORPHAN)?);
+            doomed.extend(doom(ctx.ledger, digest, ORPHAN)?);
         }
     }
     let rooted = roots_in_frames(ctx.ledger, doomed.iter().map(|d| d.digest))?;
@@ -150,7 +152,7 @@ pub fn collect(
             report.interrupted = true;
             break;
         }
-        remove(ledger, &session, batch, &mut report)?;
+        remove(ledger, &session, batch, &mut report, observer)?;
         observer.progress(batch.len() as u64, batch.iter().map(|d| d.size_bytes).sum());
     }
     drop(session);
@@ -206,21 +208,29 @@ fn unrooted(ledger: &Ledger, snapshot: &Snapshot, options: &CollectOptions, doom
         if elapsed(ledger, snapshot, &since) < nanos(options.grace) {
             in_grace += 1;
         } else {
-            doomed.push(doom(ledger, digest, UNROOTED)?);
+            doomed.extend(doom(ledger, digest, UNROOTED)?);
         }
     }
     Ok(in_grace)
 }
 
-fn doom(ledger: &Ledger, digest: Digest, rule: &str) -> Result<Doomed> {
-    let meta = ledger.blobs.meta(&digest)?;
-    Ok(Doomed {
+/// `None` where something else stands in the blob's place: that is not larder's to remove.
+fn doom(ledger: &Ledger, digest: Digest, rule: &str) -> Result<Option<Doomed>> {
+    let Some(meta) = of_blob(ledger.blobs.meta(&digest))? else { return Ok(None) };
+    Ok(Some(Doomed {
         digest,
         size_bytes: meta.map_or(0, |m| m.size_bytes),
         frees_bytes: meta.map_or(0, |m| frees(&m)),
         outside_links: meta.map_or(0, |m| m.links.saturating_sub(1)),
         rule: rule.to_owned(),
-    })
+    }))
+}
+
+fn of_blob(meta: Result<Option<Meta>>) -> Result<Option<Option<Meta>>> {
+    match meta {
+        Err(e) if e.kind() == ErrorKind::Damaged => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// Removing the last name frees the blocks; any other frees nothing.
@@ -386,12 +396,18 @@ fn condemn(ledger: &Ledger, plan: &CollectPlan) -> Result<()> {
 
 /// Removes what is still condemned and what no running work might rest on: a frame, synced, then the files out of the
 /// way under the same hold of `lock`, then unlinked outside of it.
-fn remove(ledger: &Ledger, session: &Session, batch: &[Doomed], report: &mut CollectReport) -> Result<()> {
-    let mut out = Vec::new();
+fn remove(
+    ledger: &Ledger,
+    session: &Session,
+    batch: &[Doomed],
+    report: &mut CollectReport,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let (mut going, mut out) = (Vec::new(), Vec::new());
     ledger.hold(|hold| {
         let sessions = ledger.sessions.list()?;
         let when = hold.moment()?;
-        let (mut records, mut going) = (Vec::new(), Vec::new());
+        let mut records = Vec::new();
         for doomed in batch {
             let digest = doomed.digest;
             let Some(condemned) = hold.snapshot.condemned(&digest)? else { continue };
@@ -402,29 +418,33 @@ fn remove(ledger: &Ledger, session: &Session, batch: &[Doomed], report: &mut Col
                 report.held.push((digest, holder));
                 continue;
             }
+            let Some(meta) = of_blob(ledger.blobs.meta(&digest))? else { continue };
             let size_bytes = match hold.snapshot.blob(&digest)? {
                 Some(row) => row.stamp.size_bytes,
                 None => doomed.size_bytes,
             };
             let rule = format!("gc: {}", doomed.rule);
             records.push(Record::Removed(RemovedRecord { digest, size_bytes, rule, when }));
-            going.push((digest, size_bytes));
+            going.push((digest, size_bytes, meta.map_or(0, |meta| frees(&meta))));
         }
         hold.commit(&records)?;
-        for (digest, size_bytes) in going {
+        for (digest, ..) in &going {
             let aside = session.next_path();
-            let meta = ledger.blobs.meta(&digest)?;
-            if ledger.blobs.take_out(&digest, &aside)? {
+            if ledger.blobs.take_out(digest, &aside)? {
                 out.push(aside);
             }
-            report.removed_blobs += 1;
-            report.removed_bytes += size_bytes;
-            report.freed_bytes += meta.map_or(0, |meta| frees(&meta));
         }
         Ok(())
     })?;
     for path in out {
         ledger.machine.unlink(&path).map_err(|e| Error::io("remove", &path, e))?;
+    }
+    for (digest, size_bytes, freed_bytes) in going {
+        observer.event(&Event::Removed { digest, size_bytes, freed_bytes });
+        report.removed.push((digest, size_bytes));
+        report.removed_blobs += 1;
+        report.removed_bytes += size_bytes;
+        report.freed_bytes += freed_bytes;
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
 use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why, WhyGone};
 use crate::work::ingest::{self, AddOptions, AddReport, AliasKind, Source};
 use crate::work::init::{self, NewStoreSpec};
-use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode};
+use crate::work::lease::{self, Lease, Leased};
+use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode, Unlocked};
 use crate::work::names::{self, RemovePlan, RemoveReport, Target};
 use crate::work::upkeep::{self, CompactReport, FrameInfo, RebuildReport, RunInfo};
 use crate::work::verify::{self, VerifyOptions, VerifyReport};
@@ -208,6 +209,11 @@ impl Store {
         names::unpin(&self.writing()?, target)
     }
 
+    /// Keeps blobs for running work, as long as the lease lives; see [`lease::lease`].
+    pub fn lease(&self, what: &[Leased]) -> Result<Lease> {
+        lease::lease(&self.writing()?, what)
+    }
+
     /// Makes a file outside the store.
     pub fn get(
         &self,
@@ -228,6 +234,11 @@ impl Store {
     ) -> Result<MaterializeReport> {
         let options = MaterializeOptions { mode: Some(Mode::Hardlink), ..MaterializeOptions::default() };
         self.get(target, destination, &options, observer)
+    }
+
+    /// Puts a private copy in the place of a link to a blob; see [`materialize::unlock`].
+    pub fn unlock(&self, path: &Path, observer: &dyn Observer) -> Result<Unlocked> {
+        materialize::unlock(&self.reading(), path, observer)
     }
 
     /// Recreates below `directory` what is below `prefix`.

@@ -7,6 +7,7 @@ pub mod find;
 pub(crate) mod fixture;
 pub mod ingest;
 pub mod init;
+pub mod lease;
 pub mod links;
 pub mod materialize;
 pub mod names;

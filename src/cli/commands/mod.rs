@@ -8,6 +8,7 @@ mod debug;
 mod gc;
 mod get;
 mod init;
+mod lease;
 mod link;
 mod ls;
 mod made;
@@ -20,6 +21,7 @@ mod rm;
 mod show;
 mod stats;
 mod unlink;
+mod unlock;
 mod unpin;
 mod verify;
 mod r#where;
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Get(get::Args),
     /// Make the files of a tree outside the store
     Checkout(checkout::Args),
+    /// Make a linked file private and writable
+    Unlock(unlock::Args),
     /// Write the bytes of a blob to standard output
     Cat(cat::Args),
     /// Print where the file of a blob is
@@ -71,6 +75,8 @@ pub(crate) enum Command {
     Pin(pin::Args),
     /// Keep it no longer
     Unpin(unpin::Args),
+    /// Keep what a command uses while it runs
+    Lease(lease::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
     /// Remove blobs that nothing keeps
@@ -98,6 +104,7 @@ impl Command {
             Command::Stats(_) => "stats",
             Command::Get(_) => "get",
             Command::Checkout(_) => "checkout",
+            Command::Unlock(_) => "unlock",
             Command::Cat(_) => "cat",
             Command::Path(_) => "path",
             Command::Link(_) => "link",
@@ -106,6 +113,7 @@ impl Command {
             Command::Rm(_) => "rm",
             Command::Pin(_) => "pin",
             Command::Unpin(_) => "unpin",
+            Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
             Command::Gc(_) => "gc",
             Command::Compact(_) => "compact",
@@ -127,6 +135,7 @@ impl Command {
             Command::Stats(args) => stats::run(context, args),
             Command::Get(args) => get::run(context, args),
             Command::Checkout(args) => checkout::run(context, args),
+            Command::Unlock(args) => unlock::run(context, args),
             Command::Cat(args) => cat::run(context, args),
             Command::Path(args) => path::run(context, args),
             Command::Link(args) => link::run(context, args),
@@ -135,6 +144,7 @@ impl Command {
             Command::Rm(args) => rm::run(context, args),
             Command::Pin(args) => pin::run(context, args),
             Command::Unpin(args) => unpin::run(context, args),
+            Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Compact(args) => compact::run(context, args),

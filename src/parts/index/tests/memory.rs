@@ -232,6 +232,9 @@ impl File for MemoryFile {
     fn try_lock(&self, _: Lock) -> io::Result<bool> {
         unreachable!()
     }
+    fn let_children_inherit(&self) -> io::Result<()> {
+        unreachable!()
+    }
     fn unlock(&self) -> io::Result<()> {
         unreachable!()
     }

@@ -14,6 +14,7 @@ use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
 use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result};
 use crate::work::Context;
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
+use crate::work::doctor::{self, Measured};
 use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why, WhyGone};
 use crate::work::ingest::{self, AddOptions, AddReport, AliasKind, Source};
 use crate::work::init::{self, NewStoreSpec};
@@ -302,6 +303,11 @@ impl Store {
     /// Everything that keeps a blob alive.
     pub fn why(&self, digest: &Digest, grace: Duration) -> Result<Why> {
         find::why(&self.reading(), digest, grace)
+    }
+
+    /// Measures this machine and this store; see [`doctor::examine`].
+    pub fn examine(&self, destinations: &[PathBuf]) -> Result<Vec<Measured>> {
+        doctor::examine(&self.reading(), destinations)
     }
 
     /// What removed a blob, or took a name away; see [`find::why_gone`].

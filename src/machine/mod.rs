@@ -189,6 +189,9 @@ pub trait Machine: Send + Sync {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
     /// `FICLONE`: makes `to` share all of `from`'s extents.
     fn reflink(&self, from: &dyn File, to: &dyn File) -> io::Result<()>;
+    /// The most names that a file on the filesystem of `path` may have (`pathconf`, `_PC_LINK_MAX`); `None` where it does
+    /// not say.
+    fn link_limit(&self, path: &Path) -> io::Result<Option<u64>>;
     /// `statfs`.
     fn filesystem(&self, path: &Path) -> io::Result<Filesystem>;
     /// The wall clock, nanoseconds since the epoch.

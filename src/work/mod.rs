@@ -2,6 +2,7 @@
 
 mod blob;
 pub mod collect;
+pub mod doctor;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;

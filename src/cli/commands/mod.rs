@@ -5,6 +5,7 @@ mod cat;
 mod checkout;
 mod compact;
 mod debug;
+mod doctor;
 mod gc;
 mod get;
 mod init;
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Compact(compact::Args),
     /// Make the index anew from the journal
     Rebuild(rebuild::Args),
+    /// Measure this machine and this store, and say what follows
+    Doctor(doctor::Args),
     /// Look into the store's own files
     #[command(subcommand)]
     Debug(debug::Command),
@@ -118,6 +121,7 @@ impl Command {
             Command::Gc(_) => "gc",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
+            Command::Doctor(_) => "doctor",
             Command::Debug(_) => "debug",
         }
     }
@@ -149,6 +153,7 @@ impl Command {
             Command::Gc(args) => gc::run(context, args),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),
+            Command::Doctor(args) => doctor::run(context, args),
             Command::Debug(command) => debug::run(context, command),
         }
     }

@@ -109,6 +109,10 @@ impl Machine for Real {
         reflink::reflink(OpenFile::behind(from)?, OpenFile::behind(to)?)
     }
 
+    fn link_limit(&self, path: &Path) -> io::Result<Option<u64>> {
+        filesystem::link_limit(path)
+    }
+
     fn filesystem(&self, path: &Path) -> io::Result<Filesystem> {
         filesystem::filesystem(path)
     }

@@ -139,6 +139,9 @@ impl Machine for Memory {
     fn reflink(&self, _: &dyn File, _: &dyn File) -> io::Result<()> {
         unreachable!()
     }
+    fn link_limit(&self, _: &Path) -> io::Result<Option<u64>> {
+        unreachable!()
+    }
     fn filesystem(&self, _: &Path) -> io::Result<Filesystem> {
         unreachable!()
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
+use crate::format::checkpoint::Checkpoint;
 use crate::format::frame::Frame;
 use crate::format::record::{Moment, OrphanRecord, Record, RemovedRecord, SinceRecord};
 use crate::format::session::SessionKind;
@@ -17,7 +18,7 @@ use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::Meta;
 use crate::parts::journal::chain::Place;
 use crate::parts::sessions::{Found, Session};
-use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH};
+use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH, RESUME_TTL};
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Name, Observer, Result};
 
 /// How garbage is collected.
@@ -293,10 +294,15 @@ fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
         for batch in records.chunks(CONDEMN_BATCH) {
             hold.commit(batch)?;
         }
+        let keep = |says: &Checkpoint| {
+            let since = Moment { sequence: 0, time_ns: says.time_ns };
+            elapsed(ledger, &hold.snapshot, &since) < nanos(RESUME_TTL)
+        };
+        let mut buried = 0;
         for session in &dead {
-            ledger.sessions.bury(&session.id)?;
+            buried += u64::from(ledger.sessions.bury(&session.id, &keep)?);
         }
-        Ok(dead.len() as u64)
+        Ok(buried)
     })
 }
 

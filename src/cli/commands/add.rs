@@ -76,6 +76,7 @@ impl Args {
             expect: self.expect,
             replace: self.replace,
             alias: self.alias.map(Into::into),
+            ..AddOptions::default()
         }
     }
 

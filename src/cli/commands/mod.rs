@@ -8,6 +8,7 @@ mod debug;
 mod doctor;
 mod gc;
 mod get;
+mod ingest;
 mod init;
 mod lease;
 mod link;
@@ -82,6 +83,9 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
+    /// See to ingests that were broken off
+    #[command(subcommand)]
+    Ingest(ingest::Command),
     /// Rewrite the journal without what is over
     Compact(compact::Args),
     /// Make the index anew from the journal
@@ -119,6 +123,7 @@ impl Command {
             Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
             Command::Gc(_) => "gc",
+            Command::Ingest(_) => "ingest",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
             Command::Doctor(_) => "doctor",
@@ -151,6 +156,7 @@ impl Command {
             Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
             Command::Gc(args) => gc::run(context, args),
+            Command::Ingest(command) => ingest::run(context, command),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),
             Command::Doctor(args) => doctor::run(context, args),

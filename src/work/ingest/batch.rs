@@ -86,6 +86,7 @@ fn sync_file(ledger: &Ledger, path: &Path) -> Result<()> {
 
 /// Publishes what is staged and records it. Files that are there without a record are left for [`resolve_one`].
 pub(super) fn commit(ledger: &Ledger, session: &Arc<Session>, batch: &[Staged], rules: Rules) -> Result<Committed> {
+    close_checkpoints(ledger, session, batch)?;
     let mut dirs = BlobDirs::default();
     let mut published = BTreeSet::new();
     let known = ledger.known();
@@ -104,6 +105,15 @@ pub(super) fn commit(ledger: &Ledger, session: &Arc<Session>, batch: &[Staged], 
     }
     let (batch, session) = (batch.to_vec(), Arc::clone(session));
     ledger.transact(move |tx| record(tx, &session, &batch, rules))
+}
+
+/// Nothing is gone on with that may be a blob: the checkpoints are gone for good before anything is published.
+fn close_checkpoints(ledger: &Ledger, session: &Session, batch: &[Staged]) -> Result<()> {
+    let mut closed = false;
+    for (path, _) in batch.iter().filter_map(|staged| staged.file.as_ref()) {
+        closed |= session.unsave(path)?;
+    }
+    if closed && ledger.policy.durability != Durability::None { session.sync_folders() } else { Ok(()) }
 }
 
 fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) -> Result<Committed> {

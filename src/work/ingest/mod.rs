@@ -4,6 +4,7 @@
 //! one (`batch`), and only then told to the observer; what was taken in by link or moved is then settled (`settle`).
 
 mod batch;
+mod resume;
 mod settle;
 mod stage;
 mod take;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::batch::{Committed, Outcome, Rules};
+pub use self::resume::Checkpoints;
 use self::settle::Vouched;
 use self::stage::{Staged, Stager};
 use self::walk::{Item, Walk, chain};
@@ -65,6 +67,8 @@ pub struct AddOptions {
     pub replace: bool,
     /// How aliases are kept; `None` is the store's setting.
     pub alias: Option<AliasKind>,
+    /// How large sources are copied, so that one that was broken off can be gone on with.
+    pub checkpoints: Checkpoints,
 }
 
 /// What was added, when it is over.
@@ -331,6 +335,7 @@ impl<'a> Adding<'a> {
         for staged in batch {
             if error.kind() != ErrorKind::OutcomeUnknown {
                 self.give_back(&staged);
+                self.unstage(&staged);
             }
             self.failed(&staged.item.path, &error);
         }
@@ -397,7 +402,9 @@ impl<'a> Adding<'a> {
     }
 
     fn unstage(&self, staged: &Staged) {
-        if let Some((path, _)) = &staged.file {
+        if let Some((path, _)) = &staged.file
+            && self.session.unsave(path).is_ok()
+        {
             let _ = self.ledger().machine.unlink(path);
         }
     }

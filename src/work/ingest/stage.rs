@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::walk::Item;
 use super::{AddOptions, TakeIn};
 use crate::hashing::file::read_through;
-use crate::hashing::{Digests, Hasher, digest_file};
+use crate::hashing::{Digests, HashState, Hasher, PartHasher, digest_file};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::parts::blobs;
@@ -70,6 +70,13 @@ pub(super) struct Claims {
     files: HashSet<(u64, u64)>,
 }
 
+/// A staged file that can be gone on with.
+pub(super) struct GoneOn {
+    pub path: PathBuf,
+    pub file: Box<dyn File>,
+    pub state: HashState,
+}
+
 /// What is known of a digest before anything is staged.
 pub(super) enum Known {
     /// Nothing, or nothing good: stage it.
@@ -126,11 +133,11 @@ impl Stager<'_> {
     fn copy_once(&self, item: &Item) -> Result<Option<Staged>> {
         let (source, mut before) = self.open_source(&item.path)?;
         let moved = self.options.take_in == TakeIn::Move;
-        if moved && self.settles(&before) {
+        if (moved || self.is_large(before.size_bytes)) && self.settles(&before) {
             before = source.meta().map_err(|e| Error::io("look at", &item.path, e))?;
         }
         let racy = moved && self.is_racy(&before);
-        let read = if before.size_bytes <= SMALL_FILE_BYTES {
+        let read = if before.size_bytes <= SMALL_FILE_BYTES && !self.is_large(before.size_bytes) {
             self.copy_small(item, source.as_ref(), &before)?
         } else {
             self.copy_large(item, source.as_ref(), &before)?
@@ -146,7 +153,7 @@ impl Stager<'_> {
 
     /// Whether a write from now on might leave the ctime as it is: the clock of a filesystem ticks, and the last change
     /// was within its tick, or is yet to come.
-    fn is_racy(&self, source: &Meta) -> bool {
+    pub(super) fn is_racy(&self, source: &Meta) -> bool {
         let now = i128::from(self.ledger.machine.now_ns());
         i128::from(source.ctime_ns) + nanos(tick(source)) >= now
     }
@@ -183,14 +190,25 @@ impl Stager<'_> {
                 return Ok(Some(self.hit(item, meta, digests, hashed)));
             }
         }
-        let path = self.session.next_path();
-        let mode = self.mode_for(meta);
-        let target = self.create(&path, mode)?;
-        let copied = self.copy_bytes(item, source, meta, &path, target.as_ref());
+        let (path, target, copied) = match self.go_on_with(meta)? {
+            Some(GoneOn { path, file, state }) => {
+                let hasher = PartHasher::resume(state);
+                let copied = self.copy_with_checkpoints(item, source, meta, &path, file.as_ref(), hasher);
+                (path, file, copied)
+            }
+            None => {
+                let path = self.session.next_path();
+                let target = self.create(&path, self.mode_for(meta))?;
+                let copied = self.copy_bytes(item, source, meta, &path, target.as_ref());
+                (path, target, copied)
+            }
+        };
         let digests = match copied {
             Ok(Some(digests)) => digests,
+            // It can be gone on with.
+            Err(e) if e.kind() == ErrorKind::Interrupted && self.session.is_saved(&path) => return Err(e),
             other => {
-                let _ = self.ledger.machine.unlink(&path);
+                self.discard(&path)?;
                 return other.map(|_| None);
             }
         };
@@ -199,7 +217,7 @@ impl Stager<'_> {
             Known::Yes(hashed) | Known::No(hashed) => hashed,
         };
         if !self.claim(&digests.digest) {
-            let _ = self.ledger.machine.unlink(&path);
+            self.discard(&path)?;
             return Ok(Some(self.hit(item, meta, digests, None)));
         }
         let stamp = self.seal(target.as_ref(), &path, Some(meta))?;
@@ -218,17 +236,14 @@ impl Stager<'_> {
             let meta = target.meta().map_err(|e| Error::io("look at", path, e))?;
             return self.hash(item, target, &meta);
         }
+        if self.is_large(meta.size_bytes) {
+            return self.copy_with_checkpoints(item, source, meta, path, target, PartHasher::default());
+        }
         let mut hasher = Hasher::default();
         let go_on = |bytes| self.ticks(bytes);
         let mut write_error = None;
         let read = read_through(source, &mut hasher, &go_on, &mut |piece, at| {
-            let written = target.write_at(piece, at);
-            target.start_writeback(at, piece.len() as u64);
-            written.map_err(|e| {
-                let again = io::Error::from(e.kind());
-                write_error = Some(e);
-                again
-            })
+            self.write_piece(target, piece, at, &mut write_error)
         });
         if let Some(e) = write_error {
             return Err(Error::io("write", path, e));
@@ -242,6 +257,23 @@ impl Stager<'_> {
         Ok(Some(hasher.finish()))
     }
 
+    /// Writes a piece of a copy and starts its write-back. What fails is kept apart from failures of reading.
+    pub(super) fn write_piece(
+        &self,
+        target: &dyn File,
+        piece: &[u8],
+        at: u64,
+        failed: &mut Option<io::Error>,
+    ) -> io::Result<()> {
+        let written = target.write_at(piece, at);
+        target.start_writeback(at, piece.len() as u64);
+        written.map_err(|e| {
+            let again = io::Error::from(e.kind());
+            *failed = Some(e);
+            again
+        })
+    }
+
     /// `None`: it ended too early, so it changed.
     pub(super) fn hash(&self, item: &Item, file: &dyn File, meta: &Meta) -> Result<Option<Digests>> {
         let mut hasher = Hasher::default();
@@ -249,7 +281,7 @@ impl Stager<'_> {
         Ok(self.judge(item, read)?.filter(|size| *size == meta.size_bytes).map(|_| hasher.finish()))
     }
 
-    fn judge(&self, item: &Item, read: io::Result<u64>) -> Result<Option<u64>> {
+    pub(super) fn judge(&self, item: &Item, read: io::Result<u64>) -> Result<Option<u64>> {
         match read {
             Ok(size) => Ok(Some(size)),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
@@ -381,12 +413,12 @@ impl Stager<'_> {
     /// Removes a staged file that is not wanted after all.
     pub(super) fn unstage(&self, staged: &Staged) {
         if let Some((path, _)) = &staged.file {
-            let _ = self.ledger.machine.unlink(path);
+            let _ = self.discard(path);
             self.claims.lock().expect("no panic holds it").digests.remove(&staged.digests.digest);
         }
     }
 
-    fn ticks(&self, bytes: u64) -> bool {
+    pub(super) fn ticks(&self, bytes: u64) -> bool {
         self.observer.progress(0, bytes);
         !self.observer.cancelled()
     }

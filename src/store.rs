@@ -36,11 +36,13 @@ pub struct OpenOptions {
     pub lock_timeout: Duration,
     /// Write nothing to the store, whether it could be or not.
     pub read_only: bool,
+    /// Open, or make, a store in a directory that everybody may write to.
+    pub trust_directory: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, read_only: false }
+        OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, read_only: false, trust_directory: false }
     }
 }
 
@@ -109,6 +111,9 @@ impl Store {
             hardlinked: new.alias == AliasKind::Hardlinked,
             cache: new.cache,
         };
+        if !options.trust_directory {
+            refuse_strangers(machine.as_ref(), directory)?;
+        }
         let made = init::create(&machine, directory, &spec)?;
         Ok((Store::open(machine, directory, options)?, made))
     }
@@ -119,8 +124,14 @@ impl Store {
     /// A store that this process cannot write to (mounted read-only, owned by somebody else, on a filesystem whose locks
     /// other machines do not see, with a feature that this program can only read) can be read all the same:
     /// [`Store::read_only_reason`] says why, and so does the error of every verb that would write.
+    ///
+    /// [`ErrorKind::Untrusted`] for a directory that everybody may write to, unless `options` trust it: a stranger could
+    /// have put anything there.
     pub fn open(machine: Arc<dyn Machine>, directory: &Path, options: &OpenOptions) -> Result<Store> {
         let directory = machine.canonical(directory).map_err(|e| no_store(directory, e))?;
+        if !options.trust_directory {
+            refuse_strangers(machine.as_ref(), &directory)?;
+        }
         let layout = Layout::new(&directory);
         let settings = read_settings(machine.as_ref(), &layout)?;
         let filesystem = machine.filesystem(&directory);
@@ -429,6 +440,19 @@ fn read_settings(machine: &dyn Machine, layout: &Layout) -> Result<Settings> {
             Err(Error::new(ErrorKind::Unsupported, attempt, reason))
         }
         None => Ok(settings),
+    }
+}
+
+/// Refuses a directory in which everybody may put other files in the place of blobs. One that is not there yet is
+/// nobody's.
+fn refuse_strangers(machine: &dyn Machine, directory: &Path) -> Result<()> {
+    match machine.stat(directory) {
+        Ok(meta) if meta.kind == FileKind::Directory && meta.mode & 0o002 != 0 => {
+            let reason =
+                format!("everybody may write to it (mode {:04o}), and could have put anything there", meta.mode);
+            Err(Error::new(ErrorKind::Untrusted, format!("use the store directory {}", directory.display()), reason))
+        }
+        _ => Ok(()),
     }
 }
 

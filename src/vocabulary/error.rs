@@ -88,6 +88,13 @@ impl Error {
         if self.kind == ErrorKind::NoSpace { self } else { self.as_kind(ErrorKind::NotKept) }
     }
 
+    /// The same error, with a reason that the failed call itself could not tell.
+    #[must_use]
+    pub fn because(mut self, reason: String) -> Self {
+        self.reason = reason;
+        self
+    }
+
     /// What kind of trouble it was.
     pub fn kind(&self) -> ErrorKind {
         self.kind

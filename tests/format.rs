@@ -112,7 +112,7 @@ fn counted(text: &str, byte: u8, sequence: u64) -> Record {
 }
 
 /// One record of every kind, in order of the kinds.
-fn every_kind() -> [Record; 16] {
+fn every_kind() -> [Record; 19] {
     let (digest, since) = (digest(0x11), at(9));
     [
         blob(0x11, 5, 9),
@@ -138,7 +138,14 @@ fn every_kind() -> [Record; 16] {
         Record::Fence(FenceRecord { from: 20, to: 300, reason: "a gap".into(), since }),
         Record::FenceLifted(20),
         Record::End(EndRecord { through: 3, through_hash: [7; 32], synced_through: 3, time_ns: TIME, records: 4 }),
+        Record::Sources(SourcesRecord { digest, files: vec![source_file()], since }),
+        Record::Carrier(CarrierRecord { digest, number: 300, stamp: stamp(7, 5), since }),
+        Record::CarrierRemoved(CarrierRemovedRecord { digest, number: 300 }),
     ]
+}
+
+fn source_file() -> SourceFile {
+    SourceFile { path: b"/src/a".to_vec(), size_bytes: 7, mtime_ns: -1, ctime_ns: 2, inode: 200, device: 3 }
 }
 
 /// What stands in the frozen base, in front of its closing frame.

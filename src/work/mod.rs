@@ -10,6 +10,7 @@ pub mod init;
 pub mod links;
 pub mod materialize;
 pub mod names;
+pub mod repair;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

@@ -14,7 +14,7 @@ use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
 use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result};
 use crate::work::Context;
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
-use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why};
+use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why, WhyGone};
 use crate::work::ingest::{self, AddOptions, AddReport, AliasKind, Source};
 use crate::work::init::{self, NewStoreSpec};
 use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode};
@@ -292,6 +292,11 @@ impl Store {
     /// Everything that keeps a blob alive.
     pub fn why(&self, digest: &Digest, grace: Duration) -> Result<Why> {
         find::why(&self.reading(), digest, grace)
+    }
+
+    /// What removed a blob, or took a name away; see [`find::why_gone`].
+    pub fn why_gone(&self, target: &Target) -> Result<WhyGone> {
+        find::why_gone(&self.reading(), target)
     }
 
     /// Bytes that would be freed if all names of a blob went.

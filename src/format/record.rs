@@ -74,6 +74,23 @@ pub struct UnaliasRecord {
     pub name: Name,
     /// What it meant.
     pub was: Replaced,
+    /// What took it away: `rm`, `unlink`, …
+    pub rule: String,
+    /// When.
+    pub when: Moment,
+}
+
+/// A name that a blob had until something took it away: what a base keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartedRecord {
+    /// The name.
+    pub name: Name,
+    /// What it meant.
+    pub digest: Digest,
+    /// What took it away.
+    pub rule: String,
+    /// When.
+    pub when: Moment,
 }
 
 /// A blob is kept by hand.
@@ -232,6 +249,8 @@ pub enum Record {
     Carrier(CarrierRecord),
     /// It keeps that no more.
     CarrierRemoved(CarrierRemovedRecord),
+    /// A name that a blob had.
+    Departed(DepartedRecord),
 }
 
 impl Record {
@@ -256,6 +275,7 @@ impl Record {
             Record::Sources(_) => 17,
             Record::Carrier(_) => 18,
             Record::CarrierRemoved(_) => 19,
+            Record::Departed(_) => 22,
         }
     }
 
@@ -279,6 +299,7 @@ impl Record {
             Record::Sources(r) => postcard::to_allocvec(r),
             Record::Carrier(r) => postcard::to_allocvec(r),
             Record::CarrierRemoved(r) => postcard::to_allocvec(r),
+            Record::Departed(r) => postcard::to_allocvec(r),
         };
         encoded.expect("records hold nothing that postcard cannot write to memory")
     }
@@ -307,6 +328,7 @@ impl Record {
             17 => Record::Sources(read(body)?),
             18 => Record::Carrier(read(body)?),
             19 => Record::CarrierRemoved(read(body)?),
+            22 => Record::Departed(read(body)?),
             _ => return Err(Malformed::Version),
         })
     }
@@ -449,7 +471,8 @@ mod tests {
                 replaces: Some(was),
                 added: since,
             }),
-            Record::Unalias(UnaliasRecord { name: name("a"), was }),
+            Record::Unalias(UnaliasRecord { name: name("a"), was, rule: "rm".into(), when: since }),
+            Record::Departed(DepartedRecord { name: name("a"), digest, rule: "rm".into(), when: since }),
             Record::Pin(PinRecord { digest, note: "mine".into(), since }),
             Record::Unpin(digest),
             Record::Unrooted(SinceRecord { digest, since }),

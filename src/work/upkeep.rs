@@ -214,6 +214,7 @@ fn line(record: &Record) -> String {
         Record::Carrier(r) => format!("carrier {} of {}, inode {}", r.number, r.digest, r.stamp.inode),
         Record::CarrierRemoved(r) => format!("carrier {} of {} removed", r.number, r.digest),
         Record::End(r) => format!("end of the base: {} records through {}", r.records, r.through),
+        Record::Departed(r) => format!("departed {:?} of {} ({})", r.name, r.digest, r.rule),
     }
 }
 

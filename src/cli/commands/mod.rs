@@ -25,6 +25,7 @@ mod unpin;
 mod verify;
 mod r#where;
 mod why;
+mod why_gone;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Where(r#where::Args),
     /// Tell what keeps a blob alive
     Why(why::Args),
+    /// Tell what removed a blob or took a name away
+    WhyGone(why_gone::Args),
     /// Tell what the store holds and costs
     Stats(stats::Args),
     /// Make one file outside the store
@@ -94,6 +97,7 @@ impl Command {
             Command::Show(_) => "show",
             Command::Where(_) => "where",
             Command::Why(_) => "why",
+            Command::WhyGone(_) => "why-gone",
             Command::Stats(_) => "stats",
             Command::Get(_) => "get",
             Command::Checkout(_) => "checkout",
@@ -123,6 +127,7 @@ impl Command {
             Command::Show(args) => show::run(context, args),
             Command::Where(args) => r#where::run(context, args),
             Command::Why(args) => why::run(context, args),
+            Command::WhyGone(args) => why_gone::run(context, args),
             Command::Stats(args) => stats::run(context, args),
             Command::Get(args) => get::run(context, args),
             Command::Checkout(args) => checkout::run(context, args),

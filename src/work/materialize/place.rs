@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Mode, look, store_root, taken};
 use crate::format::table::{AliasRow, BlobRow};
+use crate::hashing::Sha256;
+use crate::hashing::file::read_through;
 use crate::ledger::Snapshot;
-use crate::machine::{FileKind, Machine, Meta, trouble};
+use crate::machine::{FileKind, Machine, Meta, Open, trouble};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Result, Stamp};
 use crate::work::Context;
@@ -102,6 +104,10 @@ impl<'a> Maker<'a> {
         let row = usable(&*self.snapshot, &item.digest)?;
         let blob = self.sound(item, &row, meter)?;
         let mut reasons = Vec::new();
+        if let Some(there) = self.private_already(item, &blob, meter)? {
+            let not_restored = differs(item, &there);
+            return Ok(Made { mode: None, size_bytes: item.size_bytes, reasons, not_restored });
+        }
         let (mode, not_restored) = match self.ways[0] {
             Mode::Symlink => (self.symlink(item)?, differs(item, &blob)),
             Mode::Hardlink => match self.hardlink(item, &blob)? {
@@ -115,6 +121,26 @@ impl<'a> Maker<'a> {
             Mode::Reflink | Mode::Copy => self.private(item, &mut reasons, meter)?,
         };
         Ok(Made { mode, size_bytes: item.size_bytes, reasons, not_restored })
+    }
+
+    /// The private file that is there already with the blob's bytes, where one was to be made and nothing is to be
+    /// replaced: what was broken off goes on where it stopped. A file that cannot be read is somebody else's matter.
+    fn private_already(&self, item: &Item, blob: &Meta, meter: &Meter<'_>) -> Result<Option<Meta>> {
+        let private = self.ways.iter().any(|way| matches!(way, Mode::Reflink | Mode::Copy));
+        let Some(there) = look(&self.ctx, &item.destination)?.filter(|_| private && !self.replace) else {
+            return Ok(None);
+        };
+        let own = there.kind == FileKind::File && (there.device, there.inode) != (blob.device, blob.inode);
+        if !own || there.size_bytes != item.size_bytes {
+            return Ok(None);
+        }
+        let Ok(file) = self.machine().open(&item.destination, Open::Read) else { return Ok(None) };
+        let mut hasher = Sha256::default();
+        match read_through(file.as_ref(), &mut hasher, &|_| meter.goes_on(), &mut |_, _| Ok(())) {
+            Ok(_) => Ok((hasher.finish() == item.digest).then_some(there)),
+            Err(_) if !meter.goes_on() => Err(interrupted(item)),
+            Err(_) => Ok(None),
+        }
     }
 
     /// What the blob's file looks like. Whatever way is taken, it is known to be good by its stamp or its bytes; copying

@@ -51,7 +51,11 @@ fn what_was_broken_off_goes_on_with_the_same_command() {
         }
         fs::remove_file(place.path(mode).join("sub/b")).unwrap();
         let again = place.json(&words).exits(0).event("summary");
-        assert_eq!((&again["files"], &again["unchanged"], &again["failed"]), (&1.into(), &3.into(), &0.into()), "{mode}");
+        assert_eq!(
+            (&again["files"], &again["unchanged"], &again["failed"]),
+            (&1.into(), &3.into(), &0.into()),
+            "{mode}"
+        );
         if mode == "copy" {
             assert_eq!(again["not_restored"], 0);
         }

@@ -21,6 +21,7 @@ use crate::work::init::{self, NewStoreSpec};
 use crate::work::lease::{self, Lease, Leased};
 use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode, Unlocked};
 use crate::work::names::{self, RemovePlan, RemoveReport, Target};
+use crate::work::repair::{self, RepairOptions, RepairReport, RepairScope};
 use crate::work::upkeep::{self, CompactReport, FrameInfo, RebuildReport, RunInfo};
 use crate::work::verify::{self, VerifyOptions, VerifyReport};
 
@@ -356,6 +357,17 @@ impl Store {
     ) -> Result<VerifyReport> {
         let ctx = if options.quarantine { self.writing()? } else { self.reading() };
         verify::verify(&ctx, what, prefixes, options, observer)
+    }
+
+    /// Puts good bytes in the place of bad or missing ones; see [`repair::repair`].
+    pub fn repair(
+        &self,
+        scope: &RepairScope,
+        options: &RepairOptions,
+        observer: &dyn Observer,
+    ) -> Result<RepairReport> {
+        let ctx = if options.dry_run { self.reading() } else { self.writing()? };
+        repair::repair(&ctx, scope, options, observer)
     }
 
     /// What a collection would remove.

@@ -12,6 +12,7 @@ pub mod lease;
 pub mod links;
 pub mod materialize;
 pub mod names;
+pub mod repair;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

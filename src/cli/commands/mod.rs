@@ -18,6 +18,7 @@ mod path;
 mod pin;
 mod plan;
 mod rebuild;
+mod repair;
 mod rm;
 mod show;
 mod stats;
@@ -80,6 +81,8 @@ pub(crate) enum Command {
     Lease(lease::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
+    /// Put good bytes in the place of damaged ones
+    Repair(repair::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// Rewrite the journal without what is over
@@ -118,6 +121,7 @@ impl Command {
             Command::Unpin(_) => "unpin",
             Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
+            Command::Repair(_) => "repair",
             Command::Gc(_) => "gc",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
@@ -150,6 +154,7 @@ impl Command {
             Command::Unpin(args) => unpin::run(context, args),
             Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
+            Command::Repair(args) => repair::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),

@@ -13,6 +13,7 @@ use crate::machine::{FileKind, Filesystem, Machine, Open};
 use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
 use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result};
 use crate::work::Context;
+use crate::work::check::{self, CheckReport};
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
 use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why};
 use crate::work::ingest::{self, AddOptions, AddReport, AliasKind, Source};
@@ -323,6 +324,11 @@ impl Store {
     ) -> Result<VerifyReport> {
         let ctx = if options.quarantine { self.writing()? } else { self.reading() };
         verify::verify(&ctx, what, prefixes, options, observer)
+    }
+
+    /// Compares the records with what is on the disk, reading no blob; see [`check::check`].
+    pub fn check(&self, observer: &dyn Observer) -> Result<CheckReport> {
+        check::check(&self.reading(), observer)
     }
 
     /// What a collection would remove.

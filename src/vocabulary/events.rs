@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::digest::Digest;
+use super::finding::Finding;
 use super::name::Name;
 
 /// What became of one file that was added.
@@ -113,6 +114,8 @@ pub enum Event {
         /// Why not the way that was asked for.
         note: Option<String>,
     },
+    /// Something is wrong with the structure of the store.
+    Found(Finding),
     /// Something the user should know that is no failure.
     Notice {
         /// In full sentences.

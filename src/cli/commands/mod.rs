@@ -2,6 +2,7 @@
 
 mod add;
 mod cat;
+mod check;
 mod checkout;
 mod compact;
 mod debug;
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     Unpin(unpin::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
+    /// Compare the store's records with what is on the disk
+    Check(check::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// Rewrite the journal without what is over
@@ -103,6 +106,7 @@ impl Command {
             Command::Pin(_) => "pin",
             Command::Unpin(_) => "unpin",
             Command::Verify(_) => "verify",
+            Command::Check(_) => "check",
             Command::Gc(_) => "gc",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
@@ -131,6 +135,7 @@ impl Command {
             Command::Pin(args) => pin::run(context, args),
             Command::Unpin(args) => unpin::run(context, args),
             Command::Verify(args) => verify::run(context, args),
+            Command::Check(args) => check::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),

@@ -14,6 +14,7 @@ use larder::format::settings::Durability;
 use larder::machine::simulated::{CallKind, Enumeration, Fault, Images, Simulated, World, errno, run};
 use larder::machine::{Machine, Open};
 use larder::vocabulary::limits::PART_BYTES;
+use larder::work::check::check;
 use larder::work::ingest::{AddOptions, Checkpoints, Source, TakeIn, add};
 use larder::work::resumable::{give_up, plan_give_up, waiting};
 
@@ -306,6 +307,8 @@ fn it_is_listed_until_it_is_removed_or_its_time_is_over() {
 
     let world = start.world(2);
     let opened = Opened::open(&world.process("next")).unwrap();
+    opened.collect(Duration::ZERO).unwrap();
+    assert_eq!(check(&opened.ctx(), &larder::Silent).unwrap().by_code, [].into(), "what can go on is nothing wrong");
     for day in 1..=8 {
         world.advance(Duration::from_secs(86_400));
         // Journal time moves with frames.

@@ -2,6 +2,7 @@
 
 mod add;
 mod cat;
+mod check;
 mod checkout;
 mod compact;
 mod debug;
@@ -19,6 +20,7 @@ mod path;
 mod pin;
 mod plan;
 mod rebuild;
+mod repair;
 mod rm;
 mod show;
 mod stats;
@@ -81,6 +83,10 @@ pub(crate) enum Command {
     Lease(lease::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
+    /// Put good bytes in the place of damaged ones
+    Repair(repair::Args),
+    /// Compare the store's records with what is on the disk
+    Check(check::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// See to ingests that were broken off
@@ -122,6 +128,8 @@ impl Command {
             Command::Unpin(_) => "unpin",
             Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
+            Command::Repair(_) => "repair",
+            Command::Check(_) => "check",
             Command::Gc(_) => "gc",
             Command::Ingest(_) => "ingest",
             Command::Compact(_) => "compact",
@@ -155,6 +163,8 @@ impl Command {
             Command::Unpin(args) => unpin::run(context, args),
             Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
+            Command::Repair(args) => repair::run(context, args),
+            Command::Check(args) => check::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Ingest(command) => ingest::run(context, command),
             Command::Compact(args) => compact::run(context, args),

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Session, Sessions, empty, is_id};
+use super::{FILE, Session, Sessions, empty, is_id};
 use crate::format::checkpoint::{CHECKPOINT_BYTES, Checkpoint};
 use crate::machine::{FileKind, Listed, Machine, Open};
 use crate::vocabulary::{Error, Result};
@@ -106,6 +106,16 @@ impl Sessions {
             }
         }
         Ok(all)
+    }
+
+    /// Whether the folder of a dead session holds ingests that can go on, and nothing else.
+    pub fn only_waits(&self, id: &str) -> Result<bool> {
+        let directory = self.layout.staging().join(id);
+        let entries = self.machine.list(&directory).map_err(|e| Error::io("list", &directory, e))?;
+        let saved = among(self.machine.as_ref(), &directory, &entries)?;
+        let mut others = entries.iter().filter(|e| e.name != FILE);
+        let waits = |e: &Listed| saved.iter().any(|(file, _)| *file == e.name || of(file) == e.name);
+        Ok(!saved.is_empty() && others.all(waits))
     }
 
     /// Moves an ingest that can go on into the folder of `session`; the path of its staged file there. Only under `lock`.

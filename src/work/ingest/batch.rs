@@ -1,10 +1,12 @@
 //! One batch: synced, published, recorded under `lock`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::stage::Staged;
+use crate::format::record::copies::{SourceFile, SourcesRecord, remembered};
 use crate::format::record::{AliasRecord, BlobRecord, HealedRecord, Record, Replaced};
 use crate::format::settings::Durability;
 use crate::format::table::{AliasRow, BlobRow};
@@ -35,6 +37,8 @@ pub(super) enum Outcome {
 pub(super) struct Rules {
     pub replace: bool,
     pub hardlinked: bool,
+    /// Whether the sources stay where they are, and may be asked for their bytes again.
+    pub sources_stay: bool,
 }
 
 /// What a committed batch came to.
@@ -131,10 +135,47 @@ fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) ->
         });
     }
     resolving.record_published(tx)?;
+    if rules.sources_stay {
+        remember_sources(tx, &resolving.fresh, batch)?;
+    }
     resolving.sync(tx)?;
     // Nothing is rested on yet that this very frame says.
     session.restamp(tx.moment().sequence - 1)?;
     Ok(Committed { outcomes, notices })
+}
+
+/// Puts on record where bytes came from that are new here, or good again: `repair` looks there for them. What was known
+/// before stays, behind what was read just now.
+fn remember_sources(tx: &mut Tx<'_>, kept: &BTreeMap<Digest, AddStatus>, batch: &[Staged]) -> Result<()> {
+    let mut fresh: BTreeMap<Digest, Vec<SourceFile>> = BTreeMap::new();
+    for staged in batch {
+        let digest = staged.digests.digest;
+        if kept.contains_key(&digest) && digest != Digest::EMPTY {
+            fresh.entry(digest).or_default().extend(source_file(staged));
+        }
+    }
+    for (digest, now) in fresh {
+        let healed = kept.get(&digest) == Some(&AddStatus::Healed);
+        let before = if healed { tx.sources(&digest)?.map_or(Vec::new(), |row| row.files) } else { Vec::new() };
+        let files = remembered(now.into_iter().chain(before.iter().cloned()));
+        if files != before {
+            let since = tx.moment();
+            tx.push(Record::Sources(SourcesRecord { digest, files, since }));
+        }
+    }
+    Ok(())
+}
+
+fn source_file(staged: &Staged) -> Option<SourceFile> {
+    let path = staged.item.path.as_os_str().as_bytes().to_vec();
+    staged.source.map(|meta| SourceFile {
+        path,
+        size_bytes: meta.size_bytes,
+        mtime_ns: meta.mtime_ns,
+        ctime_ns: meta.ctime_ns,
+        inode: meta.inode,
+        device: meta.device,
+    })
 }
 
 /// What became of one digest of a batch.
@@ -152,7 +193,8 @@ struct Resolving<'a> {
     sources: BTreeMap<Digest, Vec<&'a Staged>>,
     dirs: BlobDirs,
     done: BTreeMap<Digest, Resolved>,
-    heals: bool,
+    /// What is new or healed here.
+    fresh: BTreeMap<Digest, AddStatus>,
 }
 
 impl<'a> Resolving<'a> {
@@ -161,7 +203,7 @@ impl<'a> Resolving<'a> {
         for staged in batch {
             sources.entry(staged.digests.digest).or_default().push(staged);
         }
-        Resolving { session, sources, dirs: BlobDirs::default(), done: BTreeMap::new(), heals: false }
+        Resolving { session, sources, dirs: BlobDirs::default(), done: BTreeMap::new(), fresh: BTreeMap::new() }
     }
 
     fn resolve(&mut self, tx: &mut Tx<'_>, digest: Digest) -> Result<&mut Resolved> {
@@ -170,7 +212,9 @@ impl<'a> Resolving<'a> {
                 Err(e) if e.kind() == ErrorKind::Damaged => Resolved::Refused(e.to_string()),
                 other => other?,
             };
-            self.heals |= matches!(resolved, Resolved::Kept(AddStatus::Healed));
+            if let Resolved::Kept(status @ (AddStatus::New | AddStatus::Healed)) = resolved {
+                self.fresh.insert(digest, status);
+            }
             self.done.insert(digest, resolved);
         }
         Ok(self.done.get_mut(&digest).expect("it was just put there"))
@@ -195,7 +239,8 @@ impl<'a> Resolving<'a> {
         }
         tx.ledger().blobs.sync(&self.dirs)?;
         // A heal is finished from the staged file, if need be by somebody else after a crash.
-        if self.heals { self.session.sync_folders() } else { Ok(()) }
+        let heals = self.fresh.values().any(|status| *status == AddStatus::Healed);
+        if heals { self.session.sync_folders() } else { Ok(()) }
     }
 }
 
@@ -214,7 +259,10 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
             return Ok(Resolved::Kept(AddStatus::Dedup));
         }
         if let Some(there) = there.filter(|_| hashed(true)) {
-            tx.push(restamped(sources[0], there, row));
+            match restamped(sources[0], there, row) {
+                Record::Healed(heal) => tx.heal(heal)?,
+                other => tx.push(other),
+            }
             return Ok(Resolved::Kept(AddStatus::Dedup));
         }
     }
@@ -226,7 +274,7 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
         // On record, and in its place something that nobody here has hashed: that happens outside the lock.
         (Some(_), Some(_)) if !damaged && !hashed(false) => Ok(Resolved::Again),
         (Some(row), _) => {
-            tx.push(Record::Healed(healed(tx, source, path, stamp, &row)));
+            tx.heal(healed(tx, source, path, stamp, &row))?;
             Ok(Resolved::Kept(AddStatus::Healed))
         }
         (None, there) => {

@@ -14,6 +14,7 @@ use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
 use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result};
 use crate::work::Context;
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
+use crate::work::copies::{self, CopiesOptions, CopiesReport};
 use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why, WhyGone};
 use crate::work::ingest::{self, AddOptions, AddReport, AliasKind, Source};
 use crate::work::init::{self, NewStoreSpec};
@@ -340,6 +341,18 @@ impl Store {
     ) -> Result<RepairReport> {
         let ctx = if options.dry_run { self.reading() } else { self.writing()? };
         repair::repair(&ctx, scope, options, observer)
+    }
+
+    /// Keeps so many copies of what is named; see [`copies::copies`].
+    pub fn copies(
+        &self,
+        what: &[Target],
+        prefixes: &[Prefix],
+        options: &CopiesOptions,
+        observer: &dyn Observer,
+    ) -> Result<CopiesReport> {
+        let ctx = if options.dry_run { self.reading() } else { self.writing()? };
+        copies::copies(&ctx, what, prefixes, options, observer)
     }
 
     /// What a collection would remove.

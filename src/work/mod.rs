@@ -2,6 +2,8 @@
 
 mod blob;
 pub mod collect;
+pub mod copies;
+mod duplicate;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -4,6 +4,7 @@ mod add;
 mod cat;
 mod checkout;
 mod compact;
+mod copies;
 mod debug;
 mod gc;
 mod get;
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Pin(pin::Args),
     /// Keep it no longer
     Unpin(unpin::Args),
+    /// Keep several copies of what matters
+    Copies(copies::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
     /// Put good bytes in the place of damaged ones
@@ -109,6 +112,7 @@ impl Command {
             Command::Rm(_) => "rm",
             Command::Pin(_) => "pin",
             Command::Unpin(_) => "unpin",
+            Command::Copies(_) => "copies",
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
             Command::Gc(_) => "gc",
@@ -139,6 +143,7 @@ impl Command {
             Command::Rm(args) => rm::run(context, args),
             Command::Pin(args) => pin::run(context, args),
             Command::Unpin(args) => unpin::run(context, args),
+            Command::Copies(args) => copies::run(context, args),
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),
             Command::Gc(args) => gc::run(context, args),

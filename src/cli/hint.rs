@@ -48,6 +48,9 @@ fn general(kind: ErrorKind) -> Option<&'static str> {
         }
         ErrorKind::NoSpace => "`larder rm` and then `larder gc --grace 0s` free space; `larder stats` shows how much",
         ErrorKind::ReadOnly => "reading works here, writing does not: mount it writable, or use another store",
+        ErrorKind::Untrusted => {
+            "take that right away (chmod o-w), after a look at who used it; --trust-directory uses it as it is"
+        }
         ErrorKind::Permission => "use larder as the owner of the files and of the store",
         ErrorKind::NotKept => {
             "nothing of it is kept: look at the disk and the system's log, then run the same command again"

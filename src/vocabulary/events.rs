@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::digest::Digest;
+use super::finding::Finding;
 use super::name::Name;
 
 /// What became of one file that was added.
@@ -223,6 +224,8 @@ pub enum Event {
         /// How many were removed.
         removed: u32,
     },
+    /// Something is wrong with the structure of the store.
+    Found(Finding),
     /// Something the user should know that is no failure.
     Notice {
         /// In full sentences.

@@ -1,14 +1,17 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
 mod blob;
+pub mod check;
 pub mod collect;
 pub mod copies;
+pub mod doctor;
 mod duplicate;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod ingest;
 pub mod init;
+pub mod lease;
 pub mod links;
 pub mod materialize;
 pub mod names;

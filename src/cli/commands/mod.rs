@@ -2,13 +2,16 @@
 
 mod add;
 mod cat;
+mod check;
 mod checkout;
 mod compact;
 mod copies;
 mod debug;
+mod doctor;
 mod gc;
 mod get;
 mod init;
+mod lease;
 mod link;
 mod ls;
 mod made;
@@ -22,6 +25,7 @@ mod rm;
 mod show;
 mod stats;
 mod unlink;
+mod unlock;
 mod unpin;
 mod verify;
 mod r#where;
@@ -57,6 +61,8 @@ pub(crate) enum Command {
     Get(get::Args),
     /// Make the files of a tree outside the store
     Checkout(checkout::Args),
+    /// Make a linked file private and writable
+    Unlock(unlock::Args),
     /// Write the bytes of a blob to standard output
     Cat(cat::Args),
     /// Print where the file of a blob is
@@ -75,16 +81,22 @@ pub(crate) enum Command {
     Unpin(unpin::Args),
     /// Keep several copies of what matters
     Copies(copies::Args),
+    /// Keep what a command uses while it runs
+    Lease(lease::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
     /// Put good bytes in the place of damaged ones
     Repair(repair::Args),
+    /// Compare the store's records with what is on the disk
+    Check(check::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// Rewrite the journal without what is over
     Compact(compact::Args),
     /// Make the index anew from the journal
     Rebuild(rebuild::Args),
+    /// Measure this machine and this store, and say what follows
+    Doctor(doctor::Args),
     /// Look into the store's own files
     #[command(subcommand)]
     Debug(debug::Command),
@@ -104,6 +116,7 @@ impl Command {
             Command::Stats(_) => "stats",
             Command::Get(_) => "get",
             Command::Checkout(_) => "checkout",
+            Command::Unlock(_) => "unlock",
             Command::Cat(_) => "cat",
             Command::Path(_) => "path",
             Command::Link(_) => "link",
@@ -113,11 +126,14 @@ impl Command {
             Command::Pin(_) => "pin",
             Command::Unpin(_) => "unpin",
             Command::Copies(_) => "copies",
+            Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
+            Command::Check(_) => "check",
             Command::Gc(_) => "gc",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
+            Command::Doctor(_) => "doctor",
             Command::Debug(_) => "debug",
         }
     }
@@ -135,6 +151,7 @@ impl Command {
             Command::Stats(args) => stats::run(context, args),
             Command::Get(args) => get::run(context, args),
             Command::Checkout(args) => checkout::run(context, args),
+            Command::Unlock(args) => unlock::run(context, args),
             Command::Cat(args) => cat::run(context, args),
             Command::Path(args) => path::run(context, args),
             Command::Link(args) => link::run(context, args),
@@ -144,11 +161,14 @@ impl Command {
             Command::Pin(args) => pin::run(context, args),
             Command::Unpin(args) => unpin::run(context, args),
             Command::Copies(args) => copies::run(context, args),
+            Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),
+            Command::Check(args) => check::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),
+            Command::Doctor(args) => doctor::run(context, args),
             Command::Debug(command) => debug::run(context, command),
         }
     }

@@ -145,7 +145,7 @@ pub fn add_stream(
             adding.report.interrupted = true;
             return Ok(adding.finish());
         }
-        other => other?,
+        other => other.map_err(|e| with_room(ctx.ledger, e))?,
     };
     adding.put(batch::sync_if_each(ctx.ledger, staged)?)?;
     adding.flush()?;
@@ -321,6 +321,7 @@ impl<'a> Adding<'a> {
 
     /// Nothing of the batch is kept: every source of it failed, and what went wrong is the error of it all.
     fn lose(&mut self, batch: Vec<Staged>, error: Error) -> Error {
+        let error = with_room(self.ledger(), error);
         if error.kind() == ErrorKind::OutcomeUnknown {
             self.session.keep();
         }
@@ -449,5 +450,19 @@ impl<'a> Adding<'a> {
     fn finish(self) -> AddReport {
         self.ctx.ledger.compact_if_due();
         self.report
+    }
+}
+
+/// Says beside an error for want of room how much there is.
+fn with_room(ledger: &Ledger, error: Error) -> Error {
+    match ledger.machine.filesystem(&ledger.layout.staging()) {
+        Ok(there) if error.kind() == ErrorKind::NoSpace => {
+            let inodes = match there.free_inodes {
+                u64::MAX => String::new(),
+                free => format!(" and {free} inodes"),
+            };
+            error.because(format!("{} bytes{inodes} are free, with this batch staged", there.free_bytes))
+        }
+        _ => error,
     }
 }

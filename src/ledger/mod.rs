@@ -21,6 +21,7 @@ use crate::format::layout::Layout;
 use crate::format::settings::Durability;
 use crate::machine::Machine;
 use crate::parts::blobs::Blobs;
+use crate::parts::carriers::Carriers;
 use crate::parts::index::View;
 use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
@@ -88,6 +89,8 @@ pub struct Ledger {
     pub journal: Journal,
     /// The blob files.
     pub blobs: Blobs,
+    /// Further inodes of blobs.
+    pub carriers: Carriers,
     /// The directory view.
     pub names: Names,
     /// Running work.
@@ -106,6 +109,7 @@ impl Ledger {
             Names::new(Arc::clone(&machine), layout.clone(), policy.directory_mode, policy.blob_mode, policy.syncfs);
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
+        let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
         Ok(Ledger {
             machine,
@@ -113,6 +117,7 @@ impl Ledger {
             policy,
             journal,
             blobs,
+            carriers,
             names,
             sessions,
             current: RwLock::new(Arc::new(snapshot)),

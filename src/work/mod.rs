@@ -6,10 +6,12 @@ pub mod collect;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod from_disk;
 pub mod ingest;
 pub mod init;
 pub mod links;
 pub mod materialize;
+pub mod mend;
 pub mod names;
 #[cfg(test)]
 mod testing;

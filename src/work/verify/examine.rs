@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::format::table::BlobRow;
 use crate::hashing::digest_sealed;
-use crate::hashing::sealed::Stopped;
+use crate::hashing::sealed::{Stopped, digests_sealed};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open, trouble};
+use crate::parts::blobs::stamp;
 use crate::vocabulary::events::VerifyStatus;
 use crate::vocabulary::limits::MAP_WINDOW_BYTES;
-use crate::vocabulary::{Digest, Event, Observer, Result};
+use crate::vocabulary::{Blake3, Digest, Event, Observer, Result, Stamp};
 use crate::work::Context;
 use crate::work::blob::{Meter, NOT_REGULAR};
 
@@ -33,11 +34,19 @@ pub(super) struct Examiner<'a> {
 /// What became of one blob.
 pub(super) enum Examined {
     /// It was examined, and told.
-    Found { status: VerifyStatus, read_bytes: u64, quarantined: bool },
+    Found { status: VerifyStatus, read_bytes: u64, quarantined: bool, proved: Option<Proved> },
     /// It was collected meanwhile.
     Gone,
     /// The observer asked to stop.
     Stopped,
+}
+
+/// A blob that was taken from the disk alone, and whose bytes are now known to be right.
+pub(super) struct Proved {
+    pub(super) digest: Digest,
+    pub(super) blake3: Blake3,
+    /// Its file, as it was read.
+    pub(super) stamp: Stamp,
 }
 
 /// What one look at a blob's file has shown.
@@ -48,6 +57,8 @@ pub(super) struct Look {
     /// The file that was looked at, if there is one.
     pub(super) file: Option<Meta>,
     pub(super) read_bytes: u64,
+    /// Only where the record has none.
+    pub(super) blake3: Option<Blake3>,
 }
 
 impl Examiner<'_> {
@@ -64,10 +75,11 @@ impl Examiner<'_> {
         };
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
         meter.finish();
-        let Look { status, detail, read_bytes, .. } = *look;
+        let Look { status, detail, read_bytes, file, blake3 } = *look;
+        let proved = blake3.zip(file).map(|(blake3, file)| Proved { digest: *digest, blake3, stamp: stamp(&file) });
         let names = self.snapshot.names_of(digest)?;
         self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail });
-        Ok(Examined::Found { status, read_bytes, quarantined })
+        Ok(Examined::Found { status, read_bytes, quarantined, proved })
     }
 
     /// Looks at a blob until it is good, or what is wrong with it is not explained by what others do to it meanwhile.
@@ -92,10 +104,12 @@ impl Examiner<'_> {
     fn look(&self, digest: &Digest, row: Option<&BlobRow>, meter: &Meter<'_>) -> Option<Look> {
         let ledger = self.ctx.ledger;
         let expected = row.map(|row| row.stamp.size_bytes);
-        let mut result = look_once(ledger, digest, expected, meter);
+        let unverified = row.is_some_and(|row| !row.is_verified());
+        let look_once = || look_once(ledger, digest, expected, unverified, meter);
+        let mut result = look_once();
         if matches!(&result, Err(stopped) if trouble::is_transient(&stopped.error)) {
             ledger.machine.pause(RECOVERY);
-            result = look_once(ledger, digest, expected, meter);
+            result = look_once();
         }
         match result {
             Ok(mut look) => {
@@ -168,11 +182,17 @@ impl Stopped {
             0 => self.error.to_string(),
             offset => format!("{} at byte {offset}{of}", self.error),
         };
-        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset }
+        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset, blake3: None }
     }
 }
 
-fn look_once(ledger: &Ledger, digest: &Digest, expected: Option<u64>, meter: &Meter<'_>) -> Result<Look, Stopped> {
+fn look_once(
+    ledger: &Ledger,
+    digest: &Digest,
+    expected: Option<u64>,
+    unverified: bool,
+    meter: &Meter<'_>,
+) -> Result<Look, Stopped> {
     let at_beginning = |error| Stopped { offset: 0, error };
     let path = ledger.blobs.path(digest);
     let meta = match ledger.machine.lstat(&path) {
@@ -189,11 +209,16 @@ fn look_once(ledger: &Ledger, digest: &Digest, expected: Option<u64>, meter: &Me
         Err(e) => return Err(at_beginning(e)),
     };
     let meta = file.meta().map_err(at_beginning)?;
-    match digest_sealed(file.as_ref(), &|bytes| meter.advance(bytes)) {
-        Ok((found, size)) if found == *digest => {
-            Ok(Look { status: VerifyStatus::Ok, detail: String::new(), file: Some(meta), read_bytes: size })
+    let go_on = |bytes| meter.advance(bytes);
+    let read = match unverified {
+        false => digest_sealed(file.as_ref(), &go_on).map(|(found, size)| (found, size, None)),
+        true => digests_sealed(file.as_ref(), &go_on).map(|d| (d.digest, d.size_bytes, Some(d.blake3))),
+    };
+    match read {
+        Ok((found, read_bytes, blake3)) if found == *digest => {
+            Ok(Look { status: VerifyStatus::Ok, detail: String::new(), file: Some(meta), read_bytes, blake3 })
         }
-        Ok((found, size)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
+        Ok((found, size, _)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
         Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
             Ok(corrupt(cut_short(file.as_ref(), &stopped, expected), meta, stopped.offset))
         }
@@ -203,11 +228,11 @@ fn look_once(ledger: &Ledger, digest: &Digest, expected: Option<u64>, meter: &Me
 
 fn missing() -> Look {
     let detail = "its file is not there".to_owned();
-    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0 }
+    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0, blake3: None }
 }
 
 fn corrupt(detail: String, file: Meta, read_bytes: u64) -> Look {
-    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes }
+    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes, blake3: None }
 }
 
 /// In what way bytes are other ones than they should be.

@@ -100,7 +100,7 @@ impl<'a> Watch<'a> {
                 out.say(&words(self.context, event));
             }
             Event::Repaired(told) => out.say(&mended::words(told)),
-            Event::Found(_) => out.say(&words(self.context, event)),
+            Event::Found(_) | Event::Mended { .. } => out.say(&words(self.context, event)),
             _ if out.verbose() => out.say(&words(self.context, event)),
             _ => {}
         }
@@ -182,6 +182,10 @@ fn words(context: &Context, event: &Event) -> String {
             let names = if names.is_empty() { names } else { format!("; named {names}") };
             format!("{}: {digest}{path}{}{names}", code.word(), text::message(detail))
         }
+        Event::Mended { finding, how, planned } => {
+            let word = if *planned { "would mend" } else { "mended" };
+            format!("{word} {} ({how})", words(context, &Event::Found(finding.clone())))
+        }
         other => text::message(&format!("{other:?}")),
     }
 }
@@ -229,16 +233,22 @@ fn line(event: &Event) -> Option<Line> {
             .with("made", made)
             .with("removed", removed),
         Event::Repaired(told) => mended::line(told),
-        Event::Found(finding) => Line::event("finding")
-            .with("code", finding.code.word())
-            .maybe("digest", finding.digest.map(|digest| digest.to_string()))
-            .names(finding.names.iter())
-            .path("path", &finding.path)
-            .with("detail", &finding.detail)
-            .with("mended_by", finding.code.mend().word()),
+        Event::Found(found) => finding(Line::event("finding"), found).with("mended_by", found.code.mend().word()),
+        Event::Mended { finding: found, how, planned } => {
+            finding(Line::event(if *planned { "would_mend" } else { "mended" }), found).with("how", how)
+        }
         Event::Notice { text } => Line::event("notice").with("text", text),
         _ => return None,
     })
+}
+
+/// What a finding says of itself.
+fn finding(line: Line, finding: &Finding) -> Line {
+    line.with("code", finding.code.word())
+        .maybe("digest", finding.digest.map(|digest| digest.to_string()))
+        .names(finding.names.iter())
+        .path("path", &finding.path)
+        .with("detail", &finding.detail)
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ impl Ledger {
     }
 
     /// The records behind `start` up to and including `end`.
-    fn read_through(&self, start: &Snapshot, end: &Cursor) -> Result<Snapshot> {
+    pub(super) fn read_through(&self, start: &Snapshot, end: &Cursor) -> Result<Snapshot> {
         let mut view = start.view.clone();
         let mut tail_records = 0;
         let reading =

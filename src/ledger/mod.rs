@@ -3,8 +3,10 @@
 //! A [`Ledger`] gives readers [`Snapshot`]s without any lock, and runs transactions under `lock`: each holder first
 //! follows the journal to its end ([`hold`]), cuts or fences what it must, finishes the last frame, then checks and
 //! records ([`commit`]), and makes `names/` agree ([`apply`]). [`fold`] keeps the part of the journal that is in no run
-//! bounded; [`compact`] writes a new base.
+//! bounded; [`compact`] writes a new base; [`anew`] makes a journal where there is
+//! none, and [`mend`] one where it is damaged.
 
+pub mod anew;
 pub mod apply;
 pub mod commit;
 pub mod compact;
@@ -12,6 +14,7 @@ pub mod fold;
 pub mod heal;
 pub mod hold;
 pub mod load;
+pub mod mend;
 pub mod tables;
 
 use std::sync::{Arc, Mutex, RwLock};

@@ -226,6 +226,15 @@ pub enum Event {
     },
     /// Something is wrong with the structure of the store.
     Found(Finding),
+    /// A finding is mended, or, where nothing is changed yet, would be.
+    Mended {
+        /// What was wrong.
+        finding: Finding,
+        /// What was done about it.
+        how: &'static str,
+        /// Whether it was only planned.
+        planned: bool,
+    },
     /// Something the user should know that is no failure.
     Notice {
         /// In full sentences.

@@ -52,6 +52,8 @@ pub const REBUILD_RECORDS: usize = 100_000;
 /// Rows of the journal that a check holds in memory, as hashes of 16 bytes, while it compares them with the index: with
 /// more there are several passes.
 pub const CHECK_ROWS: usize = 1_000_000;
+/// Blobs that making a journal from the disk holds in memory: with more, it walks through the names several times.
+pub const FROM_DISK_BLOBS: usize = 500_000;
 /// Sorted runs that a lookup may have to visit.
 pub const RUNS_MAX: usize = 8;
 /// Target size of a page of a run.

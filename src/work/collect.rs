@@ -266,7 +266,7 @@ fn own_inodes(ledger: &Ledger, sessions: &[Found]) -> BTreeSet<u64> {
 
 /// Puts every unrecorded file on record, with whether it was a dead session's own, and only then empties the dead
 /// sessions, whose staging shows it.
-fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
+pub(super) fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
     let ledger = ctx.ledger;
     let candidates = unrecorded(ctx, ledger.snapshot()?.as_ref())?;
     ledger.hold(|hold| {

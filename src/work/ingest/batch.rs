@@ -202,7 +202,8 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
         sources.iter().any(seen)
     };
     if let Some(row) = &row {
-        if there.is_some_and(|there| row.stamp.agrees(&there)) && !damaged && !hashed(false) {
+        let as_recorded = there.is_some_and(|there| row.stamp.agrees(&there));
+        if as_recorded && row.is_verified() && !damaged && !hashed(false) {
             return Ok(Resolved::Kept(AddStatus::Dedup));
         }
         if let Some(there) = there.filter(|_| hashed(true)) {

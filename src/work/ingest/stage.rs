@@ -323,7 +323,7 @@ impl Stager<'_> {
         let Some(meta) = self.ledger.blobs.meta(digest)? else { return Ok(Known::No(Some((row.stamp, false)))) };
         let now = blobs::stamp(&meta);
         let damaged = self.snapshot.damaged(digest)?.is_some();
-        let doubtful = damaged || !row.stamp.agrees(&now) || self.options.verify_existing;
+        let doubtful = damaged || !row.is_verified() || !row.stamp.agrees(&now) || self.options.verify_existing;
         // A moved source is traded for the stored copy, so that is never believed for its stamp alone.
         if !doubtful && self.options.take_in != TakeIn::Move {
             return Ok(if self.always { Known::No(None) } else { Known::Yes(None) });

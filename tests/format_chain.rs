@@ -287,3 +287,65 @@ fn journal_time_never_goes_back_and_one_step_at_most_a_day() {
         assert!((expected..expected + 1_000_000).contains(&now), "{now} where {expected} was expected");
     }
 }
+
+/// A reserved field that is not zero, under a checksum that is right, is of a later program: it is neither damage nor cut.
+#[test]
+fn what_a_later_program_put_into_reserved_fields_is_left_alone() {
+    for at in [9, 15, 96, 143] {
+        let store = Changed::new();
+        store.edit(NINTH, |bytes| {
+            bytes[at] = 1;
+            let sum = blake3::hash(&bytes[..144]);
+            bytes[144..160].copy_from_slice(&sum.as_bytes()[..16]);
+        });
+        is_left_alone(&store, &format!("byte {at} of a header"));
+    }
+    let frame_bytes = Changed::new().bytes(NINTH).len() - 160;
+    for at in [64, 79, frame_bytes - 1] {
+        let store = Changed::new();
+        store.edit(NINTH, |bytes| {
+            let key = Header::decode(bytes).unwrap().key();
+            let frame = &mut bytes[160..];
+            assert_eq!(frame[at], 0, "byte {at} is reserved");
+            frame[at] = 1;
+            let mut hasher = blake3::Hasher::new_keyed(&key);
+            hasher.update(&160u64.to_le_bytes()).update(&frame[..80]).update(&frame[96..]);
+            let hash = hasher.finalize();
+            frame[80..96].copy_from_slice(&hash.as_bytes()[..16]);
+        });
+        is_left_alone(&store, &format!("byte {at} of a frame"));
+    }
+}
+
+fn is_left_alone(store: &Changed, what: &str) {
+    let before = store.bytes(NINTH);
+    let layout = Layout::new("/store");
+    let policy = Changed::new().open().policy.clone();
+    let opened = Ledger::open(store.world.process("holder"), layout, policy);
+    let refused = opened.and_then(|ledger| ledger.hold(|_| Ok(())));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported, "{what}");
+    assert_eq!(store.bytes(NINTH), before, "{what}");
+    assert_eq!(store.quarantined(), []);
+}
+
+#[test]
+fn a_base_whose_count_of_records_is_wrong_is_not_whole() {
+    let store = Changed::new();
+    assert_eq!(store.damage(0), []);
+    store.edit(BASE, |bytes| {
+        let key = Header::decode(bytes).unwrap().key();
+        let (mut at, mut last) = (160, None);
+        while let Ok((frame, _)) = Frame::decode(&bytes[at..], &key, at as u64) {
+            last = Some((at, frame));
+            at += Frame::claim(&bytes[at..]).unwrap().frame_bytes;
+        }
+        let (at, mut frame) = last.unwrap();
+        let mut records = record::decode(&frame.payload).unwrap();
+        let [Record::End(end)] = &mut records[..] else { panic!("{records:?}") };
+        end.records += 1;
+        frame.payload = record::encode(&records);
+        bytes.truncate(at);
+        bytes.extend(frame.encode(&key, at as u64).0);
+    });
+    assert_eq!(store.damage(0), [(1, 3)]);
+}

@@ -13,6 +13,7 @@ pub const FRAME_HEADER_BYTES: usize = 96;
 /// Frames begin at multiples of this.
 pub const FRAME_ALIGN: u64 = 8;
 const MAGIC: &[u8; 4] = b"LFr1";
+const RESERVED_AT: usize = 64;
 const CHECKSUM_AT: usize = 80;
 
 /// One frame, as read.
@@ -76,6 +77,10 @@ impl Frame {
             return Err(Malformed::Checksum);
         }
         let length = u32::from_le_bytes(array(bytes, 4)) as usize;
+        let reserved = bytes[RESERVED_AT..CHECKSUM_AT].iter().chain(&bytes[FRAME_HEADER_BYTES + length..]);
+        if reserved.into_iter().any(|b| *b != 0) {
+            return Err(Malformed::Reserved);
+        }
         let frame = Frame {
             sequence: u64::from_le_bytes(array(bytes, 8)),
             synced_through: u64::from_le_bytes(array(bytes, 16)),
@@ -126,6 +131,13 @@ mod tests {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(Frame::decode(&bad, &key, 0).is_err(), "bit {bit}");
+        }
+        for reserved in (64..CHECKSUM_AT).chain(FRAME_HEADER_BYTES + sample().payload.len()..good.len()) {
+            let mut later = good.clone();
+            later[reserved] = 1;
+            let sum = hash(&later, &key, 0);
+            later[CHECKSUM_AT..FRAME_HEADER_BYTES].copy_from_slice(&sum[..16]);
+            assert_eq!(Frame::decode(&later, &key, 0), Err(Malformed::Reserved), "byte {reserved}");
         }
         for cut in 0..good.len() {
             assert!(Frame::decode(&good[..cut], &key, 0).is_err(), "cut at {cut}");

@@ -72,6 +72,9 @@ impl Header {
         if checksum(&bytes[..CHECKED]) != bytes[CHECKED..] {
             return Err(Malformed::Checksum);
         }
+        if bytes[9..16].iter().chain(&bytes[96..CHECKED]).any(|b| *b != 0) {
+            return Err(Malformed::Reserved);
+        }
         let kind = match bytes[8] {
             1 => SegmentKind::Base,
             2 => SegmentKind::Later,
@@ -119,5 +122,12 @@ mod tests {
             assert!(Header::decode(&bad).is_err(), "bit {bit}");
         }
         assert_eq!(Header::decode(&good[..HEADER_BYTES - 1]), Err(Malformed::Short));
+        for reserved in (9..16).chain(96..CHECKED) {
+            let mut later = good;
+            later[reserved] = 1;
+            let sum = checksum(&later[..CHECKED]);
+            later[CHECKED..].copy_from_slice(&sum);
+            assert_eq!(Header::decode(&later), Err(Malformed::Reserved), "byte {reserved}");
+        }
     }
 }

@@ -39,5 +39,8 @@ mod tests {
         let mut torn = encode(77);
         torn[..8].copy_from_slice(&78u64.to_le_bytes());
         assert_eq!(decode(&torn), Err(Malformed::Checksum));
+        let mut later = encode(77);
+        later[24..].fill(1);
+        assert_eq!(decode(&later), Ok(77), "the last eight bytes have no meaning");
     }
 }

@@ -99,6 +99,7 @@ mod tests {
     fn a_session_file_reads_back_and_its_damage_is_noticed() {
         let file = SessionFile { kind: SessionKind::Reader, stamp: 9, held: vec![Digest::EMPTY; 3] };
         let good = file.encode();
+        assert_eq!(SessionFile::decode(&[&good[..], b"of a longer list"].concat()), Ok(file.clone()));
         assert_eq!(SessionFile::decode(&good), Ok(file));
         for byte in 0..good.len() {
             let mut bad = good.clone();

@@ -96,6 +96,10 @@ impl Ledger {
         result
     }
 
+    fn from_journal(&self, synced: u64) -> Result<Snapshot> {
+        load::from_journal(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, synced)
+    }
+
     fn locked<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
         let lock = writer.lock.as_deref().expect("it was just taken");
         let synced = read_hint(lock, hint::SYNCED_AT);
@@ -111,7 +115,7 @@ impl Ledger {
                 return Err(e);
             }
             // It may be the index that is damaged, and that can be lost, always.
-            let (snapshot, torn) = follow(&load::from_journal(&self.journal, synced)?)?;
+            let (snapshot, torn) = follow(&self.from_journal(synced)?)?;
             hold.snapshot = snapshot;
             hold.settle(torn)
         });
@@ -387,10 +391,10 @@ impl Hold<'_> {
         // The frame is on the disk from here on: what fails now is not undone, and must not look as if it were.
         let applied = self.finish_heals(records).and_then(|()| self.apply_names(records));
         if let Err(e) = applied {
-            return Err(self.poison(e.as_kind(ErrorKind::OutcomeUnknown)));
+            return Err(self.poison(on_record(e)));
         }
         self.mark_finished();
-        self.record_refusals().map_err(|e| e.as_kind(ErrorKind::OutcomeUnknown))
+        self.record_refusals().map_err(on_record)
     }
 
     /// Nothing is retried by this process, in none of its threads.
@@ -485,6 +489,12 @@ impl Hold<'_> {
         records.extend(self.lost.drain(..).map(Record::Damaged));
         self.commit(&records)
     }
+}
+
+/// What failed behind the commit point: the frame is on the disk, and only the directory view may be behind it.
+fn on_record(error: Error) -> Error {
+    let reason = "the change is on record and is kept; whoever uses the store next makes names/ agree with it";
+    error.as_kind(ErrorKind::OutcomeUnknown).because(reason)
 }
 
 /// A reason that fits a record.

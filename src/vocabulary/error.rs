@@ -86,6 +86,14 @@ impl Error {
         if self.kind == ErrorKind::NoSpace { self } else { self.as_kind(ErrorKind::NotKept) }
     }
 
+    /// The same error, with a reason in front of what the system said.
+    #[must_use]
+    pub fn because(mut self, reason: &str) -> Self {
+        let before = std::mem::take(&mut self.reason);
+        self.reason = if before.is_empty() { reason.to_owned() } else { format!("{reason}: {before}") };
+        self
+    }
+
     /// What kind of trouble it was.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -216,9 +216,7 @@ impl Maker<'_> {
         }
         self.reserve(layout)?;
         self.probe_links(layout)?;
-        if new.cache {
-            self.file(&layout.root().join("CACHEDIR.TAG"), CACHEDIR_TAG.as_bytes())?;
-        }
+        self.tag(&layout.root().join("CACHEDIR.TAG"), new.cache)?;
         let settings = self.settings(new)?;
         self.first_segment(layout, &settings)?;
         self.settle(root.as_ref(), layout.root())?;
@@ -285,6 +283,17 @@ impl Maker<'_> {
         };
         file.write_at(bytes, 0).map_err(|e| Error::io("write", path, e))?;
         if self.sync { file.sync().map_err(|e| Error::io("sync", path, e)) } else { Ok(()) }
+    }
+
+    /// Marks the store as a cache, if it is to be one. What an attempt that was cut short has left of the mark goes first:
+    /// half a mark is none, and one that is not asked for keeps the store out of backups. Another program's stays.
+    fn tag(&self, path: &Path, cache: bool) -> Result<()> {
+        let mut left = [0; CACHEDIR_TAG.len() + 1];
+        let read = self.machine.open(path, Open::Read).and_then(|file| file.read_at(&mut left, 0));
+        if read.is_ok_and(|length| CACHEDIR_TAG.as_bytes().starts_with(&left[..length])) {
+            self.machine.unlink(path).map_err(|e| Error::io("remove", path, e))?;
+        }
+        if cache { self.file(path, CACHEDIR_TAG.as_bytes()) } else { Ok(()) }
     }
 
     /// Room that can be given up later. Without it the store works, until the disk is full.

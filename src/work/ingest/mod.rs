@@ -446,6 +446,13 @@ impl<'a> Adding<'a> {
     }
 
     fn finish(self) -> AddReport {
+        if let Some(trouble) = self.ctx.ledger.take_fold_trouble() {
+            let text = format!(
+                "The index could not take up what is new, and is tried again with the next change: {}. Nothing is lost.",
+                chain(&trouble)
+            );
+            self.observer.event(&Event::Notice { text });
+        }
         self.ctx.ledger.compact_if_due();
         self.report
     }

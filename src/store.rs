@@ -14,10 +14,12 @@ use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
 use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result};
 use crate::work::Context;
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
-use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why};
+use crate::work::doctor::{self, Measured};
+use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why, WhyGone};
 use crate::work::ingest::{self, AddOptions, AddReport, AliasKind, Source};
 use crate::work::init::{self, NewStoreSpec};
-use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode};
+use crate::work::lease::{self, Lease, Leased};
+use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode, Unlocked};
 use crate::work::names::{self, RemovePlan, RemoveReport, Target};
 use crate::work::upkeep::{self, CompactReport, FrameInfo, RebuildReport, RunInfo};
 use crate::work::verify::{self, VerifyOptions, VerifyReport};
@@ -208,6 +210,11 @@ impl Store {
         names::unpin(&self.writing()?, target)
     }
 
+    /// Keeps blobs for running work, as long as the lease lives; see [`lease::lease`].
+    pub fn lease(&self, what: &[Leased]) -> Result<Lease> {
+        lease::lease(&self.writing()?, what)
+    }
+
     /// Makes a file outside the store.
     pub fn get(
         &self,
@@ -228,6 +235,11 @@ impl Store {
     ) -> Result<MaterializeReport> {
         let options = MaterializeOptions { mode: Some(Mode::Hardlink), ..MaterializeOptions::default() };
         self.get(target, destination, &options, observer)
+    }
+
+    /// Puts a private copy in the place of a link to a blob; see [`materialize::unlock`].
+    pub fn unlock(&self, path: &Path, observer: &dyn Observer) -> Result<Unlocked> {
+        materialize::unlock(&self.reading(), path, observer)
     }
 
     /// Recreates below `directory` what is below `prefix`.
@@ -291,6 +303,16 @@ impl Store {
     /// Everything that keeps a blob alive.
     pub fn why(&self, digest: &Digest, grace: Duration) -> Result<Why> {
         find::why(&self.reading(), digest, grace)
+    }
+
+    /// Measures this machine and this store; see [`doctor::examine`].
+    pub fn examine(&self, destinations: &[PathBuf]) -> Result<Vec<Measured>> {
+        doctor::examine(&self.reading(), destinations)
+    }
+
+    /// What removed a blob, or took a name away; see [`find::why_gone`].
+    pub fn why_gone(&self, target: &Target) -> Result<WhyGone> {
+        find::why_gone(&self.reading(), target)
     }
 
     /// Bytes that would be freed if all names of a blob went.

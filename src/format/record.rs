@@ -71,6 +71,23 @@ pub struct UnaliasRecord {
     pub name: Name,
     /// What it meant.
     pub was: Replaced,
+    /// What took it away: `rm`, `unlink`, …
+    pub rule: String,
+    /// When.
+    pub when: Moment,
+}
+
+/// A name that a blob had until something took it away: what a base keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartedRecord {
+    /// The name.
+    pub name: Name,
+    /// What it meant.
+    pub digest: Digest,
+    /// What took it away.
+    pub rule: String,
+    /// When.
+    pub when: Moment,
 }
 
 /// A blob is kept by hand.
@@ -223,6 +240,8 @@ pub enum Record {
     FenceLifted(u64),
     /// The end of a base.
     End(EndRecord),
+    /// A name that a blob had.
+    Departed(DepartedRecord),
 }
 
 impl Record {
@@ -244,6 +263,7 @@ impl Record {
             Record::Fence(_) => 14,
             Record::FenceLifted(_) => 15,
             Record::End(_) => 16,
+            Record::Departed(_) => 22,
         }
     }
 
@@ -264,6 +284,7 @@ impl Record {
             Record::Fence(r) => postcard::to_allocvec(r),
             Record::FenceLifted(r) => postcard::to_allocvec(r),
             Record::End(r) => postcard::to_allocvec(r),
+            Record::Departed(r) => postcard::to_allocvec(r),
         };
         encoded.expect("records hold nothing that postcard cannot write to memory")
     }
@@ -289,6 +310,7 @@ impl Record {
             14 => Record::Fence(read(body)?),
             15 => Record::FenceLifted(read(body)?),
             16 => Record::End(read(body)?),
+            22 => Record::Departed(read(body)?),
             _ => return Err(Malformed::Version),
         })
     }
@@ -431,7 +453,8 @@ mod tests {
                 replaces: Some(was),
                 added: since,
             }),
-            Record::Unalias(UnaliasRecord { name: name("a"), was }),
+            Record::Unalias(UnaliasRecord { name: name("a"), was, rule: "rm".into(), when: since }),
+            Record::Departed(DepartedRecord { name: name("a"), digest, rule: "rm".into(), when: since }),
             Record::Pin(PinRecord { digest, note: "mine".into(), since }),
             Record::Unpin(digest),
             Record::Unrooted(SinceRecord { digest, since }),

@@ -42,6 +42,10 @@ pub enum Table {
     NameFinding = 12,
     /// Fences by their first sequence (big-endian).
     Fence = 13,
+    /// Names that a blob had until something took them away: the digest, then the name.
+    Departed = 16,
+    /// The same by name: the name, a zero byte (which no name has), then the digest; no value.
+    Meant = 17,
 }
 
 impl Table {
@@ -113,6 +117,15 @@ pub struct GoneRow {
     /// Its length in bytes.
     pub size_bytes: u64,
     /// What removed it.
+    pub rule: String,
+    /// When.
+    pub when: Moment,
+}
+
+/// The row of a name that was taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartedRow {
+    /// What took it away.
     pub rule: String,
     /// When.
     pub when: Moment,
@@ -195,7 +208,11 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
             }
             change((size_key(r.size_bytes, &r.digest), None));
         }
-        Record::Unalias(r) => unname(&r.name, &r.was.digest, change),
+        Record::Unalias(r) => {
+            unname(&r.name, &r.was.digest, &mut change);
+            departed(&r.name, &r.was.digest, &r.rule, r.when, change);
+        }
+        Record::Departed(r) => departed(&r.name, &r.digest, &r.rule, r.when, change),
         Record::Unpin(digest) => change((Table::Pin.key(digest.as_bytes()), None)),
         Record::NameMended(name) => change((Table::NameFinding.key(name.as_bytes()), None)),
         Record::FenceLifted(from) => change((Table::Fence.key(&from.to_be_bytes()), None)),
@@ -233,7 +250,26 @@ fn alias_effects(r: &AliasRecord, mut change: impl FnMut(Effect)) {
     if let Some(key) = fold_key(&r.name) {
         change((key, Some(Vec::new())));
     }
+    if let Some(was) = r.replaces.filter(|was| was.digest != r.digest) {
+        departed(&r.name, &was.digest, REPLACED, r.added, &mut change);
+    }
     rooted(&r.digest, change);
+}
+
+/// What took the former meaning of a name away that got another one.
+pub const REPLACED: &str = "replaced";
+
+fn departed(name: &Name, digest: &Digest, rule: &str, when: Moment, mut change: impl FnMut(Effect)) {
+    let row = DepartedRow { rule: rule.to_owned(), when };
+    change((Table::Departed.key2(digest.as_bytes(), name.as_bytes()), Some(encode(&row))));
+    let mut meant = meant_prefix(name);
+    meant.extend_from_slice(digest.as_bytes());
+    change((meant, Some(Vec::new())));
+}
+
+/// The prefix of the keys of all digests that a name meant.
+pub fn meant_prefix(name: &Name) -> Vec<u8> {
+    Table::Meant.key2(name.as_bytes(), &[0])
 }
 
 fn unname(name: &Name, digest: &Digest, mut change: impl FnMut(Effect)) {

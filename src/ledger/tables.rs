@@ -2,7 +2,7 @@
 
 use crate::format::record::Moment;
 use crate::format::table::{
-    self, AliasRow, BlobRow, DamagedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
+    self, AliasRow, BlobRow, DamagedRow, DepartedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
 };
 use crate::parts::index::View;
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Prefix, Result};
@@ -48,6 +48,23 @@ pub trait Tables: Sized {
     /// What removed a blob.
     fn gone(&self, digest: &Digest) -> Result<Option<GoneRow>> {
         self.row(Table::Gone, digest.as_bytes())
+    }
+
+    /// The names that a blob had until something took them away, in order.
+    fn departed(&self, digest: &Digest) -> Result<Vec<(Name, DepartedRow)>> {
+        let prefix = Table::Departed.key(digest.as_bytes());
+        let rows = self.view().prefix(&prefix).map(|row| {
+            let (key, value) = row?;
+            Ok((name_of(&key[prefix.len()..])?, decode(&value, Table::Departed)?))
+        });
+        rows.collect()
+    }
+
+    /// The blobs that a name meant until something took it away, in order of digests.
+    fn meant(&self, name: &Name) -> Result<Vec<Digest>> {
+        let prefix = table::meant_prefix(name);
+        let digest = |bytes: &[u8]| bytes.try_into().map(Digest::from_bytes).map_err(|_| damaged(Table::Meant));
+        self.view().prefix(&prefix).map(|row| digest(&row?.0[prefix.len()..])).collect()
     }
 
     /// What is wrong with a blob.

@@ -132,6 +132,16 @@ impl Blobs {
         }
     }
 
+    /// Unlinks a blob where it is; `false` if it is not there.
+    pub fn remove(&self, digest: &Digest) -> Result<bool> {
+        let path = self.path(digest);
+        match self.machine.unlink(&path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("remove", &path, e)),
+        }
+    }
+
     /// The blob files in one of the 256 directories, with their inodes. Other things in it are left alone.
     pub fn list(&self, first: u8) -> Result<Vec<(Digest, u64)>> {
         let path = self.layout.blob_dir(first);

@@ -1,5 +1,7 @@
 //! Looking: names, blobs, what keeps them, and what it all costs.
 
+mod gone;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::parts::blobs;
 use crate::parts::sessions::Found;
 use crate::vocabulary::{Blake3, Digest, DigestPrefix, Error, ErrorKind, Name, Prefix, Result, Stamp};
+
+pub use gone::{Departure, Removal, WhyGone, why_gone};
 
 /// One alias, as `ls` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

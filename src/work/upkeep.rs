@@ -208,6 +208,7 @@ fn line(record: &Record) -> String {
         Record::Fence(r) => format!("fence from {} to {}: {:?}", r.from, r.to, r.reason),
         Record::FenceLifted(from) => format!("fence from {from} lifted"),
         Record::End(r) => format!("end of the base: {} records through {}", r.records, r.through),
+        Record::Departed(r) => format!("departed {:?} of {} ({})", r.name, r.digest, r.rule),
     }
 }
 

@@ -27,6 +27,7 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import subprocess
@@ -41,50 +42,51 @@ CHANGING = (
     "renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,flock,fcntl,fchmod,chmod,fchmodat,ftruncate,truncate,fallocate,"
     "utimensat,ioctl,copy_file_range,sendfile,exit_group"
 ).split(",")
-# What a kernel may answer; the first of each is the most likely.
+# What a kernel may answer, once or from then on.
 ERRORS = {
-    "openat": ["EIO", "EACCES", "EMFILE", "ENOSPC"],
-    "read": ["EIO"],
-    "pread64": ["EIO"],
+    "openat": ["EIO", "EACCES", "EMFILE", "ENOSPC", "EROFS", "EINTR", "ENOENT"],
+    "read": ["EIO", "EINTR"],
+    "pread64": ["EIO", "EINTR"],
     "getdents64": ["EIO"],
     "statx": ["EIO", "EACCES"],
     "newfstatat": ["EIO"],
     "fstat": ["EIO"],
     "lseek": ["EIO"],
-    "write": ["ENOSPC", "EIO"],
-    "pwrite64": ["ENOSPC", "EIO", "EDQUOT"],
-    "fsync": ["EIO", "ENOSPC"],
-    "fdatasync": ["EIO"],
+    "write": ["ENOSPC", "EIO", "EINTR"],
+    "pwrite64": ["ENOSPC", "EIO", "EDQUOT", "EINTR", "EFBIG"],
+    "fsync": ["EIO", "ENOSPC", "EDQUOT"],
+    "fdatasync": ["EIO", "ENOSPC"],
     "syncfs": ["EIO"],
     "sync_file_range": ["EIO"],
-    "linkat": ["EMLINK", "EXDEV", "EPERM", "ENOSPC", "EIO"],
-    "link": ["EMLINK", "EXDEV", "EIO"],
+    "linkat": ["EMLINK", "EXDEV", "EPERM", "ENOSPC", "EIO", "EROFS", "EDQUOT"],
+    "link": ["EMLINK", "EXDEV", "EPERM", "ENOSPC", "EIO", "EROFS", "EDQUOT"],
     "symlinkat": ["EPERM", "EIO"],
     "symlink": ["EPERM", "EIO"],
-    "rename": ["EIO", "ENOSPC", "EACCES"],
+    "rename": ["EIO", "ENOSPC", "EACCES", "EROFS"],
     "renameat": ["EIO", "ENOSPC"],
-    "renameat2": ["EIO", "ENOSPC", "EINVAL"],
-    "unlink": ["EIO", "EACCES"],
+    "renameat2": ["EIO", "ENOSPC", "EINVAL", "EROFS"],
+    "unlink": ["EIO", "EACCES", "EROFS"],
     "unlinkat": ["EIO", "EACCES"],
     "rmdir": ["EIO", "ENOTEMPTY"],
-    "mkdir": ["ENOSPC", "EIO", "EACCES"],
+    "mkdir": ["ENOSPC", "EIO", "EACCES", "EROFS", "EDQUOT"],
     "mkdirat": ["ENOSPC", "EIO"],
-    "flock": ["EIO", "ENOLCK"],
+    "flock": ["EIO", "ENOLCK", "EINTR"],
     "fcntl": ["EAGAIN", "EINVAL", "EIO"],
-    "fchmod": ["EPERM", "EIO"],
+    "fchmod": ["EPERM", "EIO", "EROFS"],
     "chmod": ["EPERM"],
     "fchmodat": ["EPERM"],
     "ftruncate": ["EIO", "ENOSPC"],
     "fallocate": ["ENOSPC", "EOPNOTSUPP", "EIO"],
     "utimensat": ["EPERM", "EIO"],
-    "ioctl": ["EOPNOTSUPP", "EIO"],
+    "ioctl": ["EOPNOTSUPP", "EIO", "ENOSPC"],
     "statfs": ["EIO"],
     "copy_file_range": ["EXDEV", "EIO"],
     "readlink": ["EIO"],
+    "mmap": ["ENOMEM"],
+    "madvise": ["EFAULT", "EINVAL"],
 }
-# These go on failing, as a full or a read-only filesystem does.
-LASTING = {"write": "ENOSPC", "pwrite64": "ENOSPC", "linkat": "ENOSPC", "mkdir": "ENOSPC", "fsync": "EIO", "rename": "EROFS",
-           "unlink": "EROFS", "openat": "EMFILE"}
+# An interruption that never ends is none.
+PASSING = ("EINTR",)
 LIMIT = 60
 
 
@@ -243,6 +245,7 @@ def scenarios():
     yield Scenario("mv-replace", ["mv", "keep/b", "keep/a", "--replace"], OLD, {**without("keep/b"), "keep/a": BIG}, again=(0, 1))
     yield Scenario("link", ["link", "keep/b", "linked/b"], OLD, {**OLD, "linked/b": BIG})
     yield Scenario("pin", ["pin", "keep/b", "--note", "n"], OLD, OLD)
+    yield Scenario("unpin", ["unpin", "keep/b"], OLD, OLD, setup=lambda place: place.good("pin", "keep/b"), again=(0, 1))
     yield Scenario("gc", ["gc", "--grace", "0s"], OLD, without("keep/b", "keep/c"), setup=removed("keep/b", "keep/c"))
     yield Scenario("compact", ["compact"], OLD, OLD)
     yield Scenario("rebuild", ["rebuild"], OLD, OLD)
@@ -439,6 +442,9 @@ def main():
     parser.add_argument("--only", help="scenarios, with commas between")
     parser.add_argument("--calls", help="kinds of calls, with commas between")
     parser.add_argument("--most", type=int, default=40, help="points of one kind of call in one scenario")
+    parser.add_argument("--lasting", type=int, default=6, help="points of one kind of call and errno that fail from then on")
+    parser.add_argument("--points", help="exactly these, with semicolons between, as a report names them: call:error=EIO:when=3")
+    parser.add_argument("--seed", type=int, default=1, help="of the order, which matters when --seconds ends it early")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--seconds", type=int, default=1800)
     parser.add_argument("--keep", action="store_true", help="leave the places where something broke")
@@ -453,16 +459,20 @@ def main():
         for scenario in scenarios():
             if only and scenario.name not in only:
                 continue
+            if options.points:
+                work += [(scenario, point, "signal=" in point) for point in options.points.split(";")]
+                continue
             for call, numbers in sorted(calls(scenario, base, program).items()):
                 if kinds and call not in kinds:
                     continue
                 if options.what == "kill" and call in CHANGING:
                     work += [(scenario, f"{call}:signal=KILL:when={n}", True) for n in thin(numbers, options.most)]
                 elif options.what == "fail" and call in ERRORS:
-                    for n in thin(numbers, options.most):
-                        work += [(scenario, f"{call}:error={errno}:when={n}", False) for errno in ERRORS[call]]
-                    if call in LASTING:
-                        work += [(scenario, f"{call}:error={LASTING[call]}:when={n}+", False) for n in thin(numbers, 8)]
+                    for errno in ERRORS[call]:
+                        once = [(scenario, f"{call}:error={errno}:when={n}", False) for n in thin(numbers, options.most)]
+                        lasting = thin(numbers, options.lasting) if errno not in PASSING else []
+                        work += once + [(scenario, f"{call}:error={errno}:when={n}+", False) for n in lasting]
+        random.Random(options.seed).shuffle(work)
         broken, codes, ran = [], collections.Counter(), 0
         lock = threading.Lock()
         with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:

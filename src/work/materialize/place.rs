@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Mode, look, store_root, taken};
 use crate::format::table::{AliasRow, BlobRow};
+use crate::hashing::Sha256;
+use crate::hashing::file::read_through;
 use crate::ledger::Snapshot;
-use crate::machine::{FileKind, Machine, Meta, trouble};
+use crate::machine::{FileKind, Machine, Meta, Open, trouble};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Result, Stamp};
 use crate::work::Context;
@@ -102,6 +104,10 @@ impl<'a> Maker<'a> {
         let row = usable(&*self.snapshot, &item.digest)?;
         let blob = self.sound(item, &row, meter)?;
         let mut reasons = Vec::new();
+        if let Some(there) = self.private_already(item, &blob, meter)? {
+            let not_restored = differs(item, &there);
+            return Ok(Made { mode: None, size_bytes: item.size_bytes, reasons, not_restored });
+        }
         let (mode, not_restored) = match self.ways[0] {
             Mode::Symlink => (self.symlink(item)?, differs(item, &blob)),
             Mode::Hardlink => match self.hardlink(item, &blob)? {
@@ -115,6 +121,26 @@ impl<'a> Maker<'a> {
             Mode::Reflink | Mode::Copy => self.private(item, &mut reasons, meter)?,
         };
         Ok(Made { mode, size_bytes: item.size_bytes, reasons, not_restored })
+    }
+
+    /// The private file that is there already with the blob's bytes, where one was to be made and nothing is to be
+    /// replaced: what was broken off goes on where it stopped. A file that cannot be read is somebody else's matter.
+    fn private_already(&self, item: &Item, blob: &Meta, meter: &Meter<'_>) -> Result<Option<Meta>> {
+        let private = self.ways.iter().any(|way| matches!(way, Mode::Reflink | Mode::Copy));
+        let Some(there) = look(&self.ctx, &item.destination)?.filter(|_| private && !self.replace) else {
+            return Ok(None);
+        };
+        let own = there.kind == FileKind::File && (there.device, there.inode) != (blob.device, blob.inode);
+        if !own || there.size_bytes != item.size_bytes {
+            return Ok(None);
+        }
+        let Ok(file) = self.machine().open(&item.destination, Open::Read) else { return Ok(None) };
+        let mut hasher = Sha256::default();
+        match read_through(file.as_ref(), &mut hasher, &|_| meter.goes_on(), &mut |_, _| Ok(())) {
+            Ok(_) => Ok((hasher.finish() == item.digest).then_some(there)),
+            Err(_) if !meter.goes_on() => Err(interrupted(item)),
+            Err(_) => Ok(None),
+        }
     }
 
     /// What the blob's file looks like. Whatever way is taken, it is known to be good by its stamp or its bytes; copying
@@ -267,22 +293,27 @@ fn why_no_link(e: &io::Error) -> Option<&'static str> {
 }
 
 /// A file beside its destination under a name of its own, which is gone in the end however it ends.
-struct Temporary<'a> {
+pub(super) struct Temporary<'a> {
     machine: &'a dyn Machine,
     path: PathBuf,
 }
 
 impl<'a> Temporary<'a> {
     /// A path in the directory of `destination` that nothing has; whoever makes something there makes it new.
-    fn new(machine: &'a dyn Machine, destination: &Path) -> Result<Self> {
+    pub(super) fn new(machine: &'a dyn Machine, destination: &Path) -> Result<Self> {
         let mut random = [0; 8];
         machine.random(&mut random).map_err(|e| Error::system("get random bytes", e))?;
         let name = format!(".larder-{:016x}", u64::from_le_bytes(random));
         Ok(Temporary { machine, path: destination.with_file_name(name) })
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Puts it in the place of what is there.
-    fn replace(self, destination: &Path) -> Result<()> {
+    pub(super) fn replace(self, destination: &Path) -> Result<()> {
         self.machine.rename(&self.path, destination).map_err(|e| Error::io("make", destination, e))
     }
 

@@ -2,6 +2,9 @@
 //! thing changed in it at a time.
 #![allow(missing_docs)]
 
+#[path = "kit/plant.rs"]
+mod plant;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +35,7 @@ struct Changed {
 
 impl Changed {
     fn new() -> Self {
+        plant::plant();
         let world = World::new(1);
         for directory in DIRECTORIES {
             world.put_dir(Path::new("/store").join(directory));
@@ -348,4 +352,39 @@ fn a_base_whose_count_of_records_is_wrong_is_not_whole() {
         bytes.extend(frame.encode(&key, at as u64).0);
     });
     assert_eq!(store.damage(0), [(1, 3)]);
+}
+
+#[test]
+fn every_flipped_byte_of_a_header_is_noticed() {
+    for at in (0..160).filter(|at| !(9..16).contains(at) && !(96..144).contains(at)) {
+        let store = Changed::new();
+        store.edit(NINTH, |bytes| bytes[at] ^= 1);
+        assert_ne!(store.damage(0), [], "byte {at}");
+    }
+}
+
+/// The frame that a dead branch would have in its place is whole by itself, and follows another one.
+#[test]
+fn a_frame_that_follows_another_one_is_damage() {
+    let store = Changed::new();
+    store.edit(NINTH, |bytes| {
+        let key = Header::decode(bytes).unwrap().key();
+        let (mut frame, _) = Frame::decode(&bytes[160..], &key, 160).unwrap();
+        frame.previous[0] ^= 1;
+        bytes.truncate(160);
+        bytes.extend(frame.encode(&key, 160).0);
+    });
+    assert_eq!(store.damage(0), [(9, 9)]);
+}
+
+/// A torn hint would make an end that is whole look as if frames were missing behind it.
+#[test]
+fn a_torn_hint_is_not_believed() {
+    let store = Changed::new();
+    let mut torn = hint::encode(9).to_vec();
+    torn[0] = 99;
+    store.world.put("/store/lock", &[&vec![0; 512][..], &torn].concat());
+    let ledger = store.open();
+    ledger.hold(|_| Ok(())).unwrap();
+    assert_eq!(ledger.snapshot().unwrap().all_fences().count(), 0);
 }

@@ -6,13 +6,13 @@ mod kit;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kit::{Opened, digest, world};
-use larder::format::layout::Layout;
 use larder::format::record::{PinRecord, Record};
 use larder::format::settings::Durability;
-use larder::ledger::{Ledger, Policy, Tables};
-use larder::machine::simulated::{CallKind, Fault, World, errno};
+use larder::ledger::{Ledger, Tables};
+use larder::machine::simulated::{CallKind, Fault, Outcome, Schedule, Simulated, Snapshot, World, errno, task};
 use larder::machine::{Lock, Machine, Open};
 use larder::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
 use larder::work::ingest::AddOptions;
@@ -125,60 +125,59 @@ fn a_long_writer_takes_the_runs_that_somebody_else_has_made() {
 }
 
 /// A store with more rows than are held in memory, and no index.
-fn without_index(seed: u64) -> World {
+fn without_index(seed: u64) -> Snapshot {
     let world = world(seed, Durability::Batch, &[]);
     let opened = open(&world, "filling");
     world.fail(Fault::errno(errno::ENOSPC).kind(CallKind::Create).under("/store/index").always());
     let step = 16_000;
-    for from in (0..REBUILD_RECORDS + REBUILD_RECORDS / 4).step_by(step) {
+    for from in (0..REBUILD_RECORDS + step / 2).step_by(step) {
         pin(&opened, from..from + step).unwrap();
     }
     drop(opened);
     world.clear_faults();
     assert_eq!(runs(&world), Vec::<PathBuf>::new());
-    world
+    world.snapshot()
 }
 
 #[test]
-fn a_store_without_index_is_opened_in_bounded_memory_and_gets_one() {
-    let world = without_index(5);
-    let opened = open(&world, "opening");
-    let snapshot = opened.ledger.snapshot().unwrap();
-    assert!(snapshot.view.overlay().len() < TAIL_MAX_RECORDS, "{} rows in memory", snapshot.view.overlay().len());
-    assert!(!runs(&world).is_empty(), "there is no index");
-    assert!(world.read("/store/index/CURRENT").is_some());
+fn a_store_without_index_is_opened_in_bounded_memory() {
+    let start = without_index(5);
+    is_opened_where_nothing_can_be_written(&start.world(6));
+    is_opened_while_somebody_else_holds_the_lock(&start.world(7));
+    gets_its_index(&start.world(8));
+}
+
+fn knows(ledger: &Ledger) {
+    let snapshot = ledger.snapshot().unwrap();
     for number in [0, 1, REBUILD_RECORDS, REBUILD_RECORDS + 1] {
         assert!(snapshot.pin(&digest_of(number)).unwrap().is_some(), "{number}");
     }
+}
+
+fn gets_its_index(world: &World) {
+    let opened = open(world, "opening");
+    let rows = opened.ledger.known().view.overlay().len();
+    assert!(rows < TAIL_MAX_RECORDS, "{rows} rows in memory");
+    assert!(!runs(world).is_empty(), "there is no index");
+    assert!(world.read("/store/index/CURRENT").is_some());
+    knows(&opened.ledger);
     // The next one has it from the beginning.
-    assert!(open(&world, "next").ledger.known().tail_records < TAIL_FOLD_RECORDS);
+    assert!(open(world, "next").ledger.known().tail_records < TAIL_FOLD_RECORDS);
 }
 
-#[test]
-fn a_store_without_index_can_be_read_where_nothing_can_be_written() {
-    let world = without_index(6);
+fn is_opened_where_nothing_can_be_written(world: &World) {
     world.configure(|options| options.read_only = true);
-    let writable = open(&world, "opening");
-    let policy = Policy { writable: false, ..writable.ledger.policy.clone() };
-    let reading = Ledger::open(world.process("reading"), Layout::new("/store"), policy).unwrap();
-    for ledger in [&*writable.ledger, &reading] {
-        assert!(ledger.snapshot().unwrap().pin(&digest_of(REBUILD_RECORDS)).unwrap().is_some());
-    }
-    assert_eq!(runs(&world), Vec::<PathBuf>::new());
+    knows(&open(world, "opening").ledger);
+    assert_eq!(runs(world), Vec::<PathBuf>::new());
 }
 
-#[test]
-fn what_does_not_fit_memory_is_in_runs_without_a_name_while_somebody_else_holds_the_lock() {
-    let world = without_index(11);
+fn is_opened_while_somebody_else_holds_the_lock(world: &World) {
     let lock = world.process("busy").open(Path::new("/store/lock"), Open::ReadWrite).unwrap();
     assert!(lock.try_lock(Lock::Exclusive).unwrap());
-    let opened = open(&world, "opening");
-    let snapshot = opened.ledger.snapshot().unwrap();
-    assert!(snapshot.view.overlay().len() < REBUILD_RECORDS);
-    assert_eq!(runs(&world), Vec::<PathBuf>::new(), "they are gone when it ends, however it ends");
-    for number in [0, REBUILD_RECORDS + 1] {
-        assert!(snapshot.pin(&digest_of(number)).unwrap().is_some(), "{number}");
-    }
+    let opened = open(world, "opening");
+    assert!(opened.ledger.known().view.overlay().len() < REBUILD_RECORDS);
+    assert_eq!(runs(world), Vec::<PathBuf>::new(), "they are gone when it ends, however it ends");
+    knows(&opened.ledger);
 }
 
 #[test]
@@ -264,5 +263,39 @@ fn a_damaged_base_is_written_anew_though_nothing_is_new() {
     assert!(!now.contains(&damaged));
     let other = open(&world, "other");
     assert!(other.ledger.snapshot().unwrap().blob(&digest(b"one")).unwrap().is_some());
-    let _: &Arc<Ledger> = &other.ledger;
+}
+
+/// Somebody else cannot sync the last frame again and copies it elsewhere, between any two calls of a fold: the index
+/// never reaches a frame that is journal no more.
+#[test]
+fn an_index_reaches_only_what_is_journal() {
+    let start = world(12, Durability::Batch, &[("/src/a", b"one")]);
+    open(&start, "before").add(&["/src/a"], &AddOptions::default()).unwrap();
+    start.settle();
+    let start = start.snapshot();
+    let mut told = 0;
+    for interrupted in 0..90 {
+        let world = start.world(12);
+        let before = AtomicBool::new(false);
+        let folding = task("folding", |process| Opened::open(&process)?.ledger.fold(true));
+        let copying = task("copying", |process: Arc<Simulated>| {
+            let sync = Fault::errno(errno::EIO).kind(CallKind::SyncData).under("/store/journal");
+            world.fail(sync.process(process.number()));
+            let copied = Opened::open(&process)?.ledger.hold(|_| Ok(()));
+            before.store(world.read("/store/index/CURRENT").is_none(), Ordering::Relaxed);
+            copied
+        });
+        let choices = std::iter::repeat_n(0, interrupted).chain([1]).collect();
+        let report = Schedule::replay(choices).run(&world, vec![folding, copying]);
+        for outcome in &report.outcomes {
+            assert!(matches!(outcome, Outcome::Finished(Ok(()))), "interrupted at call {interrupted}: {outcome:?}");
+        }
+        let current = larder::parts::index::current(world.process("looking").as_ref(), Path::new("/store/index"));
+        if let (Some(current), true) = (current.unwrap(), before.load(Ordering::Relaxed)) {
+            told += 1;
+            let next = open(&world, "next");
+            assert_eq!(next.ledger.known().folded, current.reach.sequence, "interrupted at call {interrupted}");
+        }
+    }
+    assert!(told > 0);
 }

@@ -402,6 +402,7 @@ fn a_store_is_marked_as_a_cache_only_if_asked_and_then_whole() {
 
 #[test]
 fn making_a_store_survives_a_power_cut() {
+    kit::plant();
     let start = World::new(18);
     let new = NewStoreSpec::default();
     let make = |process: &Arc<Simulated>| {

@@ -298,33 +298,24 @@ fn a_hit_beside_collecting_in_every_order_of_few_turns() {
     println!("a hit beside a collection, two preemptions: {schedules} orders, all of them: {complete}");
 }
 
-/// Damages the journal, and has somebody else find and fence it, at one moment of a collection.
-struct Fencing<'a> {
-    world: &'a World,
+/// Lets somebody else do something at one moment of a collection.
+struct Meanwhile<'a> {
+    does: &'a (dyn Fn() + Sync + Send),
     /// How often it is asked whether to stop until then; 0 is before anything is condemned.
     asked: u64,
     seen: std::sync::atomic::AtomicU64,
 }
 
-impl Fencing<'_> {
-    fn fence(&self) {
-        let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
-        let segment = self.world.tree().into_keys().find(is_log).unwrap();
-        assert!(self.world.corrupt(&segment, 260));
-        Opened::open(&self.world.process("finder")).unwrap().ledger.rebuild().unwrap();
-    }
-}
-
-impl larder::Observer for Fencing<'_> {
+impl larder::Observer for Meanwhile<'_> {
     fn expect(&self, _: u64, _: u64) {
         if self.asked == 0 {
-            self.fence();
+            (self.does)();
         }
     }
 
     fn cancelled(&self) -> bool {
         if self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.asked {
-            self.fence();
+            (self.does)();
         }
         false
     }
@@ -343,7 +334,14 @@ fn a_fence_stops_a_collection_that_has_begun() {
         opened.remove(&["src"]).unwrap();
         let blobs = || world.tree().into_keys().filter(|path| path.starts_with("/store/sha256")).count() - 257;
         let options = CollectOptions { grace: NOW, orphan_ttl: NOW, yes_most: true };
-        let fencing = Fencing { world: &world, asked, seen: Default::default() };
+        // Damages the journal, and has somebody else find and fence it.
+        let fence = || {
+            let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
+            let segment = world.tree().into_keys().find(is_log).unwrap();
+            assert!(world.corrupt(&segment, 260));
+            Opened::open(&world.process("finder")).unwrap().ledger.rebuild().unwrap();
+        };
+        let fencing = Meanwhile { does: &fence, asked, seen: Default::default() };
         let error = collect(&opened.ctx(), None, &options, &fencing).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
         let left = [300, 300, 300 - 256][asked as usize];
@@ -392,4 +390,38 @@ fn a_collection_goes_on_while_the_journal_is_compacted() {
     }
     println!("looking beside compaction: interrupted at {interrupted} calls");
     assert!(interrupted > 20);
+}
+
+/// What a session holds cannot be told from a damaged file: then it holds everything.
+#[test]
+fn a_session_whose_file_is_damaged_holds_everything() {
+    let world = begun(6).world(6);
+    let opened = Opened::open(&world.process("before")).unwrap();
+    let reader = Opened::open(&world.process("reader")).unwrap();
+    let held = vec![digest(A)];
+    let session = reader.ledger.hold(|hold| {
+        let sequence = hold.snapshot.cursor.sequence;
+        reader.ledger.sessions.open(SessionKind::Reader, sequence, held)
+    });
+    let session = session.unwrap();
+    assert!(world.corrupt(session.directory().join("session"), 30));
+    opened.remove(&["src/a", "src/b"]).unwrap();
+    assert_eq!(opened.collect(NOW).unwrap().held.len(), 2);
+    drop(session);
+    assert_eq!(opened.collect(NOW).unwrap().removed_blobs, 2);
+}
+
+#[test]
+fn a_root_that_comes_while_a_collection_is_under_way_is_seen() {
+    for asked in 0..2 {
+        let world = begun(7).world(asked);
+        let opened = Opened::open(&world.process("collecting")).unwrap();
+        opened.remove(&["src/a"]).unwrap();
+        let name = || _ = Opened::open(&world.process("naming")).unwrap().put("/one/a", "again", A).unwrap();
+        let options = CollectOptions { grace: NOW, orphan_ttl: NOW, yes_most: true };
+        let naming = Meanwhile { does: &name, asked, seen: Default::default() };
+        let report = collect(&opened.ctx(), None, &options, &naming).unwrap();
+        assert_eq!(report.removed_blobs, 0, "asked {asked} times");
+        kit::agrees(&world, &opened);
+    }
 }

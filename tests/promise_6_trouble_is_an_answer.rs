@@ -442,3 +442,19 @@ fn bytes_whose_sync_failed_are_not_believed() {
         kit::each_image(&world.balance(), 15, 10, |_, image| drop(kit::recovered(image, &log)));
     }
 }
+
+/// Not a byte is free, and the frames outgrow the block that the journal has: the reserve is given up for them.
+#[test]
+fn names_can_be_taken_away_on_a_full_disk_for_long() {
+    let files: Vec<(String, [u8; 4])> = (0..60u32).map(|i| (format!("/src/{i:02}"), i.to_le_bytes())).collect();
+    let sources: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+    let world = world(16, Durability::Batch, &sources);
+    let opened = Opened::open(&world.process("removing")).unwrap();
+    opened.add(&["/src"], &AddOptions::default()).unwrap();
+    world.set_free_bytes(0);
+    for (path, _) in &files {
+        let name = &path[1..];
+        opened.remove(&[name]).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    assert!(opened.ledger.snapshot().unwrap().aliases(&larder::Prefix::Everything).next().is_none());
+}

@@ -7,6 +7,7 @@
 use super::Malformed;
 use super::header::array;
 use crate::vocabulary::limits::FRAME_PAYLOAD_BYTES;
+use crate::vocabulary::planted::{Bug, planted};
 
 /// Bytes before the payload.
 pub const FRAME_HEADER_BYTES: usize = 96;
@@ -73,7 +74,7 @@ impl Frame {
         let claim = Frame::claim(bytes)?;
         let bytes = bytes.get(..claim.frame_bytes).ok_or(Malformed::Short)?;
         let hash = hash(bytes, key, offset);
-        if hash[..16] != bytes[CHECKSUM_AT..FRAME_HEADER_BYTES] {
+        if hash[..16] != bytes[CHECKSUM_AT..FRAME_HEADER_BYTES] && !planted(Bug::FrameChecksum) {
             return Err(Malformed::Checksum);
         }
         let length = u32::from_le_bytes(array(bytes, 4)) as usize;

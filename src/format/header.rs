@@ -1,6 +1,7 @@
 //! The header of a journal segment (format.md, "Segment header").
 
 use super::Malformed;
+use crate::vocabulary::planted::{Bug, planted};
 
 /// Bytes of a header; the first frame follows at this offset.
 pub const HEADER_BYTES: usize = 160;
@@ -38,7 +39,9 @@ impl Header {
     pub fn key(&self) -> [u8; 32] {
         let mut material = [0; 32];
         material[..16].copy_from_slice(&self.store);
-        material[16..].copy_from_slice(&self.salt);
+        if !planted(Bug::FrameKey) {
+            material[16..].copy_from_slice(&self.salt);
+        }
         blake3::derive_key("larder journal segment v1", &material)
     }
 
@@ -69,7 +72,7 @@ impl Header {
         if bytes[7] != MAGIC[7] {
             return Err(Malformed::Version);
         }
-        if checksum(&bytes[..CHECKED]) != bytes[CHECKED..] {
+        if checksum(&bytes[..CHECKED]) != bytes[CHECKED..] && !planted(Bug::HeaderChecksum) {
             return Err(Malformed::Checksum);
         }
         if bytes[9..16].iter().chain(&bytes[96..CHECKED]).any(|b| *b != 0) {

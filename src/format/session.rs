@@ -5,6 +5,7 @@
 use super::Malformed;
 use super::header::array;
 use crate::vocabulary::Digest;
+use crate::vocabulary::planted::{Bug, planted};
 
 const MAGIC: &[u8; 8] = b"LARDERS\x01";
 const FIXED: usize = 8 + 1 + 8 + 4;
@@ -81,7 +82,8 @@ impl SessionFile {
             return Err(Malformed::Length);
         }
         let end = FIXED + 32 * count;
-        if blake3::hash(&bytes[..end]).as_bytes()[..16] != bytes[end..end + 16] {
+        let sum = blake3::hash(&bytes[..end]);
+        if sum.as_bytes()[..16] != bytes[end..end + 16] && !planted(Bug::SessionChecksum) {
             return Err(Malformed::Checksum);
         }
         let kind = match bytes[8] {

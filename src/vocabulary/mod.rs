@@ -7,6 +7,10 @@ pub mod error;
 pub mod events;
 pub mod limits;
 pub mod name;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+pub(crate) mod planted;
 pub mod stamp;
 pub mod url;
 

@@ -18,6 +18,7 @@ use crate::machine::Meta;
 use crate::parts::journal::chain::{Place, is_outgrown};
 use crate::parts::sessions::{Found, Session};
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Observer, Result};
 
 /// How garbage is collected.
@@ -181,6 +182,7 @@ fn refuse_if_fenced(snapshot: &Snapshot) -> Result<()> {
 /// Asked anew under every hold of `lock` that condemns or removes: whoever holds it has put up a fence for all damage.
 fn refuse_fences(tables: &impl Tables) -> Result<()> {
     match tables.all_fences().next().transpose()? {
+        _ if planted(Bug::FenceIgnored) => Ok(()),
         None => Ok(()),
         Some((_, fence)) => Err(damaged(&fence.reason)),
     }
@@ -430,8 +432,12 @@ fn remove(ledger: &Ledger, session: Option<&Session>, batch: &[Doomed], report: 
         let (mut records, mut going) = (Vec::new(), Vec::new());
         for doomed in batch {
             let digest = doomed.digest;
-            let Some(condemned) = hold.snapshot.condemned(&digest)? else { continue };
-            if hold.snapshot.is_rooted(&digest)? {
+            let condemned = match hold.snapshot.condemned(&digest)? {
+                Some(condemned) => condemned,
+                None if planted(Bug::RootsOutsideLock) => when,
+                None => continue,
+            };
+            if hold.snapshot.is_rooted(&digest)? && !planted(Bug::RootsOutsideLock) {
                 continue;
             }
             if let Some(holder) = holder(&sessions, &digest, condemned.sequence) {
@@ -472,10 +478,12 @@ fn holder(sessions: &[Found], digest: &Digest, condemned: u64) -> Option<String>
     let live = sessions.iter().filter(|session| session.alive);
     let mut holding = live.filter_map(|session| match &session.says {
         None => Some(format!("session {} (unreadable)", session.id)),
-        Some(says) if says.kind == SessionKind::Ingest && says.stamp < condemned => {
+        Some(says) if says.kind == SessionKind::Ingest && says.stamp < condemned && !planted(Bug::OlderSessions) => {
             Some(format!("{} session {}", says.kind.word(), session.id))
         }
-        Some(says) if says.held.contains(digest) => Some(format!("{} session {}", says.kind.word(), session.id)),
+        Some(says) if says.held.contains(digest) && !planted(Bug::ListedBlobs) => {
+            Some(format!("{} session {}", says.kind.word(), session.id))
+        }
         Some(_) => None,
     });
     holding.next()

@@ -10,6 +10,7 @@ use crate::format::frame::Frame;
 use crate::format::header::HEADER_BYTES;
 use crate::format::record::{self, EndRecord, Record};
 use crate::machine::Open;
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// A stretch of the journal that cannot be read.
@@ -94,14 +95,18 @@ impl Journal {
         let at = listing.later.iter().position(|(number, name)| {
             *number == cursor.segment.number && super::file_name_has_salt(name, &cursor.segment.salt)
         });
-        let rest = Listing { bases: Vec::new(), later: listing.later[at.ok_or_else(outgrown)?..].to_vec() };
+        let mut rest = Listing { bases: Vec::new(), later: listing.later[at.ok_or_else(outgrown)?..].to_vec() };
+        if planted(Bug::SegmentsNotListed) {
+            rest.later.truncate(1);
+        }
         self.read_later(&rest, *cursor, synced, Vec::new(), sink)
     }
 
     /// Whether nothing can have been appended behind `cursor`: it is at the end of the last segment.
     pub fn is_at_end(&self, cursor: &Cursor) -> Result<bool> {
         let listing = self.listing()?;
-        let Some((number, name)) = listing.later.last() else { return Ok(false) };
+        let known = |(number, _): &&(u64, String)| !planted(Bug::SegmentsNotListed) || *number == cursor.segment.number;
+        let Some((number, name)) = listing.later.iter().rfind(known) else { return Ok(false) };
         if *number != cursor.segment.number || !super::file_name_has_salt(name, &cursor.segment.salt) {
             return Ok(false);
         }
@@ -254,7 +259,7 @@ fn base_end(segment: &Segment) -> Result<Option<(EndRecord, bool)>> {
                     Ok([Record::End(end)]) => Some(*end),
                     _ => None,
                 };
-                whole &= end.is_none_or(|end| end.records == records);
+                whole &= end.is_none_or(|end| end.records == records) || planted(Bug::BaseCount);
                 records += payload.map_or(0, |records| records.len() as u64);
                 true
             }
@@ -285,6 +290,7 @@ fn read_base_frames(segment: &Segment, sink: &mut Sink<'_>) -> Result<Option<Str
                 let records = decode_records(segment, &frame, offset)?;
                 if let [Record::End(end)] = records[..]
                     && end.records != count
+                    && !planted(Bug::BaseCount)
                 {
                     let name = &segment.name;
                     wrong = Some(format!("{name}: it has {count} records, and should have {}", end.records));
@@ -418,7 +424,7 @@ impl Walk {
             let (from, to) = (expected.min(frame.sequence), expected.max(frame.sequence));
             let reason = format!("{at}: at offset {offset}: frame {} where {expected} belongs", frame.sequence);
             self.damage.push(Damage { from, to, reason });
-        } else if self.cursor.hash != [0; 32] && frame.previous != self.cursor.hash {
+        } else if self.cursor.hash != [0; 32] && frame.previous != self.cursor.hash && !planted(Bug::Chain) {
             let reason = format!("{at}: at offset {offset}: frame {expected} does not follow the one before it");
             self.damage.push(Damage { from: expected, to: expected, reason });
         }

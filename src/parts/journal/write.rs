@@ -9,6 +9,7 @@ use super::{Cursor, Journal, SegmentId};
 use crate::format::frame::Frame;
 use crate::format::header::{HEADER_BYTES, Header, SegmentKind};
 use crate::machine::{File, Machine, Open};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// The last segment, open for appending.
@@ -62,7 +63,9 @@ impl Appender {
                 "it ends too early",
             ));
         }
-        file.write_at(&bytes, start).map_err(|e| Error::io("write", &self.segment.path, e))?;
+        if !planted(Bug::LastFrameNotWritten) {
+            file.write_at(&bytes, start).map_err(|e| Error::io("write", &self.segment.path, e))?;
+        }
         self.sync()
     }
 
@@ -248,12 +251,13 @@ impl Journal {
     }
 
     fn publish(&self, new: NewFile, header: &Header, directory: &dyn File, sync: bool) -> Result<Arc<dyn File>> {
-        if sync {
+        let base_too_early = header.kind == SegmentKind::Base && planted(Bug::BaseBeforeSync);
+        if sync && !base_too_early {
             new.file.sync().map_err(|e| Error::io("sync", &new.path, e))?;
         }
         let path = self.directory.join(super::file_name(header));
         self.machine.rename(&new.path, &path).map_err(|e| Error::io("name", &path, e))?;
-        if sync {
+        if sync && !planted(Bug::JournalDirSync) {
             directory.sync().map_err(|e| Error::io("sync", &self.directory, e))?;
         }
         Ok(Arc::clone(&new.file))

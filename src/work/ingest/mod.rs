@@ -22,6 +22,7 @@ use crate::machine::File;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::AddStatus;
 use crate::vocabulary::limits::{BATCH_BYTES, BATCH_FILES, BATCH_TIME};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Name, Observer, Result};
 
 /// How an alias is kept.
@@ -311,6 +312,9 @@ impl<'a> Adding<'a> {
     }
 
     fn commit(&mut self, batch: &[Staged]) -> Result<Committed> {
+        if planted(Bug::MoveTooEarly) {
+            batch.iter().for_each(|staged| _ = self.after_commit(staged));
+        }
         if self.ledger().policy.durability == Durability::Batch {
             batch::sync_staged(self.ledger(), self.ctx.workers, self.witness.as_deref(), batch)?;
         }

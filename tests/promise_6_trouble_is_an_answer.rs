@@ -332,6 +332,21 @@ fn a_full_disk_is_an_answer() {
     }
 }
 
+/// On a filesystem that never overwrites in place, even writing the last frame again takes room.
+#[test]
+fn a_full_disk_on_which_overwriting_takes_room() {
+    let start = begun(12, Durability::Batch);
+    let world = start.world(12);
+    world.fail(Fault::errno(errno::ENOSPC).kind(CallKind::Write).under("/store/journal"));
+    let process = world.process("remover");
+    let opened = Opened::open(&process).unwrap();
+    process.note(&format!("added src/a {}", digest(A)));
+    opened.remove(&["src/a"]).expect("removing works on a full disk");
+    assert_eq!(world.look("/store/reserve").unwrap().content.len(), 0, "the reserve was given up for it");
+    world.clear_faults();
+    holds(12, &world, &Ok(()), &[]);
+}
+
 /// Links run out, or there are none of that kind: names are findings on record and the bytes are kept.
 #[test]
 fn deleting_works_where_no_inode_is_free() {

@@ -97,7 +97,7 @@ impl Ledger {
         result
     }
 
-    fn from_journal(&self, synced: u64) -> Result<Snapshot> {
+    pub(super) fn from_journal(&self, synced: u64) -> Result<Snapshot> {
         load::from_journal(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, synced)
     }
 
@@ -322,7 +322,8 @@ impl Hold<'_> {
         if !self.syncs() || planted(Bug::LastFrameBelieved) {
             return Ok(());
         }
-        match self.appender().write_again(cursor) {
+        // Where bytes are never overwritten in place (btrfs), even this takes room: whoever only removes must get past it.
+        match self.with_room(|| self.appender().write_again(cursor)) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == ErrorKind::Damaged => Err(e),
             Err(e) => self.copy_last(cursor, e),
@@ -337,7 +338,9 @@ impl Hold<'_> {
             let before = self.appender().before_last(cursor, &frame);
             self.begin_segment(before, &[frame])
         });
-        copied.map_err(|_| self.poison(why.as_kind(ErrorKind::ReadOnly)))
+        // Its remedy is another one where it is room that is missing.
+        let kind = if why.kind() == ErrorKind::NoSpace { ErrorKind::NoSpace } else { ErrorKind::ReadOnly };
+        copied.map_err(|_| self.poison(why.as_kind(kind)))
     }
 
     pub(super) fn open_appender(&mut self) -> Result<()> {
@@ -428,6 +431,9 @@ impl Hold<'_> {
         let first = used.max(before.sequence) + 1;
         if planted(Bug::FailedFrameLeft) {
             return self.poison(why.as_kind(ErrorKind::NotKept));
+        }
+        if why.kind() == ErrorKind::NoSpace {
+            self.give_up_reserve();
         }
         let dropped = self.ledger.journal.begin_segment(before, first, &[], true);
         self.poison(match dropped {

@@ -146,6 +146,11 @@ impl Ledger {
         Ok(fresh)
     }
 
+    /// The records as they are now, from base and frames alone: for when the index cannot be used.
+    pub fn snapshot_from_journal(&self) -> Result<Snapshot> {
+        self.from_journal(0)
+    }
+
     /// The records as this process last saw them.
     pub fn known(&self) -> Arc<Snapshot> {
         Arc::clone(&self.current.read().expect("no panic holds it"))

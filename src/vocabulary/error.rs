@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Busy,
     /// It would endanger what is kept, so it was not done.
     Refused,
+    /// Strangers may write to the store directory.
+    Untrusted,
     /// Something kept is damaged; it was found and named.
     Damaged,
     /// Bytes or inodes have run out.
@@ -86,11 +88,13 @@ impl Error {
         if self.kind == ErrorKind::NoSpace { self } else { self.as_kind(ErrorKind::NotKept) }
     }
 
-    /// The same error, with a reason in front of what the system said.
+    /// The same error, with a reason that the failed call itself could not tell, in front of what it told.
     #[must_use]
-    pub fn because(mut self, reason: &str) -> Self {
-        let before = std::mem::take(&mut self.reason);
-        self.reason = if before.is_empty() { reason.to_owned() } else { format!("{reason}: {before}") };
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        let before = std::mem::replace(&mut self.reason, reason.into());
+        if !before.is_empty() {
+            self.reason = format!("{}: {before}", self.reason);
+        }
         self
     }
 

@@ -1,6 +1,7 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
 mod blob;
+pub mod check;
 pub mod collect;
 pub mod doctor;
 pub mod find;
@@ -12,6 +13,7 @@ pub mod lease;
 pub mod links;
 pub mod materialize;
 pub mod names;
+pub mod repair;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

@@ -2,6 +2,7 @@
 
 mod add;
 mod cat;
+mod check;
 mod checkout;
 mod compact;
 mod debug;
@@ -18,6 +19,7 @@ mod path;
 mod pin;
 mod plan;
 mod rebuild;
+mod repair;
 mod rm;
 mod show;
 mod stats;
@@ -80,6 +82,10 @@ pub(crate) enum Command {
     Lease(lease::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
+    /// Put good bytes in the place of damaged ones
+    Repair(repair::Args),
+    /// Compare the store's records with what is on the disk
+    Check(check::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// Rewrite the journal without what is over
@@ -118,6 +124,8 @@ impl Command {
             Command::Unpin(_) => "unpin",
             Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
+            Command::Repair(_) => "repair",
+            Command::Check(_) => "check",
             Command::Gc(_) => "gc",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
@@ -150,6 +158,8 @@ impl Command {
             Command::Unpin(args) => unpin::run(context, args),
             Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
+            Command::Repair(args) => repair::run(context, args),
+            Command::Check(args) => check::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),

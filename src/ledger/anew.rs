@@ -43,6 +43,6 @@ impl Anew {
     /// Gives both their names, the segment first: a base has one behind it. Says how many records there are.
     pub fn finish(self) -> Result<u64> {
         self.journal.begin_segment(&self.end, self.end.sequence + 1, &[], true)?;
-        self.base.finish(&self.end)
+        self.base.finish(&self.end).map(|(records, _)| records)
     }
 }

@@ -49,7 +49,7 @@ impl Ledger {
         }
     }
 
-    /// Writes a new base and an index to go with it.
+    /// Writes a new base and an index to go with it. Where nothing is new since the last base, that one stays.
     pub fn compact(&self) -> Result<Compacted> {
         let compaction = self.compaction(true)?;
         let done = self.compact_locked()?;
@@ -59,35 +59,53 @@ impl Ledger {
 
     fn compact_locked(&self) -> Result<Compacted> {
         let (_, bytes_before) = self.journal.sizes()?;
-        let (end, begun) = self.hold(|hold| {
+        let base = self.journal.base_through(self.snapshot()?.cursor.sequence)?;
+        let fixed = self.hold(|hold| {
             hold.refuse_if_fenced()?;
             hold.sync_at_any_durability()?;
             let end = hold.snapshot.cursor;
+            if base.is_some_and(|base| (base.through, base.through_hash) == (end.sequence, end.hash)) {
+                return Ok(None);
+            }
             // A segment that is still empty follows the same frame already.
             if end.last.is_some() {
                 hold.begin_segment(end, &[])?;
             }
             hold.sync_at_any_durability()?;
-            Ok((end, hold.snapshot.cursor))
+            Ok(Some((end, hold.snapshot.cursor)))
         })?;
-        let rebuilt = self.runs_from_journal(&end)?;
-        self.hold(|hold| hold.refuse_if_fenced())?;
-        let directory = self.layout.index();
-        let open = |meta| Run::open(self.machine.as_ref(), &directory, meta).map(Arc::new);
-        let runs = rebuilt.runs.iter().map(open).collect::<Result<Vec<_>>>()?;
-        let records = self.write_base(&end, &runs)?;
-        let now = Index::open(self.machine.as_ref(), &directory).unwrap_or_default().map(|(_, current)| current);
-        let reach = Cursor { synced_through: end.sequence.max(end.synced_through), ..begun };
-        self.install(now.filter(|c| c.store == self.policy.store).as_ref(), rebuilt.runs, &reach)?;
+        let (records, written) = match (fixed, base) {
+            (None, Some(base)) => {
+                self.fold_locked()?;
+                (base.records, None)
+            }
+            (Some((end, begun)), _) => {
+                self.write_generation(&end, begun).map(|(records, name)| (records, Some(name)))?
+            }
+            (None, None) => unreachable!("nothing is new only where there is a base"),
+        };
         self.hold(|_| {
             self.journal.remove_unfinished()?;
-            self.journal.drop_old_generations()
+            self.journal.drop_old_generations(written.as_deref())
         })?;
         let (_, bytes_after) = self.journal.sizes()?;
         Ok(Compacted { bytes_before, bytes_after, records })
     }
 
-    pub(super) fn write_base(&self, end: &Cursor, runs: &[Arc<Run>]) -> Result<u64> {
+    /// Writes a base that reaches `end`, and an index that goes on where `begun` is; how many live records there are, and
+    /// the name of the base.
+    fn write_generation(&self, end: &Cursor, begun: Cursor) -> Result<(u64, String)> {
+        let (_, made) = self.runs_from_journal(end)?;
+        self.hold(|hold| hold.refuse_if_fenced())?;
+        let written = self.write_base(end, made.runs())?;
+        let now = Index::open(self.machine.as_ref(), &self.layout.index()).unwrap_or_default();
+        let now = now.map(|(_, current)| current).filter(|c| c.store == self.policy.store);
+        let reach = Cursor { synced_through: end.sequence.max(end.synced_through), ..begun };
+        self.install(now.as_ref(), made, &reach)?;
+        Ok(written)
+    }
+
+    pub(super) fn write_base(&self, end: &Cursor, runs: &[Arc<Run>]) -> Result<(u64, String)> {
         let mut base = Base::begin(&self.journal, end)?;
         base.all_rows(runs)?;
         base.finish(end)
@@ -164,7 +182,7 @@ impl Base {
         self.writer.frame(payload, self.time_ns)
     }
 
-    pub(super) fn finish(mut self, end: &Cursor) -> Result<u64> {
+    pub(super) fn finish(mut self, end: &Cursor) -> Result<(u64, String)> {
         self.flush()?;
         let closing = Record::End(EndRecord {
             through: end.sequence,
@@ -174,8 +192,7 @@ impl Base {
             records: self.records,
         });
         self.writer.frame(record::encode(&[closing]), self.time_ns)?;
-        self.writer.finish()?;
-        Ok(self.records)
+        Ok((self.records, self.writer.finish()?))
     }
 }
 

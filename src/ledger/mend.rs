@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use super::runs::NewRuns;
 use super::{Ledger, Snapshot, Tables, load};
 use crate::format::current::Current;
 use crate::format::record::Record;
-use crate::parts::index::{Index, Run, RunMeta, View, remove_unnamed, write_run};
+use crate::parts::index::{Index, View, remove_unnamed};
 use crate::parts::journal::Cursor;
 use crate::parts::journal::chain::{Damage, is_outgrown};
 use crate::vocabulary::Result;
@@ -38,19 +39,16 @@ impl Ledger {
             hold.sync_at_any_durability()?;
             Ok((end, hold.snapshot.cursor))
         })?;
-        let (start, metas) = match self.runs_from_index(&end)? {
-            Some((current, metas)) => (Some(current), metas),
-            None => (self.current(), self.runs_from_journal(&end)?.runs),
+        let (start, made) = match self.runs_from_index(&end)? {
+            Some((current, made)) => (Some(current), made),
+            None => (self.current(), self.runs_from_journal(&end)?.1),
         };
-        let directory = self.layout.index();
-        let open = |meta| Run::open(self.machine.as_ref(), &directory, meta).map(Arc::new);
-        let runs = metas.iter().map(open).collect::<Result<Vec<_>>>()?;
-        self.write_base(&end, &runs)?;
+        let (_, written) = self.write_base(&end, made.runs())?;
         let reach = Cursor { synced_through: end.sequence.max(end.synced_through), ..begun };
-        self.install(start.as_ref(), metas, &reach)?;
+        self.install(start.as_ref(), made, &reach)?;
         self.hold(|_| {
             self.journal.remove_unfinished()?;
-            self.journal.drop_old_generations()
+            self.journal.drop_old_generations(Some(&written))
         })?;
         drop(compaction);
         Ok(end.sequence)
@@ -62,7 +60,7 @@ impl Ledger {
     }
 
     /// The runs that `CURRENT` names, and one more of the frames behind them; `None` where that cannot be had.
-    fn runs_from_index(&self, end: &Cursor) -> Result<Option<(Current, Vec<RunMeta>)>> {
+    fn runs_from_index(&self, end: &Cursor) -> Result<Option<(Current, NewRuns<'_>)>> {
         let directory = self.layout.index();
         let opened = Index::open(self.machine.as_ref(), &directory).ok().flatten();
         let mine = opened.filter(|(_, current)| current.store == self.policy.store);
@@ -76,19 +74,16 @@ impl Ledger {
             view: View::new(Arc::new(index)),
             cursor: load::cursor_of(&current.reach),
             tail_records: 0,
+            folded: current.reach.sequence,
             damage: Vec::new(),
         };
         let noted = match self.read_through(&start, end) {
             Err(e) if is_outgrown(&e) => return Ok(None),
             other => other?,
         };
-        let mut metas = current.runs.clone();
-        let overlay = noted.view.overlay();
-        if !overlay.is_empty() {
-            let machine = self.machine.as_ref();
-            metas.push(write_run(machine, &directory, overlay.seek(&[]), overlay.len() as u64, metas.is_empty())?);
-        }
-        Ok(Some((current, metas)))
+        let mut made = self.new_runs(noted.view.index().runs().to_vec());
+        made.push(noted.view.overlay())?;
+        Ok(Some((current, made)))
     }
 
     /// Lifts every fence whose stretch a base that reaches `through` has left behind. Says how many.

@@ -43,7 +43,7 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Records in the part of the journal that is not yet in a run, before it is folded into one.
 pub const TAIL_FOLD_RECORDS: usize = 2_048;
-/// Records in that part beyond which a writer folds before it commits.
+/// Records in that part beyond which opening folds it, and beyond which an index is made piece by piece.
 pub const TAIL_MAX_RECORDS: usize = 8_192;
 /// A journal smaller than this is not compacted by itself.
 pub const COMPACT_MIN_BYTES: u64 = 32 << 20;

@@ -14,6 +14,7 @@ use crate::format::settings::{Durability, FORMAT, Features, Settings};
 use crate::machine::{File, FileKind, Lock, Machine, Open};
 use crate::parts::journal::Journal;
 use crate::vocabulary::limits::{LOCK_TIMEOUT, RESERVE_BYTES};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What is at the place of a store.
@@ -229,9 +230,7 @@ impl Maker<'_> {
         }
         self.reserve(layout)?;
         self.probe_links(layout)?;
-        if new.cache {
-            self.file(&layout.root().join("CACHEDIR.TAG"), CACHEDIR_TAG.as_bytes())?;
-        }
+        self.tag(&layout.root().join("CACHEDIR.TAG"), new.cache)?;
         let settings = self.settings(new)?;
         self.first_segment(layout, &settings)?;
         self.settle(root.as_ref(), layout.root())?;
@@ -300,6 +299,17 @@ impl Maker<'_> {
         if self.sync { file.sync().map_err(|e| Error::io("sync", path, e)) } else { Ok(()) }
     }
 
+    /// Marks the store as a cache, if it is to be one. What an attempt that was cut short has left of the mark goes first:
+    /// half a mark is none, and one that is not asked for keeps the store out of backups. Another program's stays.
+    fn tag(&self, path: &Path, cache: bool) -> Result<()> {
+        let mut left = [0; CACHEDIR_TAG.len() + 1];
+        let read = self.machine.open(path, Open::Read).and_then(|file| file.read_at(&mut left, 0));
+        if read.is_ok_and(|length| CACHEDIR_TAG.as_bytes().starts_with(&left[..length])) {
+            self.machine.unlink(path).map_err(|e| Error::io("remove", path, e))?;
+        }
+        if cache { self.file(path, CACHEDIR_TAG.as_bytes()) } else { Ok(()) }
+    }
+
     /// Room that can be given up later. Without it the store works, until the disk is full.
     fn reserve(&self, layout: &Layout) -> Result<()> {
         let path = layout.reserve();
@@ -345,6 +355,7 @@ impl Maker<'_> {
     }
 
     fn settle(&self, handle: &dyn File, path: &Path) -> Result<()> {
-        if self.sync { handle.sync().map_err(|e| Error::io("sync", path, e)) } else { Ok(()) }
+        let sync = self.sync && !planted(Bug::StoreDirSync);
+        if sync { handle.sync().map_err(|e| Error::io("sync", path, e)) } else { Ok(()) }
     }
 }

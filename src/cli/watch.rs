@@ -175,6 +175,7 @@ fn words(context: &Context, event: &Event) -> String {
         Event::Materialized { from, path, mode, note, .. } => {
             format!("{mode:9} {} from {}{}", text::path(path), text::message(from), remark(note))
         }
+        Event::Removed { digest, size_bytes, .. } => format!("removed   {digest} {}", context.size(*size_bytes)),
         Event::Found(Finding { code, digest, names, path, detail }) => {
             let digest = digest.map(|digest| format!("{digest}: ")).unwrap_or_default();
             let path = if path.as_os_str().is_empty() { String::new() } else { format!("{}: ", text::path(path)) };
@@ -212,6 +213,10 @@ fn line(event: &Event) -> Option<Line> {
             .maybe("note", note.as_ref()),
         Event::Skipped { path, reason } => Line::event("skipped").path("path", path).with("reason", reason),
         Event::Failed { path, reason } => Line::event("failed").path("path", path).with("reason", reason),
+        Event::Removed { digest, size_bytes, freed_bytes } => Line::event("removed")
+            .with("digest", digest.to_string())
+            .with("size_bytes", size_bytes)
+            .with("freed_bytes", freed_bytes),
         Event::Verified { digest, names, size_bytes, status, detail, carriers } => Line::event("verified")
             .with("status", status.word())
             .with("digest", digest.to_string())

@@ -179,6 +179,15 @@ pub enum Event {
         /// Why, in full.
         reason: String,
     },
+    /// A blob was collected: it is on no record any more, and its file is gone from the store.
+    Removed {
+        /// The digest that named it.
+        digest: Digest,
+        /// Its length in bytes.
+        size_bytes: u64,
+        /// Bytes that this really freed: none while a link outside the store is left.
+        freed_bytes: u64,
+    },
     /// A blob was read and compared with its digest.
     Verified {
         /// The digest that names it.

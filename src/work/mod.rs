@@ -18,6 +18,7 @@ pub mod materialize;
 pub mod mend;
 pub mod names;
 pub mod repair;
+pub mod resumable;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

@@ -515,6 +515,26 @@ fn nothing_is_found_where_nothing_is_wrong() {
     recovers_to(&world, &Account::knowing(&NAMES));
 }
 
+/// Only the last frame is finished again. What is behind it must be on the disk: bad bytes are in quarantine, and go
+/// with no session.
+#[test]
+fn bad_bytes_are_in_quarantine_before_the_next_frame() {
+    let world = damaged(15, false);
+    let opened = Opened::open(&world.process("healing")).unwrap();
+    let options = AddOptions { verify_existing: true, ..AddOptions::default() };
+    opened.add(&["/good"], &options).unwrap();
+    opened.put("/src/b", "unrelated", B).unwrap();
+    let log = world.log();
+    kit::each_image(&world.power_cut(), 15, 40, |label, world| {
+        let opened = Opened::open(&world.process("recovery")).unwrap();
+        opened.collect(std::time::Duration::ZERO).unwrap();
+        account(&log).holds(opened.ledger.snapshot().unwrap().as_ref());
+        let bytes = |path: &std::path::PathBuf| world.read(path).unwrap_or_default();
+        let kept = world.tree().into_keys().filter(|path| path.starts_with("/store/quarantine"));
+        assert_eq!(kept.filter(|path| bytes(path).len() == A.len()).count(), 1, "{label}: the bad bytes are gone");
+    });
+}
+
 /// What a blob's file and names are after the store was copied by something that keeps hardlinks, and the copy went bad.
 fn copied_and_damaged(seed: u64) -> World {
     let world = damaged(seed, false);

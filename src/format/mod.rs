@@ -34,6 +34,9 @@ pub enum Malformed {
     /// The checksum does not agree with the bytes.
     #[error("its checksum is wrong")]
     Checksum,
+    /// What must be zero is not, and the checksum is right: a later program wrote it.
+    #[error("fields are in use that this program does not know")]
+    Reserved,
     /// The fields cannot be read as what they should be.
     #[error("its fields cannot be decoded")]
     Fields,

@@ -59,7 +59,7 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Records in the part of the journal that is not yet in a run, before it is folded into one.
 pub const TAIL_FOLD_RECORDS: usize = 2_048;
-/// Records in that part beyond which a writer folds before it commits.
+/// Records in that part beyond which opening folds it, and beyond which an index is made piece by piece.
 pub const TAIL_MAX_RECORDS: usize = 8_192;
 /// A journal smaller than this is not compacted by itself.
 pub const COMPACT_MIN_BYTES: u64 = 32 << 20;
@@ -68,6 +68,8 @@ pub const REBUILD_RECORDS: usize = 100_000;
 /// Rows of the journal that a check holds in memory, as hashes of 16 bytes, while it compares them with the index: with
 /// more there are several passes.
 pub const CHECK_ROWS: usize = 1_000_000;
+/// Blobs that making a journal from the disk holds in memory: with more, it walks through the names several times.
+pub const FROM_DISK_BLOBS: usize = 500_000;
 /// Sorted runs that a lookup may have to visit.
 pub const RUNS_MAX: usize = 8;
 /// Target size of a page of a run.
@@ -98,6 +100,8 @@ pub const RUNS_NAMED: usize = 64;
 pub const RESERVE_BYTES: u64 = 4 << 20;
 /// Longest `larder.toml` that is read.
 pub const SETTINGS_BYTES: u64 = 64 << 10;
+/// Most copies of one blob that are kept on request: past this, another disk does more.
+pub const COPIES_MOST: u32 = 16;
 /// Most blobs that one frame heals: their files change places while `lock` is held.
 pub const REPAIR_BATCH: usize = 64;
 /// Most blobs removed under one hold of the lock.

@@ -16,6 +16,7 @@ use crate::machine::{File, Meta, Open};
 use crate::parts::blobs::{self, BlobDirs};
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::AddStatus;
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result, Stamp};
 
 /// More staged files than this are synced with one `syncfs` where that can be trusted.
@@ -75,7 +76,7 @@ pub(super) fn sync_staged(
 ) -> Result<()> {
     let paths: Vec<&PathBuf> = batch.iter().filter_map(|staged| staged.file.as_ref().map(|(path, _)| path)).collect();
     match witness {
-        Some(witness) if paths.len() > FEW_FILES => {
+        Some(witness) if paths.len() > FEW_FILES && !planted(Bug::StagedSync) => {
             witness.sync_filesystem().map_err(|e| Error::io("sync", &ledger.layout.staging(), e))
         }
         _ => workers.map(paths, |path| sync_file(ledger, path)).into_iter().collect(),
@@ -85,6 +86,9 @@ pub(super) fn sync_staged(
 /// Syncs one staged file.
 fn sync_file(ledger: &Ledger, path: &Path) -> Result<()> {
     let file = ledger.machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
+    if planted(Bug::StagedSync) {
+        return Ok(());
+    }
     file.sync().map_err(|e| Error::io("sync", path, e))
 }
 
@@ -255,7 +259,8 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
         sources.iter().any(seen)
     };
     if let Some(row) = &row {
-        if there.is_some_and(|there| row.stamp.agrees(&there)) && !damaged && !hashed(false) {
+        let as_recorded = there.is_some_and(|there| row.stamp.agrees(&there) || planted(Bug::StampIgnored));
+        if as_recorded && row.is_verified() && !damaged && !hashed(false) {
             return Ok(Resolved::Kept(AddStatus::Dedup));
         }
         if let Some(there) = there.filter(|_| hashed(true)) {
@@ -299,7 +304,7 @@ fn publish_here(
 ) -> Result<()> {
     let blobs = &tx.ledger().blobs;
     match there {
-        Some(there) if there.inode == stamp.inode => Ok(()),
+        Some(there) if there.inode == stamp.inode || planted(Bug::UnrecordedTrusted) => Ok(()),
         Some(_) => blobs.replace(path, &session.next_path(), digest, dirs),
         // Somebody else, not under `lock`, may publish theirs this moment.
         None if blobs.publish(path, digest, dirs)? => Ok(()),

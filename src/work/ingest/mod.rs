@@ -28,6 +28,7 @@ use crate::machine::File;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::AddStatus;
 use crate::vocabulary::limits::{BATCH_BYTES, BATCH_FILES, BATCH_TIME};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Name, Observer, Result};
 
 /// How an alias is kept.
@@ -321,6 +322,9 @@ impl<'a> Adding<'a> {
     }
 
     fn commit(&mut self, batch: &[Staged]) -> Result<Committed> {
+        if planted(Bug::MoveTooEarly) {
+            batch.iter().for_each(|staged| _ = self.take_name(staged));
+        }
         if self.ledger().policy.durability == Durability::Batch {
             batch::sync_staged(self.ledger(), self.ctx.workers, self.witness.as_deref(), batch)?;
         }
@@ -418,6 +422,13 @@ impl<'a> Adding<'a> {
     }
 
     fn finish(self) -> AddReport {
+        if let Some(trouble) = self.ctx.ledger.take_fold_trouble() {
+            let text = format!(
+                "The index could not take up what is new, and is tried again with the next change: {}. Nothing is lost.",
+                chain(&trouble)
+            );
+            self.observer.event(&Event::Notice { text });
+        }
         self.ctx.ledger.compact_if_due();
         self.report
     }

@@ -14,6 +14,7 @@ use crate::machine::{File, FileKind, Meta, Open};
 use crate::parts::blobs;
 use crate::parts::sessions::Session;
 use crate::vocabulary::limits::{IO_CHUNK_BYTES, SMALL_FILE_BYTES, SOURCE_TRIES};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result, Stamp};
 
 /// A source whose bytes are known or staged.
@@ -343,7 +344,8 @@ impl Stager<'_> {
         let Some(meta) = self.ledger.blobs.meta(digest)? else { return Ok(Known::No(Some((row.stamp, false)))) };
         let now = blobs::stamp(&meta);
         let damaged = self.snapshot.damaged(digest)?.is_some();
-        let doubtful = damaged || !row.stamp.agrees(&now) || self.options.verify_existing;
+        let as_recorded = row.stamp.agrees(&now) || planted(Bug::StampIgnored);
+        let doubtful = damaged || !row.is_verified() || !as_recorded || self.options.verify_existing;
         // A moved source is traded for the stored copy, so that is never believed for its stamp alone.
         if !doubtful && self.options.take_in != TakeIn::Move {
             return Ok(if self.always { Known::No(None) } else { Known::Yes(None) });
@@ -358,7 +360,7 @@ impl Stager<'_> {
 
     pub(super) fn check_expected(&self, item: &Item, digests: &Digests) -> Result<()> {
         match self.options.expect {
-            Some(expected) if expected != digests.digest => Err(Error::new(
+            Some(expected) if expected != digests.digest && !planted(Bug::ExpectIgnored) => Err(Error::new(
                 ErrorKind::Mismatch,
                 format!("add {}", item.path.display()),
                 format!("its digest is {}, and {expected} was expected", digests.digest),
@@ -421,7 +423,7 @@ pub(super) fn interrupted() -> Error {
 /// Whether a file is still what it was: nobody can set a ctime.
 pub(super) fn unchanged(before: &Meta, after: &Meta) -> bool {
     let key = |m: &Meta| (m.device, m.inode, m.size_bytes, m.mtime_ns, m.ctime_ns);
-    key(before) == key(after)
+    key(before) == key(after) || planted(Bug::ChangeUnseen)
 }
 
 fn fill(input: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {

@@ -4,6 +4,7 @@
 //! one (`batch`), and only then told to the observer; what was taken in by link or moved is then settled (`settle`).
 
 mod batch;
+mod racy;
 mod resume;
 mod settle;
 mod stage;
@@ -357,7 +358,7 @@ impl<'a> Adding<'a> {
         let mut vouched = Vouched::by(&batch);
         for (staged, outcome) in batch.into_iter().zip(committed.outcomes) {
             match outcome {
-                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched)? => self.added(&staged, status),
+                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched) => self.added(&staged, status),
                 Outcome::Refused(reason) => {
                     self.report.failed += 1;
                     self.observer.event(&Event::Failed { path: staged.item.path.clone(), reason });

@@ -1,6 +1,7 @@
 //! Bytes to values and back. Every reader here is a total function on a slice of bytes: it never panics, and it
 //! bounds every length before it believes it. `docs/format.md` is normative for all of it.
 
+pub mod checkpoint;
 pub mod current;
 mod fields;
 pub mod filter;

@@ -17,9 +17,9 @@ use crate::format::table::{
 };
 use crate::ledger::hold::nanos;
 use crate::parts::index::{Index, Run, Source};
-use crate::parts::journal::Cursor;
 use crate::parts::journal::chain::Damage;
 use crate::parts::journal::write::BaseWriter;
+use crate::parts::journal::{Cursor, Journal};
 use crate::vocabulary::limits::{COMPACT_MIN_BYTES, GONE_KEPT};
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result};
 
@@ -105,16 +105,9 @@ impl Ledger {
         Ok(written)
     }
 
-    fn write_base(&self, end: &Cursor, runs: &[Arc<Run>]) -> Result<(u64, String)> {
-        let mut base = Base {
-            writer: self.journal.begin_base(end)?,
-            payload: PayloadWriter::default(),
-            records: 0,
-            time_ns: end.time_ns,
-        };
-        // What is gone comes first: it takes away whatever else was known of a digest.
-        base.rows(runs, &|table| table == Table::Gone as u8)?;
-        base.rows(runs, &|table| table != Table::Gone as u8)?;
+    pub(super) fn write_base(&self, end: &Cursor, runs: &[Arc<Run>]) -> Result<(u64, String)> {
+        let mut base = Base::begin(&self.journal, end)?;
+        base.all_rows(runs)?;
         base.finish(end)
     }
 
@@ -138,7 +131,8 @@ impl super::hold::Hold<'_> {
     }
 }
 
-struct Base {
+/// A base that is being written.
+pub(super) struct Base {
     writer: BaseWriter,
     payload: PayloadWriter,
     records: u64,
@@ -146,6 +140,17 @@ struct Base {
 }
 
 impl Base {
+    pub(super) fn begin(journal: &Journal, end: &Cursor) -> Result<Self> {
+        let writer = journal.begin_base(end)?;
+        Ok(Base { writer, payload: PayloadWriter::default(), records: 0, time_ns: end.time_ns })
+    }
+
+    /// What is gone comes first: it takes away whatever else was known of a digest.
+    pub(super) fn all_rows(&mut self, runs: &[Arc<Run>]) -> Result<()> {
+        self.rows(runs, &|table| table == Table::Gone as u8)?;
+        self.rows(runs, &|table| table != Table::Gone as u8)
+    }
+
     fn rows(&mut self, runs: &[Arc<Run>], wanted: &dyn Fn(u8) -> bool) -> Result<()> {
         let mut rows = all_rows(runs)?;
         while let Some(key) = rows.key() {
@@ -160,7 +165,7 @@ impl Base {
         Ok(())
     }
 
-    fn push(&mut self, record: &Record) -> Result<()> {
+    pub(super) fn push(&mut self, record: &Record) -> Result<()> {
         if self.payload.len() >= RECORDS_PER_FRAME || !self.payload.push(record) {
             self.flush()?;
             assert!(self.payload.push(record), "an empty payload takes any record");
@@ -177,7 +182,7 @@ impl Base {
         self.writer.frame(payload, self.time_ns)
     }
 
-    fn finish(mut self, end: &Cursor) -> Result<(u64, String)> {
+    pub(super) fn finish(mut self, end: &Cursor) -> Result<(u64, String)> {
         self.flush()?;
         let closing = Record::End(EndRecord {
             through: end.sequence,

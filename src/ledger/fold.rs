@@ -67,7 +67,7 @@ impl Ledger {
         self.install(start.as_ref(), made, &noted.cursor)
     }
 
-    fn new_runs(&self, over: Vec<Arc<Run>>) -> NewRuns<'_> {
+    pub(super) fn new_runs(&self, over: Vec<Arc<Run>>) -> NewRuns<'_> {
         NewRuns::over(self.machine.as_ref(), &self.layout.index(), over)
     }
 
@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// The records behind `start` up to and including `end`.
-    fn read_through(&self, start: &Snapshot, end: &Cursor) -> Result<Snapshot> {
+    pub(super) fn read_through(&self, start: &Snapshot, end: &Cursor) -> Result<Snapshot> {
         let mut view = start.view.clone();
         let mut tail_records = 0;
         let reading =

@@ -240,6 +240,9 @@ impl Hold<'_> {
         if self.snapshot.damage.is_empty() || planted(Bug::FenceForgotten) {
             return Ok(());
         }
+        // What a later base has left behind is read no more; this process may have seen it before that.
+        let base = self.ledger.journal.newest_base()?;
+        self.snapshot.damage.retain(|damage| damage.to >= base);
         let fences = self.snapshot.all_fences().collect::<Result<Vec<_>>>()?;
         let covered = |d: &Damage| fences.iter().any(|(from, fence)| *from <= d.from && d.to <= fence.to);
         let open: Vec<Damage> = self.snapshot.damage.iter().filter(|d| !covered(d)).cloned().collect();

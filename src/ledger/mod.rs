@@ -3,8 +3,10 @@
 //! A [`Ledger`] gives readers [`Snapshot`]s without any lock, and runs transactions under `lock`: each holder first
 //! follows the journal to its end ([`hold`]), cuts or fences what it must, finishes the last frame, then checks and
 //! records ([`commit`]), and makes `names/` agree ([`apply`]). [`fold`] keeps the part of the journal that is in no run
-//! bounded; [`compact`] writes a new base.
+//! bounded; [`compact`] writes a new base; [`anew`] makes a journal where there is
+//! none, and [`mend`] one where it is damaged.
 
+pub mod anew;
 pub mod apply;
 pub mod commit;
 pub mod compact;
@@ -12,6 +14,7 @@ pub mod fold;
 pub mod heal;
 pub mod hold;
 pub mod load;
+pub mod mend;
 mod runs;
 pub mod tables;
 
@@ -22,6 +25,7 @@ use crate::format::layout::Layout;
 use crate::format::settings::Durability;
 use crate::machine::Machine;
 use crate::parts::blobs::Blobs;
+use crate::parts::carriers::Carriers;
 use crate::parts::index::View;
 use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
@@ -91,6 +95,8 @@ pub struct Ledger {
     pub journal: Journal,
     /// The blob files.
     pub blobs: Blobs,
+    /// Further inodes of blobs.
+    pub carriers: Carriers,
     /// The directory view.
     pub names: Names,
     /// Running work.
@@ -111,6 +117,7 @@ impl Ledger {
             Names::new(Arc::clone(&machine), layout.clone(), policy.directory_mode, policy.blob_mode, policy.syncfs);
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
+        let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
         let ledger = Ledger {
             machine,
@@ -118,6 +125,7 @@ impl Ledger {
             policy,
             journal,
             blobs,
+            carriers,
             names,
             sessions,
             current: RwLock::new(Arc::new(snapshot)),

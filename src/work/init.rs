@@ -105,6 +105,19 @@ fn has_records(machine: &dyn Machine, directory: &Path) -> Result<bool> {
             return Ok(true);
         }
     }
+    has_blobs(machine, &Layout::new(directory))
+}
+
+/// Whether anything is kept there: then even the records are gone, and a new store would collect it.
+fn has_blobs(machine: &dyn Machine, layout: &Layout) -> Result<bool> {
+    for path in std::iter::once(layout.names()).chain((0..=u8::MAX).map(|first| layout.blob_dir(first))) {
+        match machine.list(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("list", &path, e)),
+            Ok(entries) if entries.is_empty() => {}
+            Ok(_) => return Ok(true),
+        }
+    }
     Ok(false)
 }
 
@@ -121,8 +134,8 @@ pub fn create(machine: &Arc<dyn Machine>, directory: &Path, new: &NewStoreSpec) 
             return Ok(false);
         }
         Presence::Other => {
-            let reason = "it holds something that is no store, or the records of one that lost its larder.toml; \
-                          choose an empty directory";
+            let reason = "it holds something that is no store, or what is left of one that lost its larder.toml (`larder \
+                          rebuild --from-disk` brings it back); choose an empty directory";
             return Err(Error::new(ErrorKind::Refused, format!("make a store in {}", directory.display()), reason));
         }
         Presence::Empty => {}

@@ -76,6 +76,10 @@ pub const RESERVE_BYTES: u64 = 4 << 20;
 pub const SETTINGS_BYTES: u64 = 64 << 10;
 /// Most blobs removed under one hold of the lock.
 pub const REMOVE_BATCH: usize = 256;
+/// Longest line of a plan that is read: bounds memory when it is something else.
+pub const PLAN_LINE_BYTES: u64 = 4 << 10;
+/// Most blobs that a plan that is read may name, for the same reason.
+pub const PLAN_BLOBS: usize = 16 << 20;
 /// A store with more blobs than this is not emptied by more than half without being told twice.
 pub const MOST_GUARD_BLOBS: u64 = 100;
 

@@ -19,6 +19,7 @@ use larder::format::frame::Frame;
 use larder::format::header::{Header, SegmentKind};
 use larder::format::layout::{DIRECTORIES, Layout};
 use larder::format::page::{BOUNDS_LEVEL, Page, PageBuilder};
+use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
 use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
@@ -112,7 +113,7 @@ fn counted(text: &str, byte: u8, sequence: u64) -> Record {
 }
 
 /// One record of every kind, in order of the kinds.
-fn every_kind() -> [Record; 17] {
+fn every_kind() -> [Record; 20] {
     let (digest, since) = (digest(0x11), at(9));
     [
         blob(0x11, 5, 9),
@@ -138,8 +139,15 @@ fn every_kind() -> [Record; 17] {
         Record::Fence(FenceRecord { from: 20, to: 300, reason: "a gap".into(), since }),
         Record::FenceLifted(20),
         Record::End(EndRecord { through: 3, through_hash: [7; 32], synced_through: 3, time_ns: TIME, records: 4 }),
+        Record::Sources(SourcesRecord { digest, files: vec![source_file()], since }),
+        Record::Carrier(CarrierRecord { digest, number: 300, stamp: stamp(7, 5), since }),
+        Record::CarrierRemoved(CarrierRemovedRecord { digest, number: 300 }),
         Record::Departed(DepartedRecord { name: name("gone"), digest, rule: "rm".into(), when: since }),
     ]
+}
+
+fn source_file() -> SourceFile {
+    SourceFile { path: b"/src/a".to_vec(), size_bytes: 7, mtime_ns: -1, ctime_ns: 2, inode: 200, device: 3 }
 }
 
 /// What stands in the frozen base, in front of its closing frame.
@@ -298,7 +306,7 @@ fn every_frame_of_the_frozen_journal_is_written_the_same_again() {
 }
 
 /// The payload of one record of each kind; computed from `docs/format.md` by another program than larder.
-const PAYLOADS: [&str; 17] = [
+const PAYLOADS: [&str; 20] = [
     concat!(
         "0101015811111111111111111111111111111111111111111111111111111111111111111212121212121212121212121212",
         "121212121212121212121212121212121212050911a402aab4aed5be94b98631098980e8ef9eca9cc318",
@@ -337,6 +345,15 @@ const PAYLOADS: [&str; 17] = [
     "010e011314ac02056120676170098980e8ef9eca9cc318",
     "010f010114",
     "0110012c030707070707070707070707070707070707070707070707070707070707070707038080e8ef9eca9cc31804",
+    concat!(
+        "01110138111111111111111111111111111111111111111111111111111111111111111101062f7372632f61070104c80103",
+        "098980e8ef9eca9cc318",
+    ),
+    concat!(
+        "0112013a1111111111111111111111111111111111111111111111111111111111111111ac02050907a402aab4aed5be94b9",
+        "8631098980e8ef9eca9cc318",
+    ),
+    "011301221111111111111111111111111111111111111111111111111111111111111111ac02",
     concat!(
         "0116013204676f6e65111111111111111111111111111111111111111111111111111111111111111102726d098980e8ef9e",
         "ca9cc318",

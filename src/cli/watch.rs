@@ -11,6 +11,7 @@ use larder::{Event, Name, Observer};
 
 use super::context::Context;
 use super::json::Line;
+use super::mended;
 use super::text;
 
 /// Most different notes that are counted apart.
@@ -96,6 +97,7 @@ impl<'a> Watch<'a> {
             Event::Verified { status, .. } if *status != VerifyStatus::Ok => {
                 out.say(&words(self.context, event));
             }
+            Event::Repaired(told) => out.say(&mended::words(told)),
             _ if out.verbose() => out.say(&words(self.context, event)),
             _ => {}
         }
@@ -193,6 +195,7 @@ fn line(event: &Event) -> Option<Line> {
             .with("size_bytes", size_bytes)
             .with("mode", mode)
             .maybe("note", note.as_ref()),
+        Event::Repaired(told) => mended::line(told),
         Event::Notice { text } => Line::event("notice").with("text", text),
         _ => return None,
     })

@@ -3,9 +3,12 @@
 //! A payload is a count and that many records; each record is its kind, its version, the length of its body, and a
 //! postcard body. A kind or version that this program does not know makes the frame unreadable to it, loudly.
 
+pub mod copies;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::copies::{CarrierRecord, CarrierRemovedRecord, SourcesRecord};
 use super::Malformed;
 use crate::vocabulary::limits::{FRAME_PAYLOAD_BYTES, FRAME_RECORDS, RECORD_BYTES};
 use crate::vocabulary::{Blake3, Digest, Name, Stamp};
@@ -240,6 +243,12 @@ pub enum Record {
     FenceLifted(u64),
     /// The end of a base.
     End(EndRecord),
+    /// The files that a blob was added from.
+    Sources(SourcesRecord),
+    /// The store keeps one more inode of a blob.
+    Carrier(CarrierRecord),
+    /// It keeps that no more.
+    CarrierRemoved(CarrierRemovedRecord),
     /// A name that a blob had.
     Departed(DepartedRecord),
 }
@@ -263,6 +272,9 @@ impl Record {
             Record::Fence(_) => 14,
             Record::FenceLifted(_) => 15,
             Record::End(_) => 16,
+            Record::Sources(_) => 17,
+            Record::Carrier(_) => 18,
+            Record::CarrierRemoved(_) => 19,
             Record::Departed(_) => 22,
         }
     }
@@ -284,6 +296,9 @@ impl Record {
             Record::Fence(r) => postcard::to_allocvec(r),
             Record::FenceLifted(r) => postcard::to_allocvec(r),
             Record::End(r) => postcard::to_allocvec(r),
+            Record::Sources(r) => postcard::to_allocvec(r),
+            Record::Carrier(r) => postcard::to_allocvec(r),
+            Record::CarrierRemoved(r) => postcard::to_allocvec(r),
             Record::Departed(r) => postcard::to_allocvec(r),
         };
         encoded.expect("records hold nothing that postcard cannot write to memory")
@@ -310,6 +325,9 @@ impl Record {
             14 => Record::Fence(read(body)?),
             15 => Record::FenceLifted(read(body)?),
             16 => Record::End(read(body)?),
+            17 => Record::Sources(read(body)?),
+            18 => Record::Carrier(read(body)?),
+            19 => Record::CarrierRemoved(read(body)?),
             22 => Record::Departed(read(body)?),
             _ => return Err(Malformed::Version),
         })

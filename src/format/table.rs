@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
+use super::record::copies::{CarrierRow, SourcesRow};
 use super::record::{
     AliasRecord, BlobRecord, DamagedRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord, Record,
 };
@@ -42,6 +43,10 @@ pub enum Table {
     NameFinding = 12,
     /// Fences by their first sequence (big-endian).
     Fence = 13,
+    /// The files that blobs were added from, by digest.
+    Sources = 14,
+    /// Further inodes of blobs, by digest and number (big-endian).
+    Carrier = 15,
     /// Names that a blob had until something took them away: the digest, then the name.
     Departed = 16,
     /// The same by name: the name, a zero byte (which no name has), then the digest; no value.
@@ -180,6 +185,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
 /// One change of a table: the key, and the value or its absence.
 pub type Effect = (Vec<u8>, Option<Vec<u8>>);
 
+/// What goes with a blob when it is removed. Its carriers are removed by records of their own, in the same frame.
+const OF_A_BLOB: [Table; 6] =
+    [Table::Blob, Table::Unrooted, Table::Condemned, Table::Orphan, Table::Damaged, Table::Sources];
+
 /// What `record` does to the tables, in order.
 pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
     let mut put = |key: Vec<u8>, value: Vec<u8>| change((key, Some(value)));
@@ -203,7 +212,7 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
         Record::Removed(r) => {
             let gone = GoneRow { size_bytes: r.size_bytes, rule: r.rule.clone(), when: r.when };
             put(Table::Gone.key(r.digest.as_bytes()), encode(&gone));
-            for table in [Table::Blob, Table::Unrooted, Table::Condemned, Table::Orphan, Table::Damaged] {
+            for table in OF_A_BLOB {
                 change((table.key(r.digest.as_bytes()), None));
             }
             change((size_key(r.size_bytes, &r.digest), None));
@@ -216,6 +225,15 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
         Record::Unpin(digest) => change((Table::Pin.key(digest.as_bytes()), None)),
         Record::NameMended(name) => change((Table::NameFinding.key(name.as_bytes()), None)),
         Record::FenceLifted(from) => change((Table::Fence.key(&from.to_be_bytes()), None)),
+        Record::Sources(r) => {
+            let row = SourcesRow { files: r.files.clone(), since: r.since };
+            put(Table::Sources.key(r.digest.as_bytes()), encode(&row));
+        }
+        Record::Carrier(r) => {
+            let row = CarrierRow { stamp: r.stamp, since: r.since };
+            put(carrier_key(&r.digest, r.number), encode(&row));
+        }
+        Record::CarrierRemoved(r) => change((carrier_key(&r.digest, r.number), None)),
         Record::End(_) => {}
     }
 }
@@ -301,6 +319,11 @@ fn name_finding_row(r: &NameFindingRecord) -> Vec<u8> {
 
 fn fence_row(r: &FenceRecord) -> Vec<u8> {
     encode(&FenceRow { to: r.to, reason: r.reason.clone(), since: r.since })
+}
+
+/// The key of one carrier of a blob.
+pub fn carrier_key(digest: &Digest, number: u32) -> Vec<u8> {
+    Table::Carrier.key2(digest.as_bytes(), &number.to_be_bytes())
 }
 
 /// The key under which a large blob is found by its size.

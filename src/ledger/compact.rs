@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::fold::all_rows;
 use super::{Ledger, Tables};
+use crate::format::record::copies::{CarrierRecord, CarrierRow, SourcesRecord, SourcesRow};
 use crate::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, Moment, NameFindingRecord,
     OrphanRecord, PayloadWriter, PinRecord, Record, RemovedRecord, SinceRecord,
@@ -221,6 +222,16 @@ fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> 
             let FenceRow { to, reason, since } = read(value)?;
             let from = rest.try_into().map(u64::from_be_bytes).map_err(|_| undecodable())?;
             Record::Fence(FenceRecord { from, to, reason, since })
+        }
+        t if t == Table::Sources as u8 => {
+            let SourcesRow { files, since } = read(value)?;
+            Record::Sources(SourcesRecord { digest: digest(rest)?, files, since })
+        }
+        t if t == Table::Carrier as u8 => {
+            let CarrierRow { stamp, since } = read(value)?;
+            let (blob, number) = rest.split_at_checked(32).ok_or_else(undecodable)?;
+            let number = number.try_into().map(u32::from_be_bytes).map_err(|_| undecodable())?;
+            Record::Carrier(CarrierRecord { digest: digest(blob)?, number, stamp, since })
         }
         _ => return Ok(None),
     }))

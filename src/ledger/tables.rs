@@ -1,6 +1,7 @@
 //! The tables of the index, read as what they hold.
 
 use crate::format::record::Moment;
+use crate::format::record::copies::{CarrierRow, SourcesRow};
 use crate::format::table::{
     self, AliasRow, BlobRow, DamagedRow, DepartedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
 };
@@ -70,6 +71,31 @@ pub trait Tables: Sized {
     /// What is wrong with a blob.
     fn damaged(&self, digest: &Digest) -> Result<Option<DamagedRow>> {
         self.row(Table::Damaged, digest.as_bytes())
+    }
+
+    /// The files that a blob was added from.
+    fn sources(&self, digest: &Digest) -> Result<Option<SourcesRow>> {
+        self.row(Table::Sources, digest.as_bytes())
+    }
+
+    /// The further inodes of a blob, by their numbers.
+    fn carriers(&self, digest: &Digest) -> Result<Vec<(u32, CarrierRow)>> {
+        let prefix = Table::Carrier.key(digest.as_bytes());
+        let rows = self.view().prefix(&prefix).map(|row| {
+            let (key, value) = row?;
+            Ok((carrier_number(&key[prefix.len()..])?, decode(&value, Table::Carrier)?))
+        });
+        rows.collect()
+    }
+
+    /// Every further inode of every blob, in the order of digests and numbers.
+    fn all_carriers(&self) -> Rows<'_, (Digest, u32), CarrierRow> {
+        Box::new(self.view().prefix(&Table::Carrier.key(&[])).map(|row| {
+            let (key, value) = row?;
+            let (digest, number) = key[1..].split_at_checked(32).ok_or_else(|| damaged(Table::Carrier))?;
+            let digest = digest.try_into().map(Digest::from_bytes).map_err(|_| damaged(Table::Carrier))?;
+            Ok(((digest, carrier_number(number)?), decode(&value, Table::Carrier)?))
+        }))
     }
 
     /// Why a name could not be applied.
@@ -244,6 +270,10 @@ fn row<T: serde::de::DeserializeOwned>(view: &View, table: Table, key: &[u8]) ->
 
 fn decode<T: serde::de::DeserializeOwned>(value: &[u8], table: Table) -> Result<T> {
     table::decode(value).map_err(|_| damaged(table))
+}
+
+fn carrier_number(bytes: &[u8]) -> Result<u32> {
+    bytes.try_into().map(u32::from_be_bytes).map_err(|_| damaged(Table::Carrier))
 }
 
 fn name_of(bytes: &[u8]) -> Result<Name> {

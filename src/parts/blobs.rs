@@ -28,6 +28,14 @@ pub fn stamp(meta: &Meta) -> Stamp {
     }
 }
 
+/// The store's blob mode, less what the source did not allow: no copy is readable to more people than its source.
+/// A group may be another one for the copy, so its bit is kept only where everybody may read anyway.
+pub fn mode_for(blob_mode: u32, source: &Meta) -> u32 {
+    let others = source.mode & 0o004;
+    let group = if others != 0 { source.mode & 0o040 } else { 0 };
+    blob_mode & (0o400 | group | others)
+}
+
 /// More directories than this are synced with one `syncfs` where that can be trusted.
 const FEW_DIRECTORIES: usize = 8;
 

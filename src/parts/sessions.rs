@@ -184,6 +184,11 @@ impl Session {
         self.write()
     }
 
+    /// Lets what this process starts from now on keep the session alive: its lock goes with its descriptor.
+    pub fn let_children_inherit(&self) -> Result<()> {
+        self.file.let_children_inherit().map_err(|e| Error::io("hand on", &self.directory.join(FILE), e))
+    }
+
     fn write(&self) -> Result<()> {
         let bytes = self.says.lock().expect("no panic holds it").encode();
         self.file.write_at(&bytes, 0).map_err(|e| Error::io("write", &self.directory.join(FILE), e))

@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Busy,
     /// It would endanger what is kept, so it was not done.
     Refused,
+    /// Strangers may write to the store directory.
+    Untrusted,
     /// Something kept is damaged; it was found and named.
     Damaged,
     /// Bytes or inodes have run out.

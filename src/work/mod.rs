@@ -2,14 +2,17 @@
 
 mod blob;
 pub mod collect;
+pub mod doctor;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod ingest;
 pub mod init;
+pub mod lease;
 pub mod links;
 pub mod materialize;
 pub mod names;
+pub mod repair;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

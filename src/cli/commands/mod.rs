@@ -5,9 +5,11 @@ mod cat;
 mod checkout;
 mod compact;
 mod debug;
+mod doctor;
 mod gc;
 mod get;
 mod init;
+mod lease;
 mod link;
 mod ls;
 mod made;
@@ -16,10 +18,12 @@ mod path;
 mod pin;
 mod plan;
 mod rebuild;
+mod repair;
 mod rm;
 mod show;
 mod stats;
 mod unlink;
+mod unlock;
 mod unpin;
 mod verify;
 mod r#where;
@@ -55,6 +59,8 @@ pub(crate) enum Command {
     Get(get::Args),
     /// Make the files of a tree outside the store
     Checkout(checkout::Args),
+    /// Make a linked file private and writable
+    Unlock(unlock::Args),
     /// Write the bytes of a blob to standard output
     Cat(cat::Args),
     /// Print where the file of a blob is
@@ -71,14 +77,20 @@ pub(crate) enum Command {
     Pin(pin::Args),
     /// Keep it no longer
     Unpin(unpin::Args),
+    /// Keep what a command uses while it runs
+    Lease(lease::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
+    /// Put good bytes in the place of damaged ones
+    Repair(repair::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// Rewrite the journal without what is over
     Compact(compact::Args),
     /// Make the index anew from the journal
     Rebuild(rebuild::Args),
+    /// Measure this machine and this store, and say what follows
+    Doctor(doctor::Args),
     /// Look into the store's own files
     #[command(subcommand)]
     Debug(debug::Command),
@@ -98,6 +110,7 @@ impl Command {
             Command::Stats(_) => "stats",
             Command::Get(_) => "get",
             Command::Checkout(_) => "checkout",
+            Command::Unlock(_) => "unlock",
             Command::Cat(_) => "cat",
             Command::Path(_) => "path",
             Command::Link(_) => "link",
@@ -106,10 +119,13 @@ impl Command {
             Command::Rm(_) => "rm",
             Command::Pin(_) => "pin",
             Command::Unpin(_) => "unpin",
+            Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
+            Command::Repair(_) => "repair",
             Command::Gc(_) => "gc",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
+            Command::Doctor(_) => "doctor",
             Command::Debug(_) => "debug",
         }
     }
@@ -127,6 +143,7 @@ impl Command {
             Command::Stats(args) => stats::run(context, args),
             Command::Get(args) => get::run(context, args),
             Command::Checkout(args) => checkout::run(context, args),
+            Command::Unlock(args) => unlock::run(context, args),
             Command::Cat(args) => cat::run(context, args),
             Command::Path(args) => path::run(context, args),
             Command::Link(args) => link::run(context, args),
@@ -135,10 +152,13 @@ impl Command {
             Command::Rm(args) => rm::run(context, args),
             Command::Pin(args) => pin::run(context, args),
             Command::Unpin(args) => unpin::run(context, args),
+            Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
+            Command::Repair(args) => repair::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),
+            Command::Doctor(args) => doctor::run(context, args),
             Command::Debug(command) => debug::run(context, command),
         }
     }

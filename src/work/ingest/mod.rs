@@ -315,7 +315,8 @@ impl<'a> Adding<'a> {
             batch::sync_staged(self.ledger(), self.ctx.workers, self.witness.as_deref(), batch)?;
         }
         let hardlinked = self.options.alias.map_or(self.ctx.hardlinked, |kind| kind == AliasKind::Hardlinked);
-        batch::commit(self.ledger(), &self.session, batch, Rules { replace: self.options.replace, hardlinked })
+        let (replace, sources_stay) = (self.options.replace, self.options.take_in != TakeIn::Move);
+        batch::commit(self.ledger(), &self.session, batch, Rules { replace, hardlinked, sources_stay })
     }
 
     /// Nothing of the batch is kept: every source of it failed, and what went wrong is the error of it all.

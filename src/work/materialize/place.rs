@@ -293,22 +293,27 @@ fn why_no_link(e: &io::Error) -> Option<&'static str> {
 }
 
 /// A file beside its destination under a name of its own, which is gone in the end however it ends.
-struct Temporary<'a> {
+pub(super) struct Temporary<'a> {
     machine: &'a dyn Machine,
     path: PathBuf,
 }
 
 impl<'a> Temporary<'a> {
     /// A path in the directory of `destination` that nothing has; whoever makes something there makes it new.
-    fn new(machine: &'a dyn Machine, destination: &Path) -> Result<Self> {
+    pub(super) fn new(machine: &'a dyn Machine, destination: &Path) -> Result<Self> {
         let mut random = [0; 8];
         machine.random(&mut random).map_err(|e| Error::system("get random bytes", e))?;
         let name = format!(".larder-{:016x}", u64::from_le_bytes(random));
         Ok(Temporary { machine, path: destination.with_file_name(name) })
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Puts it in the place of what is there.
-    fn replace(self, destination: &Path) -> Result<()> {
+    pub(super) fn replace(self, destination: &Path) -> Result<()> {
         self.machine.rename(&self.path, destination).map_err(|e| Error::io("make", destination, e))
     }
 

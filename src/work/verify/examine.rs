@@ -23,15 +23,15 @@ const HEAL_WAITS: u32 = 20;
 const HEAL_WAIT: Duration = Duration::from_millis(5);
 
 /// Examines blobs.
-pub(super) struct Examiner<'a> {
-    pub(super) ctx: Context<'a>,
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) quarantine: bool,
-    pub(super) observer: &'a dyn Observer,
+pub(in crate::work) struct Examiner<'a> {
+    pub(in crate::work) ctx: Context<'a>,
+    pub(in crate::work) snapshot: &'a Snapshot,
+    pub(in crate::work) quarantine: bool,
+    pub(in crate::work) observer: &'a dyn Observer,
 }
 
 /// What became of one blob.
-pub(super) enum Examined {
+pub(in crate::work) enum Examined {
     /// It was examined, and told.
     Found { status: VerifyStatus, read_bytes: u64, quarantined: bool },
     /// It was collected meanwhile.
@@ -41,18 +41,21 @@ pub(super) enum Examined {
 }
 
 /// What one look at a blob's file has shown.
-pub(super) struct Look {
-    pub(super) status: VerifyStatus,
+#[derive(Clone)]
+pub(in crate::work) struct Look {
+    pub(in crate::work) status: VerifyStatus,
     /// What exactly was wrong.
-    pub(super) detail: String,
+    pub(in crate::work) detail: String,
     /// The file that was looked at, if there is one.
-    pub(super) file: Option<Meta>,
-    pub(super) read_bytes: u64,
+    pub(in crate::work) file: Option<Meta>,
+    pub(in crate::work) read_bytes: u64,
+    /// Whether it was unreadable because the disk said so, and not for want of permission or descriptors.
+    pub(in crate::work) by_disk: bool,
 }
 
 impl Examiner<'_> {
     /// Examines a blob that is on record with `size_bytes`, and tells what was found.
-    pub(super) fn examine(&self, digest: &Digest, size_bytes: u64) -> Result<Examined> {
+    pub(in crate::work) fn examine(&self, digest: &Digest, size_bytes: u64) -> Result<Examined> {
         let meter = Meter::new(self.observer, size_bytes);
         let (row, mut look) = match self.look_until_settled(digest, &meter)? {
             Settled::Looked(row, look) => (row, look),
@@ -71,7 +74,7 @@ impl Examiner<'_> {
     }
 
     /// Looks at a blob until it is good, or what is wrong with it is not explained by what others do to it meanwhile.
-    fn look_until_settled(&self, digest: &Digest, meter: &Meter<'_>) -> Result<Settled> {
+    pub(in crate::work) fn look_until_settled(&self, digest: &Digest, meter: &Meter<'_>) -> Result<Settled> {
         let mut row = self.snapshot.blob(digest)?;
         let mut tries = TRIES;
         loop {
@@ -145,7 +148,7 @@ impl Examiner<'_> {
 }
 
 /// What looking has led to.
-enum Settled {
+pub(in crate::work) enum Settled {
     /// The record that the last look was at, and what it showed.
     Looked(Option<BlobRow>, Box<Look>),
     /// The blob was collected meanwhile.
@@ -168,7 +171,8 @@ impl Stopped {
             0 => self.error.to_string(),
             offset => format!("{} at byte {offset}{of}", self.error),
         };
-        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset }
+        let by_disk = trouble::is_disk(&self.error);
+        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset, by_disk }
     }
 }
 
@@ -191,7 +195,8 @@ fn look_once(ledger: &Ledger, digest: &Digest, expected: Option<u64>, meter: &Me
     let meta = file.meta().map_err(at_beginning)?;
     match digest_sealed(file.as_ref(), &|bytes| meter.advance(bytes)) {
         Ok((found, size)) if found == *digest => {
-            Ok(Look { status: VerifyStatus::Ok, detail: String::new(), file: Some(meta), read_bytes: size })
+            let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
+            Ok(Look { status, detail, file, read_bytes: size, by_disk: false })
         }
         Ok((found, size)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
         Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -203,11 +208,11 @@ fn look_once(ledger: &Ledger, digest: &Digest, expected: Option<u64>, meter: &Me
 
 fn missing() -> Look {
     let detail = "its file is not there".to_owned();
-    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0 }
+    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0, by_disk: false }
 }
 
 fn corrupt(detail: String, file: Meta, read_bytes: u64) -> Look {
-    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes }
+    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes, by_disk: false }
 }
 
 /// In what way bytes are other ones than they should be.

@@ -13,6 +13,7 @@ use crate::machine::{FileKind, Filesystem, Machine, Open};
 use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
 use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result};
 use crate::work::Context;
+use crate::work::check::{self, CheckReport};
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
 use crate::work::doctor::{self, Measured};
 use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why, WhyGone};
@@ -368,6 +369,11 @@ impl Store {
     ) -> Result<RepairReport> {
         let ctx = if options.dry_run { self.reading() } else { self.writing()? };
         repair::repair(&ctx, scope, options, observer)
+    }
+
+    /// Compares the records with what is on the disk, reading no blob; see [`check::check`].
+    pub fn check(&self, observer: &dyn Observer) -> Result<CheckReport> {
+        check::check(&self.reading(), observer)
     }
 
     /// What a collection would remove.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use larder::vocabulary::events::VerifyStatus;
-use larder::{Event, Name, Observer};
+use larder::{Event, Finding, Name, Observer};
 
 use super::context::Context;
 use super::json::Line;
@@ -98,6 +98,7 @@ impl<'a> Watch<'a> {
                 out.say(&words(self.context, event));
             }
             Event::Repaired(told) => out.say(&mended::words(told)),
+            Event::Found(_) => out.say(&words(self.context, event)),
             _ if out.verbose() => out.say(&words(self.context, event)),
             _ => {}
         }
@@ -168,6 +169,13 @@ fn words(context: &Context, event: &Event) -> String {
         Event::Materialized { from, path, mode, note, .. } => {
             format!("{mode:9} {} from {}{}", text::path(path), text::message(from), remark(note))
         }
+        Event::Found(Finding { code, digest, names, path, detail }) => {
+            let digest = digest.map(|digest| format!("{digest}: ")).unwrap_or_default();
+            let path = if path.as_os_str().is_empty() { String::new() } else { format!("{}: ", text::path(path)) };
+            let names = names.iter().map(text::name).collect::<Vec<_>>().join(", ");
+            let names = if names.is_empty() { names } else { format!("; named {names}") };
+            format!("{}: {digest}{path}{}{names}", code.word(), text::message(detail))
+        }
         other => text::message(&format!("{other:?}")),
     }
 }
@@ -196,6 +204,13 @@ fn line(event: &Event) -> Option<Line> {
             .with("mode", mode)
             .maybe("note", note.as_ref()),
         Event::Repaired(told) => mended::line(told),
+        Event::Found(finding) => Line::event("finding")
+            .with("code", finding.code.word())
+            .maybe("digest", finding.digest.map(|digest| digest.to_string()))
+            .names(finding.names.iter())
+            .path("path", &finding.path)
+            .with("detail", &finding.detail)
+            .with("mended_by", finding.code.mend().word()),
         Event::Notice { text } => Line::event("notice").with("text", text),
         _ => return None,
     })

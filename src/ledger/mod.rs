@@ -133,6 +133,11 @@ impl Ledger {
         Ok(fresh)
     }
 
+    /// The records as they are now, from base and frames alone, in memory: for when the index cannot be used.
+    pub fn snapshot_from_journal(&self) -> Result<Snapshot> {
+        load::from_journal(&self.journal, 0)
+    }
+
     /// The records as this process last saw them.
     pub fn known(&self) -> Arc<Snapshot> {
         Arc::clone(&self.current.read().expect("no panic holds it"))

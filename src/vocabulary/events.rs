@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::digest::Digest;
+use super::finding::Finding;
 use super::name::Name;
 
 /// What became of one file that was added.
@@ -190,6 +191,8 @@ pub enum Event {
     },
     /// A blob was to be repaired: told after what became of it is durable.
     Repaired(Box<Repair>),
+    /// Something is wrong with the structure of the store.
+    Found(Finding),
     /// Something the user should know that is no failure.
     Notice {
         /// In full sentences.

@@ -49,6 +49,9 @@ pub const TAIL_MAX_RECORDS: usize = 8_192;
 pub const COMPACT_MIN_BYTES: u64 = 32 << 20;
 /// Rows that a rebuild holds in memory before it writes them as a run.
 pub const REBUILD_RECORDS: usize = 100_000;
+/// Rows of the journal that a check holds in memory, as hashes of 16 bytes, while it compares them with the index: with
+/// more there are several passes.
+pub const CHECK_ROWS: usize = 1_000_000;
 /// Sorted runs that a lookup may have to visit.
 pub const RUNS_MAX: usize = 8;
 /// Target size of a page of a run.

@@ -5,6 +5,7 @@
 pub mod digest;
 pub mod error;
 pub mod events;
+pub mod finding;
 pub mod limits;
 pub mod name;
 pub mod stamp;
@@ -13,5 +14,6 @@ pub mod url;
 pub use digest::{Blake3, Digest, DigestPrefix};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
+pub use finding::{Finding, FindingCode};
 pub use name::{Name, Prefix};
 pub use stamp::Stamp;

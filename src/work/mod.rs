@@ -1,6 +1,7 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
 mod blob;
+pub mod check;
 pub mod collect;
 pub mod doctor;
 pub mod find;

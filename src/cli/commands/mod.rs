@@ -2,6 +2,7 @@
 
 mod add;
 mod cat;
+mod check;
 mod checkout;
 mod compact;
 mod debug;
@@ -83,6 +84,8 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Put good bytes in the place of damaged ones
     Repair(repair::Args),
+    /// Compare the store's records with what is on the disk
+    Check(check::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// Rewrite the journal without what is over
@@ -122,6 +125,7 @@ impl Command {
             Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
+            Command::Check(_) => "check",
             Command::Gc(_) => "gc",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
@@ -155,6 +159,7 @@ impl Command {
             Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),
+            Command::Check(args) => check::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),

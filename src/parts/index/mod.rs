@@ -168,6 +168,18 @@ pub fn remove_unnamed(machine: &dyn Machine, dir: &Path, current: &Current) -> R
     Ok(removed)
 }
 
+/// The file names of runs in the index directory `dir` that CURRENT does not name; none where there is no directory.
+pub fn unnamed(machine: &dyn Machine, dir: &Path) -> Result<Vec<String>> {
+    let entries = match machine.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|e| Error::io("list", dir, e))?,
+    };
+    let current = read_current(machine, dir)?.and_then(|bytes| Current::decode(&bytes).ok());
+    let named = |id: RunId| current.iter().flat_map(|current| &current.runs).any(|run| run.id == id);
+    let ids = entries.iter().filter_map(|entry| RunId::from_file_name(entry.name.as_bytes()));
+    Ok(ids.filter(|id| !named(*id)).map(|id| id.file_name()).collect())
+}
+
 fn unlink_if_there(machine: &dyn Machine, path: &Path) -> Result<()> {
     match machine.unlink(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),

@@ -204,7 +204,7 @@ impl Journal {
 }
 
 /// The closing record of a base, and whether every frame before it is there; `None` if it does not end with one.
-fn base_end(segment: &Segment) -> Result<Option<(EndRecord, bool)>> {
+pub(super) fn base_end(segment: &Segment) -> Result<Option<(EndRecord, bool)>> {
     let mut frames = segment.frames(HEADER_BYTES as u64);
     let (mut end, mut whole) = (None, true);
     let (mut sequence, mut previous) = (0, [0; 32]);

@@ -1,9 +1,10 @@
 //! The journal: segments of frames that only ever grow, and the truth about the store.
 //!
-//! [`segment`] reads one file, [`chain`] reads base and later segments as one sequence and says what is wrong with it,
+//! [`segment`] reads one file, `look` looks at them for checks, [`chain`] reads base and later segments as one sequence and says what is wrong with it,
 //! [`mod@write`] appends, begins segments and cuts torn tails for whoever holds `lock`.
 
 pub mod chain;
+mod look;
 pub mod segment;
 pub mod write;
 

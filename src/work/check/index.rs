@@ -1,0 +1,207 @@
+//! The index: every page of every run, and whether it says what the journal says.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::Checker;
+use super::settle::hold_shared;
+use crate::format::frame::Frame;
+use crate::format::record::Record;
+use crate::format::table::{self, GoneRow, Table};
+use crate::ledger::Snapshot;
+use crate::parts::index::Index;
+use crate::parts::journal::chain::{Place, is_outgrown};
+use crate::vocabulary::limits::{CHECK_ROWS, GONE_KEPT};
+use crate::vocabulary::{Error, ErrorKind, Finding, FindingCode, Result};
+
+/// How often the two are compared before a difference is believed.
+const TRIES: usize = 3;
+
+/// The first sixteen bytes of a key: its table, and a hash of the rest.
+type Short = [u8; 16];
+
+impl Checker<'_, '_> {
+    pub(super) fn index(&mut self) -> Result<()> {
+        if !self.goes_on() {
+            return Ok(());
+        }
+        if let Some(why) = self.bad_index()? {
+            self.index_is_bad = true;
+            self.found(Finding::at(FindingCode::IndexBad, "index", why))?;
+        } else if !self.journal_is_damaged
+            && let Some(detail) = self.disagreement()?
+        {
+            self.found(Finding::at(FindingCode::IndexDisagrees, "index", detail))?;
+        }
+        self.unnamed_runs()
+    }
+
+    /// Why the index cannot be used, after a look at every byte of it. Having none is fine.
+    fn bad_index(&self) -> Result<Option<String>> {
+        let ledger = self.ctx.ledger;
+        for _ in 0..TRIES {
+            let opened = match Index::open(ledger.machine.as_ref(), &ledger.layout.index()) {
+                // It was replaced this moment.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                opened => opened,
+            };
+            let checked = match opened {
+                Ok(None) => return Ok(None),
+                Ok(Some((_, current))) if current.store != ledger.policy.store => {
+                    return Ok(Some("CURRENT is that of another store".to_owned()));
+                }
+                Ok(Some((index, _))) => index.runs().iter().try_for_each(|run| run.check()),
+                Err(e) => Err(e),
+            };
+            return match checked {
+                Ok(()) => Ok(None),
+                Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Io) => Ok(Some(e.to_string())),
+                Err(e) => Err(e),
+            };
+        }
+        Ok(None)
+    }
+
+    /// In what the index and the journal differ, if they still do with fresh records.
+    fn disagreement(&self) -> Result<Option<String>> {
+        let mut difference = None;
+        for _ in 0..TRIES {
+            let snapshot = self.ctx.ledger.snapshot()?;
+            difference = match compare(self, &snapshot) {
+                Err(e) if is_outgrown(&e) => continue,
+                other => other?,
+            };
+            if difference.is_none() {
+                break;
+            }
+        }
+        Ok(difference)
+    }
+
+    /// Runs that nobody names and nobody is writing: those are written under `compaction`.
+    fn unnamed_runs(&mut self) -> Result<()> {
+        let ledger = self.ctx.ledger;
+        if self.index_is_bad || unnamed(self)?.is_empty() {
+            return Ok(());
+        }
+        let compaction = hold_shared(ledger, &ledger.layout.compaction())?;
+        let left = if compaction.is_some() { unnamed(self)? } else { Vec::new() };
+        drop(compaction);
+        for name in left {
+            let detail = "CURRENT does not name it: whoever wrote it died before it was used";
+            self.found(Finding::at(FindingCode::RunUnnamed, Path::new("index").join(name), detail))?;
+        }
+        Ok(())
+    }
+}
+
+fn unnamed(checker: &Checker<'_, '_>) -> Result<Vec<String>> {
+    let ledger = checker.ctx.ledger;
+    crate::parts::index::unnamed(ledger.machine.as_ref(), &ledger.layout.index())
+}
+
+/// Compares what the index says with what the frames say, in as many passes over both as memory asks for.
+fn compare(checker: &Checker<'_, '_>, snapshot: &Snapshot) -> Result<Option<String>> {
+    let mut passes = 1;
+    let mut pass = 0;
+    while pass < passes {
+        match compare_part(checker, snapshot, pass, passes)? {
+            Compared::Same => pass += 1,
+            Compared::Different(what) => return Ok(Some(what)),
+            Compared::TooMany => (passes, pass) = (passes * 4, 0),
+        }
+    }
+    Ok(None)
+}
+
+enum Compared {
+    Same,
+    Different(String),
+    TooMany,
+}
+
+fn compare_part(checker: &Checker<'_, '_>, snapshot: &Snapshot, pass: u32, passes: u32) -> Result<Compared> {
+    let Some(mut rows) = rows_of_frames(checker, snapshot, pass, passes)? else { return Ok(Compared::TooMany) };
+    let (mut differ, mut first) = (0_u64, None);
+    for row in snapshot.view.range(&[], None) {
+        let (key, value) = row?;
+        let short = shorten(&key);
+        if part(&short, passes) != pass {
+            continue;
+        }
+        let said = rows.remove(&short);
+        if said != Some(hash(&value)) && !is_forgotten(&key, &value, snapshot.cursor.time_ns) {
+            differ += 1;
+            first.get_or_insert_with(|| describe(&key));
+        }
+    }
+    let missing = rows.len() as u64;
+    if differ + missing == 0 {
+        return Ok(Compared::Same);
+    }
+    let first = first.unwrap_or_else(|| "a row that it has not".to_owned());
+    Ok(Compared::Different(format!("{} rows are not as the journal says, among them {first}", differ + missing)))
+}
+
+/// The rows that base and frames make, up to where the snapshot was taken, as hashes; `None`: too many for one pass.
+fn rows_of_frames(
+    checker: &Checker<'_, '_>,
+    snapshot: &Snapshot,
+    pass: u32,
+    passes: u32,
+) -> Result<Option<HashMap<Short, Short>>> {
+    let mut rows: HashMap<Short, Short> = HashMap::new();
+    let too_many = Cell::new(false);
+    let end = snapshot.cursor.sequence;
+    checker.ctx.ledger.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
+        if too_many.get() || (!place.base && frame.sequence > end) {
+            return Ok(());
+        }
+        for record in records {
+            if matches!(record, Record::End(r) if r.through > end) {
+                // A base that was made since: it knows more than this snapshot.
+                return Err(Error::new(ErrorKind::OutcomeUnknown, "compare the index", "it was compacted meanwhile"));
+            }
+            table::effects(record, |(key, value)| {
+                let short = shorten(&key);
+                if part(&short, passes) == pass {
+                    match value {
+                        Some(value) => _ = rows.insert(short, hash(&value)),
+                        None => _ = rows.remove(&short),
+                    }
+                }
+            });
+        }
+        too_many.set(rows.len() > CHECK_ROWS);
+        Ok(())
+    })?;
+    Ok((!too_many.get()).then_some(rows))
+}
+
+fn hash(bytes: &[u8]) -> Short {
+    blake3::hash(bytes).as_bytes()[..16].try_into().expect("sixteen bytes")
+}
+
+fn shorten(key: &[u8]) -> Short {
+    let mut short = hash(key);
+    short[0] = key.first().copied().unwrap_or(0);
+    short
+}
+
+/// In which of so many passes a key is looked at.
+fn part(short: &Short, passes: u32) -> u32 {
+    u32::from_le_bytes(short[1..5].try_into().expect("four bytes")) % passes
+}
+
+/// What was removed long ago: a base leaves it out, and the runs may still have it.
+fn is_forgotten(key: &[u8], value: &[u8], now_ns: u64) -> bool {
+    let kept = u64::try_from(GONE_KEPT.as_nanos()).unwrap_or(u64::MAX);
+    let is_old = |row: GoneRow| now_ns.saturating_sub(row.when.time_ns) > kept;
+    key.first() == Some(&(Table::Gone as u8)) && table::decode(value).is_ok_and(is_old)
+}
+
+fn describe(key: &[u8]) -> String {
+    let (number, rest) = key.split_first().map_or((0, key), |(number, rest)| (*number, rest));
+    format!("{:?} of table {number}", String::from_utf8_lossy(&rest[..rest.len().min(64)]))
+}

@@ -1,0 +1,226 @@
+//! The names: what is on record of them, beside the files under `names/`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::walk::{Seen, Walk};
+use super::{CHUNK, Checker, Looker};
+use crate::format::table::AliasRow;
+use crate::ledger::Tables;
+use crate::machine::{FileKind, Meta};
+use crate::vocabulary::{Digest, Error, Finding, FindingCode, Name, Prefix, Result};
+
+/// Files without a name on record that are held until they are looked up among the blobs, all in one sweep.
+const STRAYS: usize = 1 << 16;
+
+/// A name on record, or a file, or both.
+struct Both {
+    path: Vec<u8>,
+    alias: Option<AliasRow>,
+    seen: Option<Seen>,
+}
+
+/// What became of looking again.
+enum Judged {
+    Fine,
+    Wrong(Finding),
+    /// A file that no name on record stands for.
+    Stray(Meta),
+}
+
+impl Checker<'_, '_> {
+    pub(super) fn names(&mut self) -> Result<()> {
+        let snapshot = self.fresh()?;
+        let ledger = self.ctx.ledger;
+        let top = ledger.layout.names();
+        let mut walk = match Walk::new(ledger.machine.as_ref(), top.clone()) {
+            Ok(walk) => walk,
+            Err(e) => return Err(Error::io("list", &top, e)),
+        };
+        let mut aliases = snapshot.aliases(&Prefix::Everything);
+        let (mut alias, mut seen) = (aliases.next().transpose()?, self.next_seen(&mut walk)?);
+        let mut strays = BTreeMap::new();
+        loop {
+            let mut chunk = Vec::new();
+            while chunk.len() < CHUNK && (alias.is_some() || seen.is_some()) {
+                let order = match (&alias, &seen) {
+                    (Some((name, _)), Some(seen)) => name.as_bytes().cmp(&seen.path),
+                    (Some(_), None) => std::cmp::Ordering::Less,
+                    _ => std::cmp::Ordering::Greater,
+                };
+                let left = if order.is_le() { alias.take() } else { None };
+                let right = if order.is_ge() { seen.take() } else { None };
+                if left.is_some() {
+                    alias = aliases.next().transpose()?;
+                    self.report.names += 1;
+                }
+                if right.is_some() {
+                    seen = self.next_seen(&mut walk)?;
+                }
+                let path = left.as_ref().map(|(name, _)| name.as_bytes().to_vec());
+                let path = path.or(right.as_ref().map(|seen| seen.path.clone())).expect("one of the two is there");
+                chunk.push(Both { path, alias: left.map(|(_, row)| row), seen: right });
+            }
+            if chunk.is_empty() || !self.goes_on() {
+                break;
+            }
+            self.observer.expect(chunk.len() as u64, 0);
+            let looker = self.looker;
+            let wrong =
+                self.ctx.workers.map(chunk.iter().collect(), |both| (!looker.agrees(both)).then_some(&both.path));
+            let wrong: Vec<&Vec<u8>> = wrong.into_iter().flatten().collect();
+            self.settle_names(&wrong, &mut strays)?;
+            if strays.len() >= STRAYS {
+                self.tell_strays(std::mem::take(&mut strays))?;
+            }
+            self.observer.progress(chunk.len() as u64, 0);
+        }
+        self.tell_strays(strays)
+    }
+
+    /// The next file; a directory that cannot be read is a finding.
+    fn next_seen(&mut self, walk: &mut Walk<'_>) -> Result<Option<Seen>> {
+        loop {
+            match walk.next() {
+                None => return Ok(None),
+                Some(Ok(seen)) => return Ok(Some(seen)),
+                Some(Err((path, e))) => {
+                    let path = self.looker.short(&path);
+                    self.found(Finding::at(FindingCode::Unreadable, path, e.to_string()))?;
+                }
+            }
+        }
+    }
+
+    /// Looks again at names that look wrong, tells what still is, and puts files without a name by.
+    fn settle_names(&mut self, suspects: &[&Vec<u8>], strays: &mut BTreeMap<Vec<u8>, Meta>) -> Result<()> {
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let judged = self.calmly(|calm| {
+            let mut judged = Vec::new();
+            for path in suspects {
+                let Ok(name) = Name::new((*path).clone()) else {
+                    judged.push((*path, Judged::Wrong(self.looker.foreign(path, "it is no name that larder gives"))));
+                    continue;
+                };
+                let alias = calm.snapshot.alias(&name)?;
+                if !calm.touches_name(&name, alias.as_ref().map(|alias| &alias.digest)) {
+                    judged.push((*path, self.looker.judge_name(&*calm.snapshot, &name, alias.as_ref())?));
+                }
+            }
+            Ok(judged)
+        })?;
+        for (path, judged) in judged {
+            match judged {
+                Judged::Fine => {}
+                Judged::Wrong(finding) => self.found(finding)?,
+                Judged::Stray(meta) => _ = strays.insert(path.clone(), meta),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of files without a name on record, whether each is a blob of this store.
+    fn tell_strays(&mut self, strays: BTreeMap<Vec<u8>, Meta>) -> Result<()> {
+        let digests = self.digests_of(strays.values())?;
+        for (path, meta) in strays {
+            let finding = match digests.get(&meta.inode) {
+                Some(digest) => {
+                    let detail = "it is a blob of this store, under a name that is not on record";
+                    let path = Path::new("names").join(OsStr::from_bytes(&path));
+                    Finding::at(FindingCode::NameUnrecorded, path, detail).of(digest)
+                }
+                None => self.looker.foreign(&path, "it is nothing of this store's"),
+            };
+            let name = Name::new(path).into_iter().collect();
+            self.found(finding.named(name))?;
+        }
+        Ok(())
+    }
+
+    /// The blobs that files are, by their inodes. Empty files are all the empty blob.
+    fn digests_of<'m>(&self, files: impl Iterator<Item = &'m Meta>) -> Result<BTreeMap<u64, Digest>> {
+        let ledger = self.ctx.ledger;
+        let (mut digests, mut wanted) = (BTreeMap::new(), BTreeMap::new());
+        for meta in files {
+            match meta.size_bytes {
+                0 => _ = digests.insert(meta.inode, Digest::EMPTY),
+                _ => _ = wanted.insert(meta.inode, meta.device),
+            }
+        }
+        for first in if wanted.is_empty() { 1..=0 } else { 0..=u8::MAX } {
+            for (digest, inode) in ledger.blobs.list(first).unwrap_or_default() {
+                let Some(device) = wanted.get(&inode) else { continue };
+                let blob = ledger.machine.lstat(&ledger.layout.blob(&digest));
+                if blob.is_ok_and(|blob| (blob.device, blob.inode) == (*device, inode)) {
+                    digests.insert(inode, digest);
+                }
+            }
+        }
+        Ok(digests)
+    }
+}
+
+impl Looker<'_> {
+    /// Whether record and file agree, as far as one look tells.
+    fn agrees(&self, both: &Both) -> bool {
+        let ledger = self.ctx.ledger;
+        match (&both.alias, &both.seen) {
+            (Some(alias), None) => !alias.hardlinked,
+            (Some(alias), Some(seen)) if alias.hardlinked && seen.kind == FileKind::File => {
+                if alias.digest == Digest::EMPTY {
+                    let path = ledger.layout.names().join(OsStr::from_bytes(&both.path));
+                    return ledger.machine.lstat(&path).is_ok_and(|meta| meta.size_bytes == 0);
+                }
+                let blob = ledger.machine.lstat(&ledger.layout.blob(&alias.digest));
+                blob.is_ok_and(|blob| blob.inode == seen.inode)
+            }
+            _ => false,
+        }
+    }
+
+    fn judge_name(&self, tables: &impl Tables, name: &Name, alias: Option<&AliasRow>) -> Result<Judged> {
+        let ledger = self.ctx.ledger;
+        let path = ledger.layout.name(name);
+        let there = match self.look(&path) {
+            Ok(there) => there.filter(|meta| meta.kind != FileKind::Directory || alias.is_some_and(|a| a.hardlinked)),
+            Err(unreadable) => return Ok(Judged::Wrong(unreadable.named(vec![name.clone()]))),
+        };
+        let Some(alias) = alias.filter(|alias| alias.hardlinked) else {
+            return Ok(match there {
+                None => Judged::Fine,
+                Some(meta) if meta.kind == FileKind::File && alias.is_none() => Judged::Stray(meta),
+                Some(_) => Judged::Wrong(self.foreign(name.as_bytes(), "it is nothing of this store's")),
+            });
+        };
+        let wrong = |code, detail: &str| {
+            let finding = Finding::at(code, self.short(&path), detail);
+            Ok(Judged::Wrong(finding.of(&alias.digest).named(vec![name.clone()])))
+        };
+        if let Some(known) = tables.name_finding(name)? {
+            return wrong(FindingCode::NameUnapplied, &known.reason);
+        }
+        // What is wrong with the blob is told of the blob.
+        let blob = ledger.machine.lstat(&ledger.layout.blob(&alias.digest)).ok();
+        let Some(blob) = blob.filter(|_| tables.damaged(&alias.digest).is_ok_and(|damaged| damaged.is_none())) else {
+            return Ok(Judged::Fine);
+        };
+        match there {
+            None => wrong(FindingCode::NameMissing, "its file is not there"),
+            Some(meta) if meta.kind != FileKind::File => {
+                wrong(FindingCode::NameForeign, "something that is no file stands in its place")
+            }
+            Some(meta) if alias.digest == Digest::EMPTY && meta.size_bytes == 0 => Ok(Judged::Fine),
+            Some(meta) if (meta.device, meta.inode) == (blob.device, blob.inode) => Ok(Judged::Fine),
+            Some(_) => wrong(FindingCode::NameWrongInode, "the file there is not the blob's"),
+        }
+    }
+
+    fn foreign(&self, path: &[u8], detail: &str) -> Finding {
+        let path = Path::new("names").join(OsStr::from_bytes(path));
+        Finding::at(FindingCode::NameForeign, path, detail)
+    }
+}

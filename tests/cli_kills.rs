@@ -311,14 +311,20 @@ fn whoever_is_killed_everything_acknowledged_is_there() {
         killed = workers.iter().map(|worker| worker.killed).sum();
         looks += 1;
         look(&place, &mut workers, looks);
+        if looks % 20 == 0 {
+            tell(seed, &workers, looks);
+        }
     }
+    tell(seed, &workers, looks);
+}
+
+/// Not by a macro, whose output is only shown of tests that fail.
+fn tell(seed: u64, workers: &[Worker], looks: u64) {
     let of = |what: fn(&Worker) -> u64| workers.iter().map(what).sum::<u64>();
+    let (ran, killed, acknowledged) = (of(|w| w.ran), of(|w| w.killed), of(|w| w.acknowledged));
     let text = format!(
-        "kills: seed {seed}: {} processes, {killed} killed, {} acknowledgements, {looks} looks at all of it\n",
-        of(|w| w.ran),
-        of(|w| w.acknowledged)
+        "kills: seed {seed}: {ran} processes, {killed} killed, {acknowledged} acknowledgements, {looks} looks at all\n"
     );
-    // Not by a macro, whose output is only shown of tests that fail.
     std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).unwrap();
 }
 

@@ -80,6 +80,8 @@ pub const RUNS_NAMED: usize = 64;
 
 /// The reserve file: room for the frames and directory blocks that deleting needs on a full disk.
 pub const RESERVE_BYTES: u64 = 4 << 20;
+/// How much of it is given up at a time: a frame that an addition cannot do without must not take all of it.
+pub const RESERVE_PIECE_BYTES: u64 = 512 << 10;
 /// Longest `larder.toml` that is read.
 pub const SETTINGS_BYTES: u64 = 64 << 10;
 /// Most blobs that one frame heals: their files change places while `lock` is held.

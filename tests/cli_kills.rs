@@ -119,7 +119,8 @@ impl Worker {
         let intended = |name: &str| intends.iter().find(|(of, _)| of == name).expect("it was asked for").1.clone();
         match line["event"].as_str().unwrap() {
             "added" => self.means(&text("name"), Some(text("digest"))),
-            "removed" | "unlinked" => self.means(&text("name"), None),
+            // A collection says the same of blobs.
+            "removed" | "unlinked" if line.get("name").is_some() => self.means(&text("name"), None),
             "linked" => self.means(&text("name"), intended(&text("name"))),
             "renamed" => {
                 self.means(&text("from"), None);
@@ -229,7 +230,6 @@ impl Worker {
             }
         }
         let _absent = fs::remove_dir_all(path);
-        let _killed_before = files(&place.path("")).iter().filter(|p| is_temporary(p)).try_for_each(fs::remove_file);
     }
 
     fn is_whole(&self, name: &str, bytes: &[u8]) {
@@ -249,12 +249,6 @@ impl Worker {
         self.names.retain(|_, may| may.first() != Some(&None));
         found
     }
-}
-
-fn is_temporary(path: &std::path::Path) -> bool {
-    let in_top =
-        path.parent().and_then(|p| p.file_name()).is_some_and(|name| !name.to_string_lossy().contains("store"));
-    in_top && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".larder-"))
 }
 
 fn pool(i: u64) -> Vec<u8> {

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use larder::format::checkpoint::{Checkpoint, SourceStamp};
 use larder::format::current::{Current, Reach, RunMeta};
 use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
 use larder::format::header::{Header, SegmentKind};
 use larder::format::hint;
 use larder::format::page::{BOUNDS_LEVEL, PageBuilder};
+use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
 use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
@@ -21,6 +23,7 @@ use larder::format::record::{
 use larder::format::run::{Footer, PageRef, RunId, RunKey, encode_header};
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, FORMAT, Features, Settings};
+use larder::hashing::HashState;
 use larder::{Blake3, Digest, Name, Stamp};
 
 /// What is committed stays small: a clone pays for it.
@@ -183,8 +186,15 @@ fn records() -> Vec<Record> {
         Record::Fence(FenceRecord { from: 1, to: 2, reason, since }),
         Record::FenceLifted(1),
         end(),
+        Record::Sources(SourcesRecord { digest, files: vec![source_file()], since }),
+        Record::Carrier(CarrierRecord { digest, number: 300, stamp, since }),
+        Record::CarrierRemoved(CarrierRemovedRecord { digest, number: 300 }),
         Record::Departed(DepartedRecord { name: name(b"a"), digest, rule: "rm".to_owned(), when: since }),
     ]
+}
+
+fn source_file() -> SourceFile {
+    SourceFile { path: b"/src/a".to_vec(), size_bytes: 7, mtime_ns: -1, ctime_ns: 2, inode: 200, device: 3 }
 }
 
 /// As long as a name may be: in capitals that get longer as small letters, and as deep as it may be.
@@ -284,11 +294,19 @@ fn small_files() -> Vec<(&'static str, Vec<u8>)> {
         directory_mode: "0755".to_owned(),
         features: Features { compatible: vec!["x".to_owned()], ..Features::default() },
     };
+    let checkpoint = Checkpoint {
+        source: SourceStamp { device: 1, inode: 2, size_bytes: 1 << 20, mtime_ns: -3, ctime_ns: 4 },
+        staged_inode: 5,
+        time_ns: 6,
+        state: HashState { size_bytes: 3 << 16, sha256: [9; 8], blake3: vec![[7; 32], [8; 32]] },
+        path: b"dir/a".to_vec(),
+    };
     vec![
         ("hint", hint::encode(77).to_vec()),
         ("session-ingest", session(SessionKind::Ingest, Vec::new())),
         ("session-reader", session(SessionKind::Reader, vec![Digest::EMPTY; 3])),
         ("session-collect", session(SessionKind::Collect, Vec::new())),
+        ("checkpoint", checkpoint.encode()),
         ("settings", settings.to_toml().into_bytes()),
     ]
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use larder::vocabulary::events::VerifyStatus;
+use larder::vocabulary::events::{CarrierSeen, VerifyStatus};
 use larder::{Event, Finding, Name, Observer};
 
 use super::context::Context;
@@ -94,11 +94,13 @@ impl<'a> Watch<'a> {
             Event::Failed { path, reason } => out.warn(&trouble("failed", &text::path(path), reason)),
             Event::Skipped { path, reason } => out.note(&trouble("skipped", &text::path(path), reason)),
             Event::Notice { text } => out.note(&format!("note: {}", text::message(text))),
-            Event::Verified { status, .. } if *status != VerifyStatus::Ok => {
+            Event::Verified { status, carriers, .. }
+                if *status != VerifyStatus::Ok || carriers.iter().any(|c| c.status != VerifyStatus::Ok) =>
+            {
                 out.say(&words(self.context, event));
             }
             Event::Repaired(told) => out.say(&mended::words(told)),
-            Event::Found(_) => out.say(&words(self.context, event)),
+            Event::Found(_) | Event::Mended { .. } => out.say(&words(self.context, event)),
             _ if out.verbose() => out.say(&words(self.context, event)),
             _ => {}
         }
@@ -160,15 +162,20 @@ fn words(context: &Context, event: &Event) -> String {
             let size = context.size(*size_bytes);
             format!("{:9} {} {size:>10}  {}{}", status.word(), text::short(digest), text::name(name), remark(note))
         }
-        Event::Verified { digest, names, status, detail, .. } => {
+        Event::Verified { digest, names, status, detail, carriers, .. } => {
             let names = names.iter().map(text::name).collect::<Vec<_>>().join(", ");
             let names = if names.is_empty() { "no name".to_owned() } else { names };
             let detail = if detail.is_empty() { String::new() } else { format!(": {}", text::message(detail)) };
-            format!("{}: {digest}{detail}; named {names}", status.word())
+            format!("{}: {digest}{detail}; named {names}{}", status.word(), carriers_in_words(carriers))
+        }
+        Event::Copies { digest, names, copies, made, removed, .. } => {
+            let names = names.iter().map(text::name).collect::<Vec<_>>().join(", ");
+            format!("{copies} copies ({made} made, {removed} removed) of {}  {names}", text::short(digest))
         }
         Event::Materialized { from, path, mode, note, .. } => {
             format!("{mode:9} {} from {}{}", text::path(path), text::message(from), remark(note))
         }
+        Event::Removed { digest, size_bytes, .. } => format!("removed   {digest} {}", context.size(*size_bytes)),
         Event::Found(Finding { code, digest, names, path, detail }) => {
             let digest = digest.map(|digest| format!("{digest}: ")).unwrap_or_default();
             let path = if path.as_os_str().is_empty() { String::new() } else { format!("{}: ", text::path(path)) };
@@ -176,8 +183,23 @@ fn words(context: &Context, event: &Event) -> String {
             let names = if names.is_empty() { names } else { format!("; named {names}") };
             format!("{}: {digest}{path}{}{names}", code.word(), text::message(detail))
         }
+        Event::Mended { finding, how, planned } => {
+            let word = if *planned { "would mend" } else { "mended" };
+            format!("{word} {} ({how})", words(context, &Event::Found(finding.clone())))
+        }
         other => text::message(&format!("{other:?}")),
     }
+}
+
+fn carriers_in_words(carriers: &[CarrierSeen]) -> String {
+    let bad = carriers.iter().filter(|carrier| carrier.status != VerifyStatus::Ok);
+    let words = bad.map(|c| format!("\n  carrier {} is {}: {}", c.number, c.status.word(), text::message(&c.detail)));
+    words.collect()
+}
+
+fn carrier(seen: &CarrierSeen) -> Line {
+    let line = Line::part().with("number", seen.number).with("status", seen.status.word());
+    line.maybe("detail", (!seen.detail.is_empty()).then_some(&seen.detail))
 }
 
 /// An event in JSON.
@@ -191,29 +213,47 @@ fn line(event: &Event) -> Option<Line> {
             .maybe("note", note.as_ref()),
         Event::Skipped { path, reason } => Line::event("skipped").path("path", path).with("reason", reason),
         Event::Failed { path, reason } => Line::event("failed").path("path", path).with("reason", reason),
-        Event::Verified { digest, names, size_bytes, status, detail } => Line::event("verified")
+        Event::Removed { digest, size_bytes, freed_bytes } => Line::event("removed")
+            .with("digest", digest.to_string())
+            .with("size_bytes", size_bytes)
+            .with("freed_bytes", freed_bytes),
+        Event::Verified { digest, names, size_bytes, status, detail, carriers } => Line::event("verified")
             .with("status", status.word())
             .with("digest", digest.to_string())
             .names(names.iter())
             .with("size_bytes", size_bytes)
-            .maybe("detail", (!detail.is_empty()).then_some(detail)),
+            .maybe("detail", (!detail.is_empty()).then_some(detail))
+            .list_unless_empty("carriers", carriers.iter().map(carrier)),
         Event::Materialized { from, path, size_bytes, mode, note } => Line::event("materialized")
             .with("from", from)
             .path("path", path)
             .with("size_bytes", size_bytes)
             .with("mode", mode)
             .maybe("note", note.as_ref()),
+        Event::Copies { digest, names, size_bytes, copies, made, removed } => Line::event("copies")
+            .with("digest", digest.to_string())
+            .names(names.iter())
+            .with("size_bytes", size_bytes)
+            .with("copies", copies)
+            .with("made", made)
+            .with("removed", removed),
         Event::Repaired(told) => mended::line(told),
-        Event::Found(finding) => Line::event("finding")
-            .with("code", finding.code.word())
-            .maybe("digest", finding.digest.map(|digest| digest.to_string()))
-            .names(finding.names.iter())
-            .path("path", &finding.path)
-            .with("detail", &finding.detail)
-            .with("mended_by", finding.code.mend().word()),
+        Event::Found(found) => finding(Line::event("finding"), found).with("mended_by", found.code.mend().word()),
+        Event::Mended { finding: found, how, planned } => {
+            finding(Line::event(if *planned { "would_mend" } else { "mended" }), found).with("how", how)
+        }
         Event::Notice { text } => Line::event("notice").with("text", text),
         _ => return None,
     })
+}
+
+/// What a finding says of itself.
+fn finding(line: Line, finding: &Finding) -> Line {
+    line.with("code", finding.code.word())
+        .maybe("digest", finding.digest.map(|digest| digest.to_string()))
+        .names(finding.names.iter())
+        .path("path", &finding.path)
+        .with("detail", &finding.detail)
 }
 
 #[cfg(test)]
@@ -253,6 +293,7 @@ mod tests {
             size_bytes: 7,
             status: VerifyStatus::Corrupt,
             detail: String::new(),
+            carriers: Vec::new(),
         };
         let expected = format!(
             r#"{{"schema":1,"event":"verified","status":"corrupt","digest":"{}","names":["a"],"size_bytes":7}}"#,

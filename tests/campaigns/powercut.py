@@ -91,7 +91,7 @@ class Cutter:
             line = json.loads(text)
             if line["event"] == "added":
                 told[line["name"]] = line["digest"]
-            elif line["event"] in ("removed", "unlinked"):
+            elif line["event"] in ("removed", "unlinked") and "name" in line:
                 told[line["name"]] = None
             elif line["event"] == "renamed":
                 told[line["from"]] = None

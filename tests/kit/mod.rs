@@ -1,6 +1,8 @@
 //! What the simulated tests share: a store in a simulated world, and a slow, obvious account of what must be there.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::print_stdout)]
 
+mod plant;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ use larder::work::init::{NewStoreSpec, create};
 use larder::work::names::{plan_remove, remove, rename};
 use larder::{Digest, Event, Name, Observer, Prefix, Result, Stamp};
 
+pub use plant::plant;
+
 pub const STORE: &str = "/store";
 
 /// A process's opened store, with one job: deterministic.
@@ -37,6 +41,7 @@ pub struct Opened {
 
 impl Opened {
     pub fn open(process: &Arc<Simulated>) -> Result<Self> {
+        plant();
         let layout = Layout::new(STORE);
         let machine: Arc<dyn Machine> = Arc::<Simulated>::clone(process);
         let file = machine.open(&layout.settings(), larder::machine::Open::Read).expect("there is a store");
@@ -138,6 +143,7 @@ impl Observer for Noting<'_> {
 
 /// A world with a store and some sources in it, all durable.
 pub fn world(seed: u64, durability: Durability, sources: &[(&str, &[u8])]) -> World {
+    plant();
     let world = World::new(seed);
     let process = world.process("init");
     let machine: Arc<dyn Machine> = Arc::<Simulated>::clone(&process);
@@ -277,6 +283,14 @@ pub fn agrees(world: &World, opened: &Opened) {
             assert_eq!(alias.digest, digest, "{name} is among the names of another blob");
         }
     }
+    for row in snapshot.all_carriers() {
+        let ((digest, number), row) = row.unwrap();
+        let path = layout.carrier(&digest, number);
+        let now = stamp(world, &path).unwrap_or_else(|| panic!("carrier {number} of {digest} has no file"));
+        assert!(row.stamp.agrees(&now), "carrier {number} of {digest}: recorded as {:?}, and is {now:?}", row.stamp);
+        assert_eq!(self::digest(&world.read(&path).unwrap()), digest, "carrier {number} holds other bytes");
+        assert!(snapshot.blob(&digest).unwrap().is_some(), "carrier {number} of {digest} has no blob");
+    }
     for (seen, _) in world.tree() {
         let path = seen.to_str().unwrap();
         if let Some(name) = path.strip_prefix("/store/names/").filter(|_| world.read(path).is_some()) {
@@ -307,6 +321,12 @@ pub fn nothing_is_left_over(world: &World, opened: &Opened) {
         if let Some(rest) = path.strip_prefix("/store/sha256/").filter(|rest| rest.len() == 65) {
             let digest = Digest::from_bytes(hex(&rest.replace('/', "")));
             assert!(snapshot.is_rooted(&digest).unwrap(), "{path} has no root and was not collected");
+        }
+        if path.starts_with("/store/carriers/") && world.read(path).is_some() {
+            let recorded = snapshot.all_carriers().map(|row| row.unwrap().0);
+            let known =
+                recorded.map(|(digest, number)| opened.ledger.layout.carrier(&digest, number)).any(|p| p == seen);
+            assert!(known, "{path} is on no record and was not collected");
         }
     }
 }

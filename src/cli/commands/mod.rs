@@ -5,10 +5,12 @@ mod cat;
 mod check;
 mod checkout;
 mod compact;
+mod copies;
 mod debug;
 mod doctor;
 mod gc;
 mod get;
+mod ingest;
 mod init;
 mod lease;
 mod link;
@@ -78,6 +80,8 @@ pub(crate) enum Command {
     Pin(pin::Args),
     /// Keep it no longer
     Unpin(unpin::Args),
+    /// Keep several copies of what matters
+    Copies(copies::Args),
     /// Keep what a command uses while it runs
     Lease(lease::Args),
     /// Compare blobs with their digests
@@ -88,6 +92,9 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
+    /// See to ingests that were broken off
+    #[command(subcommand)]
+    Ingest(ingest::Command),
     /// Rewrite the journal without what is over
     Compact(compact::Args),
     /// Make the index anew from the journal
@@ -122,11 +129,13 @@ impl Command {
             Command::Rm(_) => "rm",
             Command::Pin(_) => "pin",
             Command::Unpin(_) => "unpin",
+            Command::Copies(_) => "copies",
             Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
             Command::Check(_) => "check",
             Command::Gc(_) => "gc",
+            Command::Ingest(_) => "ingest",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
             Command::Doctor(_) => "doctor",
@@ -156,11 +165,13 @@ impl Command {
             Command::Rm(args) => rm::run(context, args),
             Command::Pin(args) => pin::run(context, args),
             Command::Unpin(args) => unpin::run(context, args),
+            Command::Copies(args) => copies::run(context, args),
             Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),
             Command::Check(args) => check::run(context, args),
             Command::Gc(args) => gc::run(context, args),
+            Command::Ingest(command) => ingest::run(context, command),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),
             Command::Doctor(args) => doctor::run(context, args),

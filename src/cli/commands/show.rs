@@ -1,9 +1,9 @@
 //! `larder show`: everything about one blob.
 
 use anyhow::Result;
-use larder::Stamp;
-use larder::work::find::BlobInfo;
+use larder::work::find::{BlobInfo, CarrierInfo};
 use larder::work::names::Target;
+use larder::{Blake3, Stamp};
 
 use super::ls;
 use crate::cli::context::{Access, Context};
@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
 pub(super) fn line(blob: &BlobInfo) -> Line {
     let line = Line::event("blob")
         .with("digest", blob.digest.to_string())
-        .with("blake3", blob.blake3.to_string())
+        .with("blake3", blake3(blob))
         .with("size_bytes", blob.size_bytes)
         .path("path", &blob.path)
         .with("present", blob.now.is_some())
@@ -47,6 +47,7 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
         .with("allocated_bytes", blob.allocated_bytes)
         .time("added", blob.added_ns)
         .with("pin", blob.pin.as_ref())
+        .list("carriers", blob.carriers.iter().map(carrier))
         .list("sources", blob.sources.iter().map(|path| Line::part().path("path", path)))
         .object("stamp", stamp(&blob.stamp));
     let line = match &blob.now {
@@ -55,6 +56,14 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
     };
     line.names(blob.aliases.iter().map(|alias| &alias.name))
         .list("aliases", blob.aliases.iter().map(|alias| ls::fields(Line::part(), alias)))
+}
+
+fn carrier(info: &CarrierInfo) -> Line {
+    Line::part().with("number", info.number).path("path", &info.path).with("as_recorded", is_as_recorded(info))
+}
+
+fn is_as_recorded(info: &CarrierInfo) -> bool {
+    info.now.is_some_and(|now| info.stamp.agrees(&now))
 }
 
 fn stamp(stamp: &Stamp) -> Line {
@@ -70,7 +79,7 @@ fn words(context: &Context, blob: &BlobInfo) -> String {
     let field = |word: &str, value: String| vec![word.to_owned(), value];
     let mut rows = vec![
         field("digest", blob.digest.to_string()),
-        field("blake3", blob.blake3.to_string()),
+        field("blake3", blake3(blob).unwrap_or_else(|| "not known: larder verify tells it".to_owned())),
         field("size", context.size(blob.size_bytes)),
         field("on the disk", context.size(blob.allocated_bytes)),
         field("file", text::path(&blob.path)),
@@ -78,6 +87,10 @@ fn words(context: &Context, blob: &BlobInfo) -> String {
         field("links", blob.links.to_string()),
         field("added", text::time(blob.added_ns)),
     ];
+    rows.extend(blob.carriers.iter().map(|info| {
+        let state = if is_as_recorded(info) { "" } else { " (not as it was recorded)" };
+        field("carrier", format!("{}{state}", text::path(&info.path)))
+    }));
     rows.extend(blob.sources.iter().map(|path| field("added from", text::path(path))));
     rows.extend(blob.pin.as_ref().map(|note| field("pinned", pinned(note))));
     let mut words = text::table(&[], &[], rows);
@@ -119,9 +132,14 @@ fn aliases(blob: &BlobInfo) -> String {
     )
 }
 
+/// Not known of a blob that was taken from the disk and not hashed since.
+fn blake3(blob: &BlobInfo) -> Option<String> {
+    (blob.blake3 != Blake3::UNKNOWN).then(|| blob.blake3.to_string())
+}
+
 #[cfg(test)]
 mod tests {
-    use larder::{Blake3, Digest};
+    use larder::Digest;
 
     use super::*;
 
@@ -141,6 +159,7 @@ mod tests {
             aliases: Vec::new(),
             pin: None,
             damaged: false,
+            carriers: Vec::new(),
             sources: vec!["/src/a".into()],
         };
         let value: serde_json::Value = serde_json::from_str(&line(&blob).close()).unwrap();

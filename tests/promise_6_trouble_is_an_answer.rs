@@ -309,7 +309,9 @@ fn a_full_disk_is_an_answer() {
         if let Err(e) = &came {
             assert_eq!(e.kind(), ErrorKind::NoSpace, "{free} bytes free: {e}");
         }
-        // The reserve lets names be removed all the same.
+        // The reserve lets names be removed all the same: whoever adds does not take it.
+        let reserve = world.look("/store/reserve").unwrap().content.len();
+        assert!(reserve > 0, "{free} bytes free: adding took the reserve");
         let process = world.process("remover");
         let opened = Opened::open(&process).unwrap();
         process.note(&format!("added src/a {}", digest(A)));
@@ -342,7 +344,8 @@ fn a_full_disk_on_which_overwriting_takes_room() {
     let opened = Opened::open(&process).unwrap();
     process.note(&format!("added src/a {}", digest(A)));
     opened.remove(&["src/a"]).expect("removing works on a full disk");
-    assert_eq!(world.look("/store/reserve").unwrap().content.len(), 0, "the reserve was given up for it");
+    let reserve = world.look("/store/reserve").unwrap().content.len();
+    assert!(reserve < larder::vocabulary::limits::RESERVE_BYTES, "some of the reserve was given up for it");
     world.clear_faults();
     holds(12, &world, &Ok(()), &[]);
 }

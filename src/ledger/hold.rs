@@ -20,7 +20,7 @@ use crate::parts::journal::chain::{Damage, TornTail};
 use crate::parts::journal::write::Appender;
 use crate::parts::journal::{Cursor, SegmentId};
 use crate::parts::names::Refusal;
-use crate::vocabulary::limits::{FRAME_RECORDS, RESERVE_BYTES, SEGMENT_BYTES};
+use crate::vocabulary::limits::{FRAME_RECORDS, RESERVE_BYTES, RESERVE_PIECE_BYTES, SEGMENT_BYTES};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
@@ -391,7 +391,7 @@ impl Hold<'_> {
             load::apply(&mut self.snapshot.view, records);
             self.apply_names(records)?;
         }
-        let after = self.append(&before, &frame)?;
+        let after = self.append(&before, &frame, is_removal(records))?;
         if self.syncs()
             && !planted(Bug::FrameSync)
             && let Err(e) = self.appender().sync()
@@ -416,12 +416,11 @@ impl Hold<'_> {
         error
     }
 
-    /// A write that fails leaves, at most, a torn tail of our own, which is taken back at once.
-    fn append(&mut self, before: &Cursor, frame: &Frame) -> Result<Cursor> {
-        let mut result = self.appender().append(before, frame);
-        if matches!(&result, Err(e) if e.kind() == ErrorKind::NoSpace) && self.give_up_reserve() {
-            result = self.appender().append(before, frame);
-        }
+    /// A write that fails leaves, at most, a torn tail of our own, which is taken back at once. Only a removal may have
+    /// the room of the reserve: an addition would fill it, and then nothing could be removed any more.
+    fn append(&mut self, before: &Cursor, frame: &Frame, removal: bool) -> Result<Cursor> {
+        let append = || self.appender().append(before, frame);
+        let result = if removal { self.with_room(append) } else { append() };
         result.map_err(|e| match self.appender().take_back(before) {
             Ok(()) => e.as_kind_not_kept(),
             Err(_) => self.drop_own_frame(before, frame.sequence, e),
@@ -436,7 +435,7 @@ impl Hold<'_> {
             return self.poison(why.as_kind(ErrorKind::NotKept));
         }
         if why.kind() == ErrorKind::NoSpace {
-            self.give_up_reserve();
+            self.make_room();
         }
         let dropped = self.ledger.journal.begin_segment(before, first, &[], true);
         self.poison(match dropped {
@@ -445,20 +444,27 @@ impl Hold<'_> {
         })
     }
 
-    fn give_up_reserve(&self) -> bool {
+    /// Gives up a piece of the reserve; whether there was one to give up.
+    fn make_room(&self) -> bool {
         let path = self.ledger.layout.reserve();
-        match self.ledger.machine.open(&path, Open::ReadWrite) {
-            _ if planted(Bug::ReserveKept) => false,
-            Ok(file) => file.meta().is_ok_and(|meta| meta.size_bytes > 0) && file.set_len(0).is_ok(),
-            Err(_) => false,
+        let Ok(file) = self.ledger.machine.open(&path, Open::ReadWrite) else { return false };
+        let given_up = |size: u64| size > 0 && file.set_len(size.saturating_sub(RESERVE_PIECE_BYTES)).is_ok();
+        if planted(Bug::ReserveKept) || !file.meta().is_ok_and(|meta| given_up(meta.size_bytes)) {
+            return false;
         }
+        // It may be free only once the filesystem has written down that it is (btrfs). What this sync fails to write was
+        // vouched for by nobody, and whoever is to vouch for it is told by a descriptor of his own.
+        let _ = file.sync_filesystem();
+        true
     }
 
-    /// Does `work`, and once more with the room of the reserve if the disk is full: deleting always works.
+    /// Does `work`, and again with the room of the reserve, piece by piece, while the disk is full: deleting always works.
     pub fn with_room<R>(&self, work: impl Fn() -> Result<R>) -> Result<R> {
-        match work() {
-            Err(e) if e.kind() == ErrorKind::NoSpace && self.give_up_reserve() => work(),
-            other => other,
+        loop {
+            match work() {
+                Err(e) if e.kind() == ErrorKind::NoSpace && self.make_room() => {}
+                other => return other,
+            }
         }
     }
 
@@ -509,6 +515,14 @@ impl Hold<'_> {
         records.extend(self.lost.drain(..).map(Record::Damaged));
         self.commit(&records)
     }
+}
+
+/// Whether a frame with these records takes nothing more in: it is what makes room, or upkeep.
+fn is_removal(records: &[Record]) -> bool {
+    let adds = |record: &Record| {
+        matches!(record, Record::Blob(_) | Record::Alias(_) | Record::Pin(_) | Record::Healed(_) | Record::Carrier(_))
+    };
+    !records.iter().any(adds)
 }
 
 /// What failed behind the commit point: the frame is on the disk, and only the directory view may be behind it.

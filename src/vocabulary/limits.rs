@@ -98,6 +98,8 @@ pub const RUNS_NAMED: usize = 64;
 
 /// The reserve file: room for the frames and directory blocks that deleting needs on a full disk.
 pub const RESERVE_BYTES: u64 = 4 << 20;
+/// How much of it is given up at a time: a frame that an addition cannot do without must not take all of it.
+pub const RESERVE_PIECE_BYTES: u64 = 512 << 10;
 /// Longest `larder.toml` that is read.
 pub const SETTINGS_BYTES: u64 = 64 << 10;
 /// Most copies of one blob that are kept on request: past this, another disk does more.
@@ -106,6 +108,10 @@ pub const COPIES_MOST: u32 = 16;
 pub const REPAIR_BATCH: usize = 64;
 /// Most blobs removed under one hold of the lock.
 pub const REMOVE_BATCH: usize = 256;
+/// Longest line of a plan that is read: bounds memory when it is something else.
+pub const PLAN_LINE_BYTES: u64 = 4 << 10;
+/// Most blobs that a plan that is read may name, for the same reason.
+pub const PLAN_BLOBS: usize = 16 << 20;
 /// A store with more blobs than this is not emptied by more than half without being told twice.
 pub const MOST_GUARD_BLOBS: u64 = 100;
 

@@ -280,7 +280,7 @@ def judge(scenario, place, done, killed, mute, inject):
     exists = (place.store / "larder.toml").exists()
     before, after = scenario.before or {}, scenario.after
     acknowledged = {line["name"]: line for line in lines if line["event"] == "added"}
-    gone = {line["name"] for line in lines if line["event"] in ("removed", "unlinked")}
+    gone = {line["name"] for line in lines if line["event"] in ("removed", "unlinked") and "name" in line}
     gone |= {line["from"] for line in lines if line["event"] == "renamed"}
     if not exists:
         if before or acknowledged:

@@ -4,20 +4,18 @@
     cargo build && sudo tests/campaigns/powercut.py               # ext4, xfs, btrfs: those that can be made here
     sudo tests/campaigns/powercut.py --filesystems ext4 --cuts 60
 
-Needs root, Linux, loop devices, mkfs.xfs with reflinks, and mkfs of whatever is to be tested; some minutes, bounded by
---cuts. Nothing outside --dir is touched, and every mount is taken away at the end.
+Needs root, Linux, loop devices, /dev/fuse, mkfs.xfs with reflinks, and mkfs of whatever is to be tested; some minutes,
+bounded by --cuts. Nothing outside --dir is touched, and every mount is taken away at the end.
 
-How a cut is made: the store lives in a filesystem in an image file, and that file lies on an xfs that can clone files.
-Cloning the image is one atomic step, so the clone is what the device held at one moment: everything that the filesystem
-had handed to it, and nothing that only the page cache knew. Clones are taken without a pause while commands run, one
-more right after every acknowledgement. Then each clone is mounted, which replays the filesystem's own journal.
+How a cut is made: the store lives in a filesystem on a disk that records each write and each flush that it is given
+(recorder.py), and what was acknowledged meanwhile. Cuts are moments of that record, evenly over each command, and its
+end. What the drive had been told to flush before is on it; of what it was given since, three disks are made:
+with all of it, with nothing of it, and with some of it by chance, in any order and torn at 512 bytes. Each is mounted,
+which replays the filesystem's own journal.
 
-What is not modelled is a drive that loses what it said it had written (no barrier is ever ignored here); the simulated
-machine does that, with every item kept or dropped.
-
-What is checked in every clone: every name acknowledged before the clone began is there with its bytes, every name
-acknowledged as gone is gone, no name has bytes that it never had; a moved source or its name is there; verify finds
-nothing; a further add works; after gc nothing is staged.
+What is checked in each: every name acknowledged before the cut is there with its bytes, every name acknowledged as gone
+is gone, no name has bytes that it never had; a moved source or its name is there; verify finds nothing; a further add
+works; after gc nothing is staged.
 """
 
 import argparse
@@ -25,15 +23,22 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.dont_write_bytecode = True
+
+from recorder import Recorder, Replay, survivors  # noqa: E402
+
 MAKERS = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"], "btrfs": ["mkfs.btrfs", "-q", "-f"]}
+# In MiB: what xfs and btrfs demand at least, with room for what is kept.
+SIZES = {"ext4": 128, "xfs": 320, "btrfs": 256}
 
 
 def sh(*words, **more):
@@ -57,77 +62,87 @@ class Broken(Exception):
 
 
 class Cutter:
-    """Runs commands on a store in a mounted image and takes clones of the image meanwhile."""
+    """Runs commands on a store in a mounted image whose writes are recorded, and notes moments meanwhile."""
 
-    def __init__(self, work, maker, program):
-        self.work, self.program = pathlib.Path(work), program
-        self.image = self.work / "image"
+    def __init__(self, work, kind, program):
+        self.work, self.kind, self.program = pathlib.Path(work), kind, program
+        self.image, self.before = self.work / "image", self.work / "before"
         with open(self.image, "wb") as image:
-            image.truncate(640 << 20)
-        sh(*maker, str(self.image))
-        self.mounted = self.work / "mounted"
-        self.mounted.mkdir()
-        sh("mount", "-o", "loop", str(self.image), str(self.mounted))
+            image.truncate(SIZES[kind] << 20)
+        sh(*MAKERS[kind], str(self.image))
+        sh("cp", "--reflink=always", str(self.image), str(self.before))
+        self.recorded, self.mounted = self.work / "recorded", self.work / "mounted"
+        for directory in (self.recorded, self.mounted):
+            directory.mkdir()
+        self.recorder = Recorder(self.image, self.recorded)
+        sh("mount", "-o", "loop", str(self.recorded / "disk"), str(self.mounted))
         self.cuts = []
 
     def words(self, root, *args):
         return [self.program, "--store", str(root / "store"), "--json", *args]
 
     def run(self, args, before, after, moved=None, cuts=20):
-        """Runs one command with cuts. `before` and `after`: name -> digest, of all names."""
+        """Runs one command to its end. `before` and `after`: name -> digest, of all names."""
         told = {}
-        done = threading.Event()
+        # What was acknowledged at which moment of the record.
+        moments = [(self.recorder.position(), {})]
         child = subprocess.Popen(self.words(self.mounted, *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-        def listen():
-            for text in child.stdout:
-                line = json.loads(text)
-                if line["event"] == "added":
-                    told[line["name"]] = line["digest"]
-                elif line["event"] in ("removed", "unlinked"):
-                    told[line["name"]] = None
-                elif line["event"] == "renamed":
-                    told[line["from"]] = None
-                    told[line["name"]] = after[line["name"]]
-                elif line["event"] == "linked":
-                    told[line["name"]] = after[line["name"]]
-            done.set()
-
-        listener = threading.Thread(target=listen)
-        listener.start()
-        known = -1
-        taken = 0
-        while not done.is_set():
-            if len(told) != known or taken < cuts // 2:
-                known = len(told)
-                if taken < cuts:
-                    self.cut(args, before, after, dict(told), moved)
-                    taken += 1
-            done.wait(0.002)
-        listener.join()
+        for text in child.stdout:
+            line = json.loads(text)
+            if line["event"] == "added":
+                told[line["name"]] = line["digest"]
+            elif line["event"] in ("removed", "unlinked") and "name" in line:
+                told[line["name"]] = None
+            elif line["event"] == "renamed":
+                told[line["from"]] = None
+                told[line["name"]] = after[line["name"]]
+            elif line["event"] == "linked":
+                told[line["name"]] = after[line["name"]]
+            moments.append((self.recorder.position(), dict(told)))
         errors = child.stderr.read().decode()
         if child.wait() != 0:
             raise Broken(f"{args} ends with {child.returncode}: {errors}")
         # What its end acknowledges is all of it.
-        told = {name: after.get(name) for name in before.keys() | after.keys()}
-        self.cut(args, before, after, told, moved)
+        moments.append((self.recorder.position(), {name: after.get(name) for name in before.keys() | after.keys()}))
+        first, last = moments[0][0], moments[-1][0]
+        at = {first + round((last - first) * i / max(1, cuts - 1)) for i in range(cuts)} | {last}
+        for position in sorted(at):
+            known = [told for moment, told in moments if moment <= position][-1]
+            self.cuts.append((position, args, before, after, known, moved or {}))
 
-    def cut(self, args, before, after, told, moved):
-        clone = self.work / f"cut-{len(self.cuts)}"
-        sh("cp", "--reflink=always", str(self.image), str(clone))
-        self.cuts.append((clone, args, before, after, told, moved or {}))
+    def stop(self):
+        """Unmounts it; the record is complete."""
+        sh("umount", str(self.mounted))
+        sh("umount", str(self.recorded))
+        self.recorder.end()
 
-    def look(self, cut):
-        clone, args, before, after, told, moved = cut
+    def looks(self, chance):
+        """Every disk that is to be looked at, with the cut that it comes from."""
+        replay = Replay(self.recorder.log, self.before)
+        for number, cut in enumerate(self.cuts):
+            open_writes = replay.reach(cut[0])
+            # Where nothing is open there is one disk alone.
+            for how in ("all", "none", "some") if open_writes else ("all",):
+                clone = self.work / "clone"
+                sh("cp", "--reflink=always", str(self.before), str(clone))
+                with open(clone, "r+b") as image:
+                    for offset, data in survivors(open_writes, how, chance):
+                        image.seek(offset)
+                        image.write(data)
+                yield number, how, cut, clone
+                clone.unlink()
+
+    def look(self, cut, clone):
+        _, args, before, after, told, moved = cut
         root = self.work / "look"
         root.mkdir(exist_ok=True)
-        # Two filesystems with one identity are no trouble for ext4; for the others it is told.
-        sh("mount", "-o", "loop" + (",nouuid" if self.kind == "xfs" else ""), str(clone), str(root))
+        mounted = subprocess.run(["mount", "-o", "loop", str(clone), str(root)], stderr=subprocess.PIPE)
+        if mounted.returncode != 0:
+            raise Broken(f"it cannot be mounted: {mounted.stderr.decode()}")
         try:
             self.judge(root, args, before, after, told, moved)
         finally:
             sh("umount", str(root))
-            clone.unlink()
 
     def larder(self, root, *args, codes=(0,)):
         done = subprocess.run(self.words(root, *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
@@ -176,8 +191,8 @@ class Cutter:
         self.larder(root, "verify")
 
     def end(self):
-        subprocess.run(["umount", "-l", str(self.mounted)], stderr=subprocess.DEVNULL)
-        subprocess.run(["umount", "-l", str(self.work / "look")], stderr=subprocess.DEVNULL)
+        for directory in (self.mounted, self.recorded, self.work / "look"):
+            subprocess.run(["umount", "-l", str(directory)], stderr=subprocess.DEVNULL)
 
 
 def scenario(cutter, cuts, durability):
@@ -203,11 +218,11 @@ def scenario(cutter, cuts, durability):
     for i in range(4):
         path = sources / f"one-{i}"
         path.write_bytes(noise(f"one-{i}", 3000))
-        step(["add", str(path)], {**state, f"one-{i}": sha(path.read_bytes())}, most=cuts // 4)
-    step(["mv", "one-0", "moved/one"], {**{n: d for n, d in state.items() if n != "one-0"}, "moved/one": state["one-0"]}, most=cuts // 4)
-    step(["link", "one-1", "deep/er/one"], {**state, "deep/er/one": state["one-1"]}, most=cuts // 4)
+        step(["add", str(path)], {**state, f"one-{i}": sha(path.read_bytes())}, most=max(2, cuts // 4))
+    step(["mv", "one-0", "moved/one"], {**{n: d for n, d in state.items() if n != "one-0"}, "moved/one": state["one-0"]}, most=max(2, cuts // 4))
+    step(["link", "one-1", "deep/er/one"], {**state, "deep/er/one": state["one-1"]}, most=max(2, cuts // 4))
     (sources / "other").write_bytes(b"other bytes")
-    step(["add", str(sources / "other"), "--name", "one-2", "--replace"], {**state, "one-2": sha(b"other bytes")}, most=cuts // 4)
+    step(["add", str(sources / "other"), "--name", "one-2", "--replace"], {**state, "one-2": sha(b"other bytes")}, most=max(2, cuts // 4))
     inside = {}
     for i in range(25):
         path = root / "inside" / str(i)
@@ -216,13 +231,13 @@ def scenario(cutter, cuts, durability):
         inside[f"inside/{i}"] = (f"in/inside/{i}", sha(path.read_bytes()))
     sh("sync", "-f", str(root))
     step(["add", "--move", str(root / "inside"), "--prefix", "in"], {**state, **dict(inside.values())}, moved=inside)
-    step(["compact"], state, most=cuts // 2)
-    step(["rm", "tree/0", "tree/1", "tree/2"], {n: d for n, d in state.items() if n[:6] not in ("tree/0", "tree/1", "tree/2")}, most=cuts // 2)
+    step(["compact"], state, most=max(2, cuts // 2))
+    step(["rm", "tree/0", "tree/1", "tree/2"], {n: d for n, d in state.items() if n[:6] not in ("tree/0", "tree/1", "tree/2")}, most=max(2, cuts // 2))
     step(["gc", "--grace", "0s"], state)
-    step(["rebuild"], state, most=cuts // 2)
+    step(["rebuild"], state, most=max(2, cuts // 2))
     step(["add", str(sources / "tree")], {**state, **tree})
-    step(["rm", "."], {}, most=cuts // 2)
-    step(["gc", "--grace", "0s", "--yes-most"], {}, most=cuts // 2)
+    step(["rm", "."], {}, most=max(2, cuts // 2))
+    step(["gc", "--grace", "0s", "--yes-most"], {}, most=max(2, cuts // 2))
 
 
 def main():
@@ -231,7 +246,8 @@ def main():
     parser.add_argument("--dir", default=None, help="where the images lie; about 2 GiB")
     parser.add_argument("--filesystems", default="ext4,xfs,btrfs")
     parser.add_argument("--durability", default="batch,each")
-    parser.add_argument("--cuts", type=int, default=16, help="at most so many in one command")
+    parser.add_argument("--cuts", type=int, default=6, help="so many in one command, fewer in short ones")
+    parser.add_argument("--seed", type=int, default=1, help="of what a drive does with writes that were not flushed")
     options = parser.parse_args()
     program = os.path.abspath(options.program)
     if os.geteuid() != 0:
@@ -252,28 +268,28 @@ def main():
                 started = time.monotonic()
                 work = base / "work" / f"{kind}-{durability}"
                 work.mkdir()
-                cutter = Cutter(work, MAKERS[kind], program)
-                cutter.kind = kind
-                bad = 0
+                cutter = Cutter(work, kind, program)
+                bad = looks = 0
                 try:
-                    try:
-                        scenario(cutter, options.cuts, durability)
-                    finally:
-                        sh("umount", str(cutter.mounted))
-                    for number, cut in enumerate(cutter.cuts):
+                    scenario(cutter, options.cuts, durability)
+                    cutter.stop()
+                    for number, how, cut, clone in cutter.looks(random.Random(options.seed)):
+                        looks += 1
                         try:
-                            cutter.look(cut)
-                        except Broken as why:
+                            cutter.look(cut, clone)
+                        except (Broken, subprocess.SubprocessError) as why:
                             bad += 1
-                            print(f"BROKEN {kind} {durability} cut {number} during {cut[1][:3]}: {why}", flush=True)
+                            print(f"BROKEN {kind} {durability} cut {number}, {how} kept, during {cut[1][:3]}: {why}", flush=True)
                 finally:
                     cutter.end()
                 broken += bad
-                total += len(cutter.cuts)
-                print(f"{kind}, durability {durability}: {len(cutter.cuts)} cuts, {bad} broken, "
+                total += looks
+                writes = sum(entry is not None for entry in cutter.recorder.log)
+                print(f"{kind}, durability {durability}: {writes} writes, {len(cutter.recorder.log) - writes} flushes, "
+                      f"{len(cutter.cuts)} cuts, {looks} disks, {bad} broken, "
                       f"{time.monotonic() - started:.0f} s", flush=True)
                 shutil.rmtree(work, ignore_errors=True)
-        print(f"powercut: {total} cuts, {broken} broken")
+        print(f"powercut: {total} disks, {broken} broken")
         return 1 if broken or not total else 0
     finally:
         subprocess.run(["umount", "-l", str(base / "work")], stderr=subprocess.DEVNULL)

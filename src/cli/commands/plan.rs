@@ -1,9 +1,10 @@
 //! A plan of collection as lines of JSON: `gc --dry-run --json` prints it, `gc --plan FILE` reads it.
 
-use std::io::{self, BufRead};
+use std::io::{BufRead, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use larder::vocabulary::limits::{PLAN_BLOBS, PLAN_LINE_BYTES};
 use larder::work::collect::{CollectPlan, Doomed};
 use larder::{Digest, Error, ErrorKind, Result};
 use serde::Deserialize;
@@ -85,20 +86,33 @@ impl Written {
     }
 
     /// Reads the lines that [`Written::lines`] makes, whole; `path` is for the error.
-    pub(super) fn read(input: impl BufRead, path: &Path) -> Result<Written> {
+    pub(super) fn read(mut input: impl BufRead, path: &Path) -> Result<Written> {
         let mut reader = Reader { path, written: None, ended: false };
-        for (number, line) in input.lines().enumerate() {
-            let line = line.map_err(|e| match e.kind() {
-                io::ErrorKind::InvalidData => unreadable(path, "it is not text".to_owned()),
-                _ => Error::io("read the plan", path, e),
-            })?;
-            reader.line(number + 1, &line)?;
+        let mut number = 0;
+        while let Some(line) = next_line(&mut input, path)? {
+            number += 1;
+            reader.line(number, &line)?;
         }
         match reader.written {
             Some(written) if reader.ended => Ok(written),
             _ => Err(unreadable(path, "it is cut off: a plan ends with its summary".to_owned())),
         }
     }
+}
+
+/// The next line, which is never longer in memory than a line of a plan can be.
+fn next_line(input: &mut impl BufRead, path: &Path) -> Result<Option<String>> {
+    let mut line = Vec::new();
+    let mut bounded = input.by_ref().take(PLAN_LINE_BYTES + 1);
+    let read = bounded.read_until(b'\n', &mut line).map_err(|e| Error::io("read the plan", path, e))?;
+    if read as u64 > PLAN_LINE_BYTES {
+        return Err(unreadable(
+            path,
+            format!("a line has more than {PLAN_LINE_BYTES} bytes, as no line of a plan has"),
+        ));
+    }
+    let line = String::from_utf8(line).map_err(|_| unreadable(path, "it is not text".to_owned()))?;
+    Ok((read > 0).then_some(line))
 }
 
 fn doomed(doomed: &Doomed) -> Line {
@@ -129,6 +143,9 @@ impl Reader<'_> {
             (Row::Plan { store, sequence, grace_seconds, orphan_ttl_seconds, in_grace, blobs, .. }, None) => {
                 let plan = CollectPlan { store, sequence, grace_seconds, doomed: Vec::new(), in_grace, blobs };
                 self.written = Some(Written { plan, orphan_ttl: Duration::from_secs(orphan_ttl_seconds) });
+            }
+            (Row::Doomed { .. }, Some(written)) if written.plan.doomed.len() == PLAN_BLOBS => {
+                return Err(bad("it names more blobs than a plan may"));
             }
             (Row::Doomed { digest, size_bytes, frees_bytes, outside_links, rule, .. }, Some(written)) => {
                 let digest: Digest = digest.parse()?;
@@ -197,6 +214,7 @@ mod tests {
             text.replace("\"schema\":1", "\"schema\":2"),
             text.replace("\"rule\"", "\"except\":1,\"rule\""),
             text.replace("sha256:", "sha1:"),
+            text.replace("unrooted", &"x".repeat(1 << 20)),
             "not json".to_owned(),
         ];
         for text in bad {

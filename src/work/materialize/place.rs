@@ -104,6 +104,10 @@ impl<'a> Maker<'a> {
         let row = usable(&*self.snapshot, &item.digest)?;
         let blob = self.sound(item, &row, meter)?;
         let mut reasons = Vec::new();
+        if let Some(there) = self.private_already(item, &blob, meter)? {
+            let not_restored = differs(item, &there);
+            return Ok(Made { mode: None, size_bytes: item.size_bytes, reasons, not_restored });
+        }
         let (mode, not_restored) = match self.ways[0] {
             Mode::Symlink => (self.symlink(item)?, differs(item, &blob)),
             Mode::Hardlink => match self.hardlink(item, &blob)? {
@@ -111,27 +115,31 @@ impl<'a> Maker<'a> {
                 Linked::Unchanged => (None, false),
                 Linked::Impossible(why) => {
                     reasons.push(why);
-                    self.private(item, &blob, &mut reasons, meter)?
+                    self.private(item, &mut reasons, meter)?
                 }
             },
-            Mode::Reflink | Mode::Copy => self.private(item, &blob, &mut reasons, meter)?,
+            Mode::Reflink | Mode::Copy => self.private(item, &mut reasons, meter)?,
         };
         Ok(Made { mode, size_bytes: item.size_bytes, reasons, not_restored })
     }
 
-    /// Whether what is there already is a private file with the blob's bytes: what was broken off goes on where it
-    /// stopped. A file that cannot be read is somebody else's matter.
-    fn is_private_already(&self, item: &Item, blob: &Meta, there: &Meta, meter: &Meter<'_>) -> Result<bool> {
+    /// The private file that is there already with the blob's bytes, where one may be made and nothing is to be
+    /// replaced: what was broken off goes on where it stopped. A file that cannot be read is somebody else's matter.
+    fn private_already(&self, item: &Item, blob: &Meta, meter: &Meter<'_>) -> Result<Option<Meta>> {
+        let private = self.ways.iter().any(|way| matches!(way, Mode::Reflink | Mode::Copy));
+        let Some(there) = look(&self.ctx, &item.destination)?.filter(|_| private && !self.replace) else {
+            return Ok(None);
+        };
         let own = there.kind == FileKind::File && (there.device, there.inode) != (blob.device, blob.inode);
-        if self.replace || !own || there.size_bytes != item.size_bytes {
-            return Ok(false);
+        if !own || there.size_bytes != item.size_bytes {
+            return Ok(None);
         }
-        let Ok(file) = self.machine().open(&item.destination, Open::Read) else { return Ok(false) };
+        let Ok(file) = self.machine().open(&item.destination, Open::Read) else { return Ok(None) };
         let mut hasher = Sha256::default();
         match read_through(file.as_ref(), &mut hasher, &|_| meter.goes_on(), &mut |_, _| Ok(())) {
-            Ok(_) => Ok(hasher.finish() == item.digest),
+            Ok(_) => Ok((hasher.finish() == item.digest).then_some(there)),
             Err(_) if !meter.goes_on() => Err(interrupted(item)),
-            Err(_) => Ok(false),
+            Err(_) => Ok(None),
         }
     }
 
@@ -167,8 +175,8 @@ impl<'a> Maker<'a> {
         if there.is_some_and(|there| is_the_same(&there, blob, item)) {
             return Ok(Linked::Unchanged);
         }
+        self.refuse_if_taken(item, there.as_ref())?;
         if item.size_bytes == 0 {
-            self.refuse_if_taken(item, there.as_ref())?;
             return Ok(Linked::Impossible("empty files are never hardlinked".to_owned()));
         }
         let from = self.ctx.ledger.blobs.path(&item.digest);
@@ -176,14 +184,10 @@ impl<'a> Maker<'a> {
         if there.is_none() {
             return self.judge_link(item, machine.link(&from, &item.destination));
         }
-        // Where no link can be made, what is there may be the private file that was made instead: that is seen next.
         let temporary = Temporary::new(machine, &item.destination)?;
         match self.judge_link(item, machine.link(&from, &temporary.path))? {
-            Linked::Made => {
-                self.refuse_if_taken(item, there.as_ref())?;
-                // The guard removes the second name: renaming one name of a file over another of it does nothing.
-                temporary.replace(&item.destination).map(|()| Linked::Made)
-            }
+            // The guard removes the second name: renaming one name of a file over another one of it does nothing.
+            Linked::Made => temporary.replace(&item.destination).map(|()| Linked::Made),
             other => Ok(other),
         }
     }
@@ -225,20 +229,8 @@ impl<'a> Maker<'a> {
     }
 
     /// Makes a file of the user's own, under a temporary name until it is whole.
-    fn private(
-        &self,
-        item: &Item,
-        blob: &Meta,
-        reasons: &mut Vec<String>,
-        meter: &Meter<'_>,
-    ) -> Result<(Option<Mode>, bool)> {
-        let there = look(&self.ctx, &item.destination)?;
-        if let Some(there) = &there
-            && self.is_private_already(item, blob, there, meter)?
-        {
-            return Ok((None, differs(item, there)));
-        }
-        self.refuse_if_taken(item, there.as_ref())?;
+    fn private(&self, item: &Item, reasons: &mut Vec<String>, meter: &Meter<'_>) -> Result<(Option<Mode>, bool)> {
+        self.refuse_if_taken(item, look(&self.ctx, &item.destination)?.as_ref())?;
         let temporary = Temporary::new(self.machine(), &item.destination)?;
         let (mode, restored) = self.fill(item, &temporary.path, reasons, meter)?;
         self.put(temporary, &item.destination)?;

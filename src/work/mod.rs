@@ -1,6 +1,7 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
 mod blob;
+mod carrier;
 pub mod check;
 pub mod collect;
 pub mod copies;
@@ -16,6 +17,7 @@ pub mod links;
 pub mod materialize;
 pub mod names;
 pub mod repair;
+mod spill;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

@@ -18,6 +18,15 @@ const FEW_DIRECTORIES: usize = 8;
 /// Directories that are open at once, at most, where each is synced by itself: a process has few descriptors.
 const MOST_DIRECTORIES: usize = 200;
 
+/// How the reason begins why a name has no file when its blob has as many links as there can be. In front, since long
+/// reasons are cut short.
+const NO_LINKS_LEFT: &str = "its blob has as many links as the filesystem allows (EMLINK)";
+
+/// Whether a recorded reason says that one more inode of the blob would help.
+pub fn wants_another_inode(reason: &str) -> bool {
+    reason.starts_with(NO_LINKS_LEFT)
+}
+
 /// What a name should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -191,7 +200,10 @@ impl Names {
         } else {
             self.link(wanted, path)
         };
-        made.map_err(|e| format!("cannot make {}: {e}", path.display()))
+        made.map_err(|e| match e.kind() {
+            io::ErrorKind::TooManyLinks => format!("{NO_LINKS_LEFT}: cannot make {}", path.display()),
+            _ => format!("cannot make {}: {e}", path.display()),
+        })
     }
 
     /// Links `path` to the blob's file, or to the first of its carriers that takes one more link, the youngest first.

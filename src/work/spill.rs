@@ -5,8 +5,6 @@
 //! next one to give the blob a name, and `repair`, do it again.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::carrier::{open_session, record, stage_copy, sync};
@@ -14,8 +12,9 @@ use crate::format::record::{AliasRecord, Record, Replaced};
 use crate::format::table::BlobRow;
 use crate::ledger::{Ledger, Snapshot, Tables, Tx};
 use crate::parts::carriers::CarrierDirs;
+use crate::parts::names::wants_another_inode;
 use crate::parts::sessions::Session;
-use crate::vocabulary::{Digest, Error, Name, Result};
+use crate::vocabulary::{Digest, Name, Result};
 
 /// Names that are applied again with one frame: as many as a batch has.
 pub(super) const NAMES_AT_ONCE: usize = 2048;
@@ -25,7 +24,7 @@ const FINDINGS_MOST: usize = 65_536;
 /// Applies the names of blobs that `concerns` means and whose file has no links left. Says how many names that were.
 pub(super) fn spill(ledger: &Ledger, concerns: &dyn Fn(&Digest) -> bool) -> Result<u64> {
     let snapshot = ledger.snapshot()?;
-    let waiting = waiting(ledger, &snapshot, concerns)?;
+    let waiting = waiting(&snapshot, concerns)?;
     if waiting.is_empty() || !ledger.policy.writable {
         return Ok(0);
     }
@@ -39,64 +38,44 @@ pub(super) fn spill(ledger: &Ledger, concerns: &dyn Fn(&Digest) -> bool) -> Resu
     Ok(applied)
 }
 
-/// Applies the names of one blob, with as many carriers as that takes, until none is left or nothing helps.
+/// Applies the names of one blob, with as many carriers as that takes, until none is left or nothing helps. Whether a
+/// file takes one more link only trying tells: some filesystems count in each directory.
 fn settle(ledger: &Ledger, session: &Arc<Session>, digest: &Digest, mut names: Vec<Name>) -> Result<u64> {
     let all = names.len();
+    let mut made_room = false;
     loop {
-        let snapshot = ledger.snapshot()?;
-        let Some(row) = snapshot.blob(digest)? else { return Ok(0) };
-        if is_full(ledger, session, &ledger.blobs.path(digest))? && !has_room(ledger, session, &snapshot, digest)? {
-            make_room(ledger, session, digest, &row)?;
-        }
+        let Some(row) = ledger.snapshot()?.blob(digest)? else { return Ok(0) };
+        let before = names.len();
         apply_again(ledger, digest, names.clone(), row.stamp.inode)?;
-        let (now, before) = (ledger.snapshot()?, names.len());
-        names.retain(|name| now.name_finding(name).is_ok_and(|finding| finding.is_some()));
-        if names.is_empty() || names.len() == before {
+        let now = ledger.snapshot()?;
+        names.retain(|name| waits(now.as_ref(), name).unwrap_or(false));
+        let stuck = names.len() == before;
+        if names.is_empty() || (stuck && made_room) {
             return Ok((all - names.len()) as u64);
         }
+        if stuck {
+            make_room(ledger, session, digest, &row)?;
+        }
+        made_room = stuck;
     }
 }
 
+/// Whether a name waits for one more inode of its blob.
+fn waits(snapshot: &Snapshot, name: &Name) -> Result<bool> {
+    Ok(snapshot.name_finding(name)?.is_some_and(|finding| wants_another_inode(&finding.reason)))
+}
+
 /// Names on record that could not be applied, by their blobs.
-fn waiting(
-    ledger: &Ledger,
-    snapshot: &Snapshot,
-    concerns: &dyn Fn(&Digest) -> bool,
-) -> Result<BTreeMap<Digest, Vec<Name>>> {
+fn waiting(snapshot: &Snapshot, concerns: &dyn Fn(&Digest) -> bool) -> Result<BTreeMap<Digest, Vec<Name>>> {
     let mut waiting: BTreeMap<Digest, Vec<Name>> = BTreeMap::new();
     for row in snapshot.all_name_findings().take(FINDINGS_MOST) {
-        let (name, _) = row?;
+        let (name, finding) = row?;
         let alias = snapshot.alias(&name)?.filter(|alias| alias.hardlinked && concerns(&alias.digest));
-        if let Some(alias) = alias.filter(|_| is_free(ledger, &name)) {
+        if let Some(alias) = alias.filter(|_| wants_another_inode(&finding.reason)) {
             waiting.entry(alias.digest).or_default().push(name);
         }
     }
     Ok(waiting)
-}
-
-/// Whether nothing stands at a name: what somebody else put there is no matter of links.
-fn is_free(ledger: &Ledger, name: &Name) -> bool {
-    let there = ledger.machine.lstat(&ledger.layout.name(name));
-    there.is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
-}
-
-/// Whether a file takes no more links: only trying tells.
-fn is_full(ledger: &Ledger, session: &Session, path: &Path) -> Result<bool> {
-    let probe = session.next_path();
-    match ledger.machine.link(path, &probe) {
-        Ok(()) => ledger.machine.unlink(&probe).map(|()| false).map_err(|e| Error::io("remove", &probe, e)),
-        Err(e) => Ok(e.kind() == io::ErrorKind::TooManyLinks),
-    }
-}
-
-fn has_room(ledger: &Ledger, session: &Session, snapshot: &Snapshot, digest: &Digest) -> Result<bool> {
-    for (number, row) in snapshot.carriers(digest)?.into_iter().rev() {
-        let there = ledger.carriers.meta(digest, number)?.is_some_and(|meta| meta.inode == row.stamp.inode);
-        if there && !is_full(ledger, session, &ledger.carriers.path(digest, number))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn make_room(ledger: &Ledger, session: &Arc<Session>, digest: &Digest, row: &BlobRow) -> Result<()> {

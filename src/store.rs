@@ -18,12 +18,15 @@ use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
 use crate::work::copies::{self, CopiesOptions, CopiesReport};
 use crate::work::doctor::{self, Measured};
 use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why, WhyGone};
+use crate::work::from_disk::{self, FromDisk};
 use crate::work::ingest::{self, AddOptions, AddReport, AliasKind, Source};
 use crate::work::init::{self, NewStoreSpec};
 use crate::work::lease::{self, Lease, Leased};
 use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode, Unlocked};
+use crate::work::mend::{self, MendPlan, MendReport};
 use crate::work::names::{self, RemovePlan, RemoveReport, Target};
 use crate::work::repair::{self, RepairOptions, RepairReport, RepairScope};
+use crate::work::resumable::{self, Waiting};
 use crate::work::upkeep::{self, CompactReport, FrameInfo, RebuildReport, RunInfo};
 use crate::work::verify::{self, VerifyOptions, VerifyReport};
 
@@ -151,6 +154,30 @@ impl Store {
         let workers = Workers::new(options.jobs)?;
         let ledger = Ledger::open(machine, layout, policy)?;
         Ok(Store { directory, settings, ledger, workers, only_read })
+    }
+
+    /// Makes the journal of the store in `directory` anew from what is on its disk, and `larder.toml` if it is gone, and
+    /// opens it; see [`from_disk::rebuild`]. [`ErrorKind::Refused`] where the journal still says something, unless
+    /// `discard`: then the old one is kept in `quarantine/`.
+    pub fn rebuild_from_disk(
+        machine: Arc<dyn Machine>,
+        directory: &Path,
+        discard: bool,
+        options: &OpenOptions,
+        observer: &dyn Observer,
+    ) -> Result<(Store, FromDisk)> {
+        let directory = machine.canonical(directory).map_err(|e| no_store(directory, e))?;
+        let workers = Workers::new(options.jobs)?;
+        let mut report = from_disk::rebuild(&machine, &directory, discard, &workers, observer)?;
+        drop(workers);
+        let store = Store::open(machine, &directory, options)?;
+        if !report.only_settings {
+            store.rebuild(observer)?;
+        }
+        if !report.only_settings && !report.from_index {
+            from_disk::take_copies(&store.writing()?, observer, &mut report)?;
+        }
+        Ok((store, report))
     }
 
     /// What is at `directory`.
@@ -361,6 +388,21 @@ impl Store {
         verify::verify(&ctx, what, prefixes, options, observer)
     }
 
+    /// The ingests that were broken off and can go on: adding their sources again does so.
+    pub fn ingests(&self) -> Result<Vec<Waiting>> {
+        resumable::waiting(&self.reading())
+    }
+
+    /// Which of them `ids` mean, by the beginnings of what they are called; all where there are none.
+    pub fn plan_remove_ingests(&self, ids: &[String]) -> Result<Vec<Waiting>> {
+        resumable::plan_give_up(&self.reading(), ids)
+    }
+
+    /// Removes what these have staged. Gives back those that are gone; one that went on meanwhile is left alone.
+    pub fn remove_ingests(&self, ingests: &[Waiting]) -> Result<Vec<Waiting>> {
+        resumable::give_up(&self.writing()?, ingests)
+    }
+
     /// Puts good bytes in the place of bad or missing ones; see [`repair::repair`].
     pub fn repair(
         &self,
@@ -387,6 +429,16 @@ impl Store {
     /// Compares the records with what is on the disk, reading no blob; see [`check::check`].
     pub fn check(&self, observer: &dyn Observer) -> Result<CheckReport> {
         check::check(&self.reading(), observer)
+    }
+
+    /// What [`Store::mend`] would do now. Changes nothing.
+    pub fn plan_mend(&self, observer: &dyn Observer) -> Result<MendPlan> {
+        mend::plan(&self.reading(), observer)
+    }
+
+    /// Mends what a check of the structure finds; see [`mend::mend`].
+    pub fn mend(&self, observer: &dyn Observer) -> Result<MendReport> {
+        mend::mend(&self.writing()?, observer)
     }
 
     /// What a collection would remove.

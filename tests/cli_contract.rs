@@ -56,6 +56,9 @@ fn commands() -> Vec<Vec<String>> {
         "rebuild",
         "debug frames",
         "debug runs",
+        "ingest ls",
+        "ingest rm --all --dry-run",
+        "ingest rm --all",
     ];
     let fill = |word: &str| word.replace('@', &one).replace('#', short);
     words.iter().map(|line| line.split(' ').map(fill).collect()).collect()
@@ -375,6 +378,8 @@ fn only_reads(place: &Place, mut larder: impl FnMut(&[&str]) -> outside::Ran) {
         "rm d --dry-run",
         "debug frames",
         "debug runs",
+        "ingest ls",
+        "ingest rm --all --dry-run",
         "get d/a /dev/null/no",
         "where @",
     ] {
@@ -395,6 +400,7 @@ fn only_reads(place: &Place, mut larder: impl FnMut(&[&str]) -> outside::Ran) {
         "pin d/a",
         "gc --grace 0s",
         "compact",
+        "ingest rm --all",
         "add - --name in",
     ] {
         let words: Vec<&str> = line.split(' ').collect();

@@ -169,3 +169,23 @@ fn compaction_keeps_everything_and_shrinks_the_journal() {
     assert_eq!(place.names(), before);
     place.sound();
 }
+
+#[test]
+fn what_is_removed_is_told_blob_by_blob() {
+    let place = place(5);
+    place.json(&["rm", "d/000", "d/003"]).exits(0);
+    let pair = |line: &serde_json::Value| (line["digest"].as_str().unwrap().to_owned(), line["size_bytes"].as_u64());
+    let sorted = |ran: &outside::Ran, event: &str| {
+        let mut told: Vec<_> = ran.events(event).iter().map(pair).collect();
+        told.sort();
+        told
+    };
+    let mut expected = vec![(digest(&noise(0, 5000)), Some(5000)), (digest(&noise(3, 5000)), Some(5000))];
+    expected.sort();
+    let plan = place.json(&["gc", "--grace", "0s", "--dry-run"]).exits(0);
+    assert_eq!(sorted(&plan, "doomed"), expected);
+    let ran = place.json(&["gc", "--grace", "0s"]).exits(0);
+    assert_eq!(sorted(&ran, "removed"), expected);
+    let freed: u64 = ran.events("removed").iter().map(|line| line["freed_bytes"].as_u64().unwrap()).sum();
+    assert_eq!(ran.event("summary")["freed_bytes"], freed);
+}

@@ -323,7 +323,7 @@ impl Known {
                 if ["--store", "--jobs", "--lock-timeout"].contains(&word) {
                     words.next();
                 }
-            } else if command.is_empty() || command == "debug" {
+            } else if command.is_empty() || ["debug", "ingest"].contains(&command.as_str()) {
                 if word.starts_with(['-', '[', '…']) || word.chars().all(|c| c.is_uppercase()) {
                     continue;
                 }

@@ -2,6 +2,9 @@
 //! thing changed in it at a time.
 #![allow(missing_docs)]
 
+#[path = "kit/plant.rs"]
+mod plant;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +35,7 @@ struct Changed {
 
 impl Changed {
     fn new() -> Self {
+        plant::plant();
         let world = World::new(1);
         for directory in DIRECTORIES {
             world.put_dir(Path::new("/store").join(directory));
@@ -286,4 +290,101 @@ fn journal_time_never_goes_back_and_one_step_at_most_a_day() {
         let now = ledger.snapshot().unwrap().cursor.time_ns;
         assert!((expected..expected + 1_000_000).contains(&now), "{now} where {expected} was expected");
     }
+}
+
+/// A reserved field that is not zero, under a checksum that is right, is of a later program: it is neither damage nor cut.
+#[test]
+fn what_a_later_program_put_into_reserved_fields_is_left_alone() {
+    for at in [9, 15, 96, 143] {
+        let store = Changed::new();
+        store.edit(NINTH, |bytes| {
+            bytes[at] = 1;
+            let sum = blake3::hash(&bytes[..144]);
+            bytes[144..160].copy_from_slice(&sum.as_bytes()[..16]);
+        });
+        is_left_alone(&store, &format!("byte {at} of a header"));
+    }
+    let frame_bytes = Changed::new().bytes(NINTH).len() - 160;
+    for at in [64, 79, frame_bytes - 1] {
+        let store = Changed::new();
+        store.edit(NINTH, |bytes| {
+            let key = Header::decode(bytes).unwrap().key();
+            let frame = &mut bytes[160..];
+            assert_eq!(frame[at], 0, "byte {at} is reserved");
+            frame[at] = 1;
+            let mut hasher = blake3::Hasher::new_keyed(&key);
+            hasher.update(&160u64.to_le_bytes()).update(&frame[..80]).update(&frame[96..]);
+            let hash = hasher.finalize();
+            frame[80..96].copy_from_slice(&hash.as_bytes()[..16]);
+        });
+        is_left_alone(&store, &format!("byte {at} of a frame"));
+    }
+}
+
+fn is_left_alone(store: &Changed, what: &str) {
+    let before = store.bytes(NINTH);
+    let layout = Layout::new("/store");
+    let policy = Changed::new().open().policy.clone();
+    let opened = Ledger::open(store.world.process("holder"), layout, policy);
+    let refused = opened.and_then(|ledger| ledger.hold(|_| Ok(())));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported, "{what}");
+    assert_eq!(store.bytes(NINTH), before, "{what}");
+    assert_eq!(store.quarantined(), []);
+}
+
+#[test]
+fn a_base_whose_count_of_records_is_wrong_is_not_whole() {
+    let store = Changed::new();
+    assert_eq!(store.damage(0), []);
+    store.edit(BASE, |bytes| {
+        let key = Header::decode(bytes).unwrap().key();
+        let (mut at, mut last) = (160, None);
+        while let Ok((frame, _)) = Frame::decode(&bytes[at..], &key, at as u64) {
+            last = Some((at, frame));
+            at += Frame::claim(&bytes[at..]).unwrap().frame_bytes;
+        }
+        let (at, mut frame) = last.unwrap();
+        let mut records = record::decode(&frame.payload).unwrap();
+        let [Record::End(end)] = &mut records[..] else { panic!("{records:?}") };
+        end.records += 1;
+        frame.payload = record::encode(&records);
+        bytes.truncate(at);
+        bytes.extend(frame.encode(&key, at as u64).0);
+    });
+    assert_eq!(store.damage(0), [(1, 3)]);
+}
+
+#[test]
+fn every_flipped_byte_of_a_header_is_noticed() {
+    for at in (0..160).filter(|at| !(9..16).contains(at) && !(96..144).contains(at)) {
+        let store = Changed::new();
+        store.edit(NINTH, |bytes| bytes[at] ^= 1);
+        assert_ne!(store.damage(0), [], "byte {at}");
+    }
+}
+
+/// The frame that a dead branch would have in its place is whole by itself, and follows another one.
+#[test]
+fn a_frame_that_follows_another_one_is_damage() {
+    let store = Changed::new();
+    store.edit(NINTH, |bytes| {
+        let key = Header::decode(bytes).unwrap().key();
+        let (mut frame, _) = Frame::decode(&bytes[160..], &key, 160).unwrap();
+        frame.previous[0] ^= 1;
+        bytes.truncate(160);
+        bytes.extend(frame.encode(&key, 160).0);
+    });
+    assert_eq!(store.damage(0), [(9, 9)]);
+}
+
+/// A torn hint would make an end that is whole look as if frames were missing behind it.
+#[test]
+fn a_torn_hint_is_not_believed() {
+    let store = Changed::new();
+    let mut torn = hint::encode(9).to_vec();
+    torn[0] = 99;
+    store.world.put("/store/lock", &[&vec![0; 512][..], &torn].concat());
+    let ledger = store.open();
+    ledger.hold(|_| Ok(())).unwrap();
+    assert_eq!(ledger.snapshot().unwrap().all_fences().count(), 0);
 }

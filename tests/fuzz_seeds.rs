@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use larder::format::checkpoint::{Checkpoint, SourceStamp};
 use larder::format::current::{Current, Reach, RunMeta};
 use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
@@ -22,6 +23,7 @@ use larder::format::record::{
 use larder::format::run::{Footer, PageRef, RunId, RunKey, encode_header};
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, FORMAT, Features, Settings};
+use larder::hashing::HashState;
 use larder::{Blake3, Digest, Name, Stamp};
 
 /// What is committed stays small: a clone pays for it.
@@ -292,11 +294,19 @@ fn small_files() -> Vec<(&'static str, Vec<u8>)> {
         directory_mode: "0755".to_owned(),
         features: Features { compatible: vec!["x".to_owned()], ..Features::default() },
     };
+    let checkpoint = Checkpoint {
+        source: SourceStamp { device: 1, inode: 2, size_bytes: 1 << 20, mtime_ns: -3, ctime_ns: 4 },
+        staged_inode: 5,
+        time_ns: 6,
+        state: HashState { size_bytes: 3 << 16, sha256: [9; 8], blake3: vec![[7; 32], [8; 32]] },
+        path: b"dir/a".to_vec(),
+    };
     vec![
         ("hint", hint::encode(77).to_vec()),
         ("session-ingest", session(SessionKind::Ingest, Vec::new())),
         ("session-reader", session(SessionKind::Reader, vec![Digest::EMPTY; 3])),
         ("session-collect", session(SessionKind::Collect, Vec::new())),
+        ("checkpoint", checkpoint.encode()),
         ("settings", settings.to_toml().into_bytes()),
     ]
 }

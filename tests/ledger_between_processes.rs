@@ -324,3 +324,37 @@ fn what_was_set_aside_for_a_new_name_does_not_come_back() {
         kit::staging_is_empty(&after);
     }
 }
+
+/// Whoever has the last segment open does not take it for the last one for ever.
+#[test]
+fn a_segment_that_somebody_else_has_begun_is_found() {
+    let world = world(1, Durability::Batch, &[("/src/a", b"one"), ("/src/b", b"two"), ("/src/c", b"three")]);
+    let (one, other) = (Opened::open(&world.process("one")).unwrap(), Opened::open(&world.process("other")).unwrap());
+    add(&one, "/src/a");
+    other.ledger.compact().unwrap();
+    add(&other, "/src/b");
+    assert!(one.ledger.snapshot().unwrap().alias(&name("b")).unwrap().is_some());
+    add(&one, "/src/c");
+    survives_a_power_cut(&world, &["a", "b", "c"]);
+}
+
+/// Its sync has failed and the disk will never have those bytes, whatever the cache shows and whoever syncs again; and it
+/// died before it could say so.
+#[test]
+fn a_frame_that_a_dead_process_could_not_sync_is_written_again() {
+    let world = world(1, Durability::Batch, &[("/src/a", b"one"), ("/src/b", b"two")]);
+    let dying = world.process("dying");
+    let _ = run(&dying, || {
+        let opened = Opened::open(&dying).unwrap();
+        opened.ledger.hold(|_| Ok(())).unwrap();
+        let journal = |fault: Fault| fault.process(dying.number()).under("/store/journal");
+        world.fail(journal(Fault::errno(errno::EIO).kind(CallKind::SyncData)));
+        world.fail(journal(Fault::kill().kind(CallKind::Create)));
+        let _ = opened.add(&["/src/a"], &AddOptions::default());
+    });
+    assert!(dying.is_killed());
+    let next = Opened::open(&world.process("next")).unwrap();
+    add(&next, "/src/b");
+    assert!(next.ledger.snapshot().unwrap().alias(&name("a")).unwrap().is_some(), "a good frame was found");
+    survives_a_power_cut(&world, &["a", "b"]);
+}

@@ -376,8 +376,33 @@ fn a_source_that_was_never_synced_is_synced() {
     }
 }
 
+/// Whatever an attempt that was cut short has left of the mark of a cache.
+#[test]
+fn a_store_is_marked_as_a_cache_only_if_asked_and_then_whole() {
+    let tag = "/store/CACHEDIR.TAG";
+    let make = |left: Option<&[u8]>, cache: bool| {
+        let world = World::new(21);
+        left.iter().for_each(|left| world.put(tag, left));
+        let machine: Arc<dyn Machine> = world.process("making");
+        let new = NewStoreSpec { cache, ..NewStoreSpec::default() };
+        assert!(create(&machine, Path::new(kit::STORE), &new).unwrap());
+        world.read(tag)
+    };
+    let whole = make(None, true).unwrap();
+    assert!(whole.starts_with(b"Signature: 8a477f597d28d172789f06886806bc55"));
+    for length in [0, 1, 20, 43, 44, whole.len()] {
+        assert_eq!(make(Some(&whole[..length]), true).as_ref(), Some(&whole), "{length} bytes were left");
+        assert_eq!(make(Some(&whole[..length]), false), None, "{length} bytes were left");
+    }
+    // What somebody else has put there stays.
+    let other = b"Signature: 8a477f597d28d172789f06886806bc55\n# by another program\n";
+    assert_eq!(make(Some(other), true).unwrap(), other);
+    assert_eq!(make(Some(other), false).unwrap(), other);
+}
+
 #[test]
 fn making_a_store_survives_a_power_cut() {
+    kit::plant();
     let start = World::new(18);
     let new = NewStoreSpec::default();
     let make = |process: &Arc<Simulated>| {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use kit::{Account, Contest, Opened, digest, for_seeds, many, recovers_to, report, world};
 use larder::format::layout::Layout;
 use larder::format::settings::Durability;
+use larder::ledger::Tables;
 use larder::machine::Machine;
 use larder::machine::simulated::{Enumeration, Images, Outcome, Simulated, Snapshot, Task, World, explore, task};
 use larder::work::ingest::{AddOptions, TakeIn};
@@ -216,4 +217,49 @@ fn partial_bytes_never_stand_under_a_digest() {
         );
         report(&format!("digests after a power cut, {take_in:?}"), coverage);
     }
+}
+
+/// `--expect`: any other bytes are refused, and nothing of them is kept.
+#[test]
+fn other_bytes_than_expected_are_not_taken() {
+    let sources: [(&str, &[u8]); 2] = [("/src/good", b"what was asked for"), ("/src/bad", b"something else")];
+    let world = kit::world(1, Durability::Batch, &sources);
+    let opened = Opened::open(&world.process("adding")).unwrap();
+    let expecting = AddOptions { expect: Some(digest(sources[0].1)), ..AddOptions::default() };
+    let refused = opened.add(&["/src/bad"], &expecting);
+    assert!(refused.map_or(true, |report| report.failed == 1), "other bytes were taken");
+    assert!(opened.ledger.snapshot().unwrap().blob(&digest(sources[1].1)).unwrap().is_none());
+    assert_eq!(opened.add(&["/src/good"], &expecting).unwrap().new_files, 1);
+}
+
+/// A source is written over between any two calls of its reader: what is kept is the one or the other, never some of
+/// each.
+#[test]
+fn a_source_that_changes_half_way_is_kept_as_it_was_or_as_it_is() {
+    let (before, after) = (vec![b'1'; 2 << 20], vec![b'2'; 2 << 20]);
+    let start = kit::world(9, Durability::Batch, &[("/src/large", &before)]).snapshot();
+    let kept = [digest(&before), digest(&after)];
+    let mut changed = 0;
+    for at in 0..400 {
+        let world = start.world(9);
+        let after = after.clone();
+        let writer: Doing = task("writer", move |process: Arc<Simulated>| {
+            let file = process.open("/src/large".as_ref(), larder::machine::Open::ReadWrite).unwrap();
+            file.write_at(&after, 0).unwrap();
+            Ok(())
+        });
+        let choices = std::iter::repeat_n(0, at).chain([1]).collect();
+        let report = larder::machine::simulated::Schedule::replay(choices)
+            .run(&world, vec![adding("/src", TakeIn::Copy), writer]);
+        assert!(!report.stuck);
+        let opened = Opened::open(&world.process("after")).unwrap();
+        let alias = opened.ledger.snapshot().unwrap().alias(&Name::new("src/large").unwrap()).unwrap();
+        let alias = alias.expect("it is kept");
+        assert!(kept.contains(&alias.digest), "interrupted at call {at}: neither what it was nor what it is");
+        changed += usize::from(alias.digest == kept[1]);
+        if changed > 0 && alias.digest == kept[0] {
+            return;
+        }
+    }
+    panic!("the change never came after the reading");
 }

@@ -9,6 +9,7 @@
 mod kit;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kit::{Account, Contest, Opened, digest, for_seeds, many, recovers_to, report, world};
@@ -295,4 +296,132 @@ fn a_hit_beside_collecting_in_every_order_of_few_turns() {
     });
     let Explored { schedules, complete } = explored;
     println!("a hit beside a collection, two preemptions: {schedules} orders, all of them: {complete}");
+}
+
+/// Lets somebody else do something at one moment of a collection.
+struct Meanwhile<'a> {
+    does: &'a (dyn Fn() + Sync + Send),
+    /// How often it is asked whether to stop until then; 0 is before anything is condemned.
+    asked: u64,
+    seen: std::sync::atomic::AtomicU64,
+}
+
+impl larder::Observer for Meanwhile<'_> {
+    fn expect(&self, _: u64, _: u64) {
+        if self.asked == 0 {
+            (self.does)();
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        if self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.asked {
+            (self.does)();
+        }
+        false
+    }
+}
+
+/// Whoever fences the journal while a collection is under way is heard before anything more is condemned or removed.
+#[test]
+fn a_fence_stops_a_collection_that_has_begun() {
+    for asked in 0..3 {
+        let files: Vec<(String, Vec<u8>)> =
+            (0..300u32).map(|i| (format!("/src/{i:03}"), i.to_le_bytes().to_vec())).collect();
+        let sources: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+        let world = world(asked, Durability::Batch, &sources);
+        let opened = Opened::open(&world.process("collecting")).unwrap();
+        opened.add(&["/src"], &AddOptions { alias: Some(AliasKind::Counted), ..AddOptions::default() }).unwrap();
+        opened.remove(&["src"]).unwrap();
+        let blobs = || world.tree().into_keys().filter(|path| path.starts_with("/store/sha256")).count() - 257;
+        let options = CollectOptions { grace: NOW, orphan_ttl: NOW, yes_most: true };
+        // Damages the journal, and has somebody else find and fence it.
+        let fence = || {
+            let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
+            let segment = world.tree().into_keys().find(is_log).unwrap();
+            assert!(world.corrupt(&segment, 260));
+            Opened::open(&world.process("finder")).unwrap().ledger.rebuild().unwrap();
+        };
+        let fencing = Meanwhile { does: &fence, asked, seen: Default::default() };
+        let error = collect(&opened.ctx(), None, &options, &fencing).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        let left = [300, 300, 300 - 256][asked as usize];
+        assert_eq!(blobs(), left, "asked {asked} times");
+        let condemned = opened.ledger.snapshot().unwrap().condemned(&digest(&299u32.to_le_bytes())).unwrap();
+        assert_eq!(condemned.is_some(), asked > 0);
+    }
+}
+
+/// Somebody compacts, again and again, between any two calls of a look for what may go: it reads the frames again.
+#[test]
+fn a_collection_goes_on_while_the_journal_is_compacted() {
+    let start = begun(5).world(5);
+    let opened = Opened::open(&start.process("before")).unwrap();
+    opened.remove(&["src/a"]).unwrap();
+    opened.ledger.compact().unwrap();
+    let start = start.snapshot();
+    let looked = AtomicBool::new(false);
+    let looking = |process: Arc<Simulated>| {
+        let opened = Opened::open(&process)?;
+        let options = CollectOptions { grace: NOW, orphan_ttl: NOW, yes_most: true };
+        let planned = plan(&opened.ctx(), &options).map(|plan| assert_eq!(plan.doomed.len(), 1));
+        looked.store(true, Ordering::Relaxed);
+        planned
+    };
+    let late = AtomicBool::new(false);
+    let compacting = |process: Arc<Simulated>| {
+        late.store(looked.load(Ordering::Relaxed), Ordering::Relaxed);
+        let opened = Opened::open(&process)?;
+        for name in ["x", "y", "z"] {
+            opened.put("/one/c", name, C)?;
+            opened.ledger.compact()?;
+        }
+        Ok(())
+    };
+    let mut interrupted = 0;
+    while !late.load(Ordering::Relaxed) {
+        looked.store(false, Ordering::Relaxed);
+        let tasks: Vec<Task<'_, Result<()>>> = vec![task("looking", looking), task("compacting", compacting)];
+        let choices = std::iter::repeat_n(0, interrupted).chain([1]).collect();
+        let report = larder::machine::simulated::Schedule::replay(choices).run(&start.world(5), tasks);
+        for outcome in &report.outcomes {
+            assert!(matches!(outcome, Outcome::Finished(Ok(()))), "interrupted at call {interrupted}: {outcome:?}");
+        }
+        interrupted += 1;
+    }
+    println!("looking beside compaction: interrupted at {interrupted} calls");
+    assert!(interrupted > 20);
+}
+
+/// What a session holds cannot be told from a damaged file: then it holds everything.
+#[test]
+fn a_session_whose_file_is_damaged_holds_everything() {
+    let world = begun(6).world(6);
+    let opened = Opened::open(&world.process("before")).unwrap();
+    let reader = Opened::open(&world.process("reader")).unwrap();
+    let held = vec![digest(A)];
+    let session = reader.ledger.hold(|hold| {
+        let sequence = hold.snapshot.cursor.sequence;
+        reader.ledger.sessions.open(SessionKind::Reader, sequence, held)
+    });
+    let session = session.unwrap();
+    assert!(world.corrupt(session.directory().join("session"), 30));
+    opened.remove(&["src/a", "src/b"]).unwrap();
+    assert_eq!(opened.collect(NOW).unwrap().held.len(), 2);
+    drop(session);
+    assert_eq!(opened.collect(NOW).unwrap().removed_blobs, 2);
+}
+
+#[test]
+fn a_root_that_comes_while_a_collection_is_under_way_is_seen() {
+    for asked in 0..2 {
+        let world = begun(7).world(asked);
+        let opened = Opened::open(&world.process("collecting")).unwrap();
+        opened.remove(&["src/a"]).unwrap();
+        let name = || _ = Opened::open(&world.process("naming")).unwrap().put("/one/a", "again", A).unwrap();
+        let options = CollectOptions { grace: NOW, orphan_ttl: NOW, yes_most: true };
+        let naming = Meanwhile { does: &name, asked, seen: Default::default() };
+        let report = collect(&opened.ctx(), None, &options, &naming).unwrap();
+        assert_eq!(report.removed_blobs, 0, "asked {asked} times");
+        kit::agrees(&world, &opened);
+    }
 }

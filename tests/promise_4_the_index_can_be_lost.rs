@@ -110,6 +110,7 @@ fn compacting_survives_a_crash_at_every_call() {
     crashes("compact again, and again", &indexed(5).world(5), |process| {
         let opened = Opened::open(process).unwrap();
         opened.ledger.compact().unwrap();
+        opened.put("/one/e", "src/a", b"e").unwrap();
         opened.ledger.compact().unwrap();
     });
 }
@@ -376,4 +377,56 @@ fn a_scratch_store_has_a_sound_index() {
         },
     );
     report("scratch store, fold", coverage);
+}
+
+/// Not for safety, since the index can be lost, but so that it need not be made anew after each power cut.
+#[test]
+fn what_current_names_is_there_after_any_power_cut() {
+    let work = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        opened.ledger.fold(true).unwrap();
+        process.note("folded");
+    };
+    let whole = |_: u64, world: &World, log: &larder::machine::simulated::Log| {
+        let process = world.process("looking");
+        let opened = larder::parts::index::Index::open(process.as_ref(), Path::new("/store/index"));
+        let current = opened.expect("what CURRENT names is there");
+        assert!(current.is_some() || !log.noted("folded"), "CURRENT is gone after the fold");
+    };
+    report("runs that are named", Enumeration::new(1, &begun(10).world(10)).power_cuts(work, whole));
+}
+
+/// Whatever CURRENT says wrongly must not look like damage of the journal.
+#[test]
+fn a_flipped_byte_of_current_is_noticed() {
+    let start = indexed(11);
+    let expected = answers(&Opened::open(&start.world(11).process("before")).unwrap()).unwrap();
+    let current = start.world(11).read("/store/index/CURRENT").unwrap();
+    for at in 0..current.len() {
+        for bit in [0, 6] {
+            let world = start.world(at as u64);
+            let mut flipped = current.clone();
+            flipped[at] ^= 1 << bit;
+            world.put("/store/index/CURRENT", &flipped);
+            let opened = Opened::open(&world.process("reader")).unwrap();
+            assert_eq!(answers(&opened).unwrap(), expected, "byte {at}");
+            opened.ledger.hold(|_| Ok(())).unwrap();
+            let snapshot = opened.ledger.snapshot().unwrap();
+            assert_eq!((snapshot.damage.len(), snapshot.all_fences().count()), (0, 0), "byte {at}");
+            assert_eq!(snapshot.folded, 0, "byte {at}: it was believed");
+        }
+    }
+}
+
+#[test]
+fn a_base_is_on_the_disk_before_anything_goes_for_its_sake() {
+    let world = begun(12).world(12);
+    let opened = Opened::open(&world.process("compacting")).unwrap();
+    for name in ["first", "second", "third"] {
+        opened.put("/one/e", name, b"e").unwrap();
+        opened.ledger.compact().unwrap();
+    }
+    opened.put("/one/e", "fourth", b"e").unwrap();
+    let account = account(&world.log());
+    kit::each_image(&world.power_cut(), 12, 8, |_, world| goes_on(world, &account));
 }

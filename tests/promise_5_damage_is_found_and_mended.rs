@@ -17,7 +17,7 @@ use larder::format::layout::Layout;
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
 use larder::machine::Machine;
-use larder::machine::simulated::{Enumeration, Log, Simulated, Snapshot, World, task};
+use larder::machine::simulated::{Enumeration, Log, Simulated, Snapshot, World, errno, task};
 use larder::work::ingest::AddOptions;
 use larder::work::verify::{VerifyOptions, verify};
 use larder::{Digest, ErrorKind, Name, Prefix, Result, Silent};
@@ -376,7 +376,8 @@ fn damaged(seed: u64, missing: bool) -> World {
 
 /// Before it is acknowledged the bad bytes may still be there; the good ones, once added again, heal it for good.
 fn heals(world: &World, account: &Account, healed: bool) {
-    let opened = Opened::open(&world.process("recovery")).unwrap();
+    let mut opened = Opened::open(&world.process("recovery")).unwrap();
+    opened.troubled = account.troubled;
     opened.ledger.hold(|_| Ok(())).expect("the store can be written after any crash");
     account.holds(opened.ledger.snapshot().unwrap().as_ref());
     if healed {
@@ -512,4 +513,103 @@ fn nothing_is_found_where_nothing_is_wrong() {
     let world = begun(12);
     assert_eq!(found(&world, "as it is"), Found::Same);
     recovers_to(&world, &Account::knowing(&NAMES));
+}
+
+/// Only the last frame is finished again. What is behind it must be on the disk: bad bytes are in quarantine, and go
+/// with no session.
+#[test]
+fn bad_bytes_are_in_quarantine_before_the_next_frame() {
+    let world = damaged(15, false);
+    let opened = Opened::open(&world.process("healing")).unwrap();
+    let options = AddOptions { verify_existing: true, ..AddOptions::default() };
+    opened.add(&["/good"], &options).unwrap();
+    opened.put("/src/b", "unrelated", B).unwrap();
+    let log = world.log();
+    kit::each_image(&world.power_cut(), 15, 40, |label, world| {
+        let opened = Opened::open(&world.process("recovery")).unwrap();
+        opened.collect(std::time::Duration::ZERO).unwrap();
+        account(&log).holds(opened.ledger.snapshot().unwrap().as_ref());
+        let bytes = |path: &std::path::PathBuf| world.read(path).unwrap_or_default();
+        let kept = world.tree().into_keys().filter(|path| path.starts_with("/store/quarantine"));
+        assert_eq!(kept.filter(|path| bytes(path).len() == A.len()).count(), 1, "{label}: the bad bytes are gone");
+    });
+}
+
+/// What a blob's file and names are after the store was copied by something that keeps hardlinks, and the copy went bad.
+fn copied_and_damaged(seed: u64) -> World {
+    let world = damaged(seed, false);
+    let layout = Layout::new(kit::STORE);
+    let blob = layout.blob(&digest(A));
+    let shell = world.process("shell");
+    let mut bad = A.to_vec();
+    bad[5] ^= 1;
+    shell.rename(&blob, Path::new("/recorded")).unwrap();
+    world.put(&blob, &bad);
+    shell.open(&blob, larder::machine::Open::Read).unwrap().set_mode(0o444).unwrap();
+    // One name is a link to what is in place, the other still one to what is on record.
+    let name = layout.name(&Name::new("src/a").unwrap());
+    shell.unlink(&name).unwrap();
+    shell.link(&blob, &name).unwrap();
+    world.settle();
+    world
+}
+
+#[test]
+fn names_of_what_is_recorded_and_of_what_is_in_place_follow_a_heal() {
+    let start = copied_and_damaged(14);
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        let options = AddOptions { verify_existing: true, ..AddOptions::default() };
+        opened.add(&["/good"], &options).unwrap();
+    };
+    let healed = |log: &Log| log.noted(&format!("added good/a {}", digest(A)));
+    let check = |world: &World, log: &Log| heals(world, &account(log), healed(log));
+    let cuts = Enumeration::new(14, &start).samples(many(4) as usize);
+    report("heal a copied store", cuts.power_cuts(workload, |_, world, log| check(world, log)));
+    report(
+        "heal a copied store, killed",
+        Enumeration::new(14, &start).kills(workload, |_, world, log| check(world, log)),
+    );
+}
+
+/// Whichever call of a heal fails, and how: the next process has the blob healed or as bad as before, never half, and the
+/// bad bytes are kept for whoever looks into it.
+#[test]
+fn a_heal_that_fails_is_finished_by_the_next_and_keeps_the_evidence() {
+    for (errno, always) in [(errno::ENOSPC, false), (errno::EIO, false), (errno::ENOSPC, true), (errno::EIO, true)] {
+        let start = damaged(15, false);
+        let place = Layout::new(kit::STORE).blob(&digest(A));
+        let (bad, old) = (start.read(&place).unwrap(), start.look(&place).unwrap().inode);
+        let workload = |process: &Arc<Simulated>| {
+            let opened = Opened::open(process)?;
+            let options = AddOptions { verify_existing: true, ..AddOptions::default() };
+            let added = opened.add(&["/good"], &options);
+            // As a program that goes on would.
+            let _ = opened.put("/src/b", "unrelated", B);
+            added
+        };
+        let coverage = Enumeration::new(15, &start).failures(errno, always, workload, |_, world, outcome| {
+            let added = matches!(outcome.finished(), Some(Ok(report)) if report.failed == 0);
+            if kit::is_aborted(world) {
+                return;
+            }
+            let next = Opened::open(&world.process("next")).unwrap();
+            next.ledger.hold(|_| Ok(())).expect("the next process goes on");
+            let stored = world.read(next.ledger.blobs.path(&digest(A))).unwrap();
+            let row = next.ledger.snapshot().unwrap().blob(&digest(A)).unwrap().unwrap();
+            let inode = world.look(next.ledger.blobs.path(&digest(A))).unwrap().inode;
+            assert!(!added || stored == A, "it was acknowledged as healed");
+            assert_eq!(row.stamp.inode, inode, "what is on record is not what is in place");
+            assert_eq!(stored == A, inode != old, "half healed");
+            let evidence = world.tree().into_keys().filter(|path| {
+                (path.starts_with("/store/quarantine") || path.starts_with("/store/sha256"))
+                    && world.read(path).is_some_and(|bytes| bytes == bad)
+            });
+            assert_eq!(evidence.count(), 1, "the bad bytes are gone");
+            let mut account = account(&world.log());
+            account.troubled = true;
+            heals(world, &account, added);
+        });
+        report(&format!("heal, errno {errno}, always: {always}"), coverage);
+    }
 }

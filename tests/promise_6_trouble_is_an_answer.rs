@@ -273,6 +273,30 @@ fn an_outcome_that_nobody_knows_is_called_that() {
     holds(9, &world, &Err(error), &FRESH);
 }
 
+/// The frame is on the disk, and the directories of its names cannot be synced: it is said that it is on record, nothing
+/// is retried through this handle, and the next holder finishes it.
+#[test]
+fn a_failed_sync_of_names_says_that_they_are_on_record() {
+    let start = begun(12, Durability::Batch);
+    let world = start.world(12);
+    let process = world.process("workload");
+    let opened = Opened::open(&process).unwrap();
+    opened.ledger.hold(|_| Ok(())).unwrap();
+    world.fail(Fault::errno(errno::EIO).kind(CallKind::Sync).under("/store/names"));
+    world.configure(|options| options.failed_directory_sync = larder::machine::simulated::FailedDirectorySync::Forget);
+    let error = opened.add(&["/one"], &AddOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+    assert!(error.to_string().contains("on record"), "{error}");
+    let again = opened.remove(&["src/a"]).unwrap_err();
+    assert_eq!((again.kind(), again.to_string()), (error.kind(), error.to_string()));
+    let next = Opened::open(&world.process("next")).unwrap();
+    next.ledger.hold(|_| Ok(())).unwrap();
+    kit::agrees(&world, &next);
+    for name in FRESH {
+        assert!(next.ledger.snapshot().unwrap().alias(&Name::new(name).unwrap()).unwrap().is_some(), "{name}");
+    }
+}
+
 /// The disk is full, of bytes or of inodes, at any point: a clear answer, and removing and collecting make room again.
 #[test]
 fn a_full_disk_is_an_answer() {
@@ -435,4 +459,20 @@ fn bytes_whose_sync_failed_are_not_believed() {
         let log = world.log();
         kit::each_image(&world.balance(), 15, 10, |_, image| drop(kit::recovered(image, &log)));
     }
+}
+
+/// Not a byte is free, and the frames outgrow the block that the journal has: the reserve is given up for them.
+#[test]
+fn names_can_be_taken_away_on_a_full_disk_for_long() {
+    let files: Vec<(String, [u8; 4])> = (0..60u32).map(|i| (format!("/src/{i:02}"), i.to_le_bytes())).collect();
+    let sources: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+    let world = world(16, Durability::Batch, &sources);
+    let opened = Opened::open(&world.process("removing")).unwrap();
+    opened.add(&["/src"], &AddOptions::default()).unwrap();
+    world.set_free_bytes(0);
+    for (path, _) in &files {
+        let name = &path[1..];
+        opened.remove(&[name]).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    assert!(opened.ledger.snapshot().unwrap().aliases(&larder::Prefix::Everything).next().is_none());
 }

@@ -13,7 +13,7 @@ use larder::format::settings::Durability;
 use larder::ledger::Tables;
 use larder::machine::simulated::{CallKind, Fault, World, errno};
 use larder::machine::{Machine, Open};
-use larder::work::ingest::{AddOptions, TakeIn};
+use larder::work::ingest::{AddOptions, AddReport, Source, TakeIn};
 use larder::work::init::{NewStoreSpec, create};
 use larder::{ErrorKind, Prefix};
 
@@ -149,4 +149,228 @@ fn a_moved_source_that_was_copied_and_then_changed_is_left_where_it_is() {
     larder::work::ingest::add(&opened.ctx(), &sources, &taking(TakeIn::Move), &changing).unwrap();
     assert_eq!(world.read("/src/a").as_deref(), Some(&b"new"[..]), "the user's own last copy is gone");
     assert!(world.read("/src/b").is_none());
+}
+
+/// An observer that does something once, when the bytes of a source are read.
+struct Meanwhile<F>(std::sync::Mutex<Option<F>>, u64);
+
+impl<F> Meanwhile<F> {
+    fn reading(bytes: u64, what: F) -> Self {
+        Meanwhile(std::sync::Mutex::new(Some(what)), bytes)
+    }
+}
+
+impl<F: FnOnce() + Send> larder::Observer for Meanwhile<F> {
+    fn progress(&self, files: u64, bytes: u64) {
+        if files == 0 && bytes == self.1 {
+            let what = self.0.lock().unwrap().take();
+            what.into_iter().for_each(|what| what());
+        }
+    }
+}
+
+fn add(
+    opened: &Opened,
+    path: &str,
+    options: &AddOptions,
+    observer: &dyn larder::Observer,
+) -> larder::Result<AddReport> {
+    larder::work::ingest::add(&opened.ctx(), &[Source { path: path.into() }], options, observer)
+}
+
+#[test]
+fn bytes_taken_in_by_link_are_those_that_the_disk_has() {
+    for take_in in [TakeIn::Link, TakeIn::Move] {
+        let world = world(1, Durability::Batch, &[("/src/a", b"what the disk has")]);
+        let writer = world.process("editor");
+        let file = writer.open(Path::new("/src/a"), Open::ReadWrite).unwrap();
+        file.write_at(b"what nobody keeps", 0).unwrap();
+        world.fail_writeback("/src/a");
+        assert!(file.sync().is_err(), "whoever wrote it was told, once");
+        drop(file);
+        let opened = Opened::open(&world.process("first")).unwrap();
+        opened.add(&["/src/a"], &taking(take_in)).unwrap();
+        kit::each_image(&world.power_cut(), 1, 4, |_, image| {
+            kit::never_lies(image);
+            assert!(image.read("/store/names/a").is_some());
+        });
+    }
+}
+
+#[test]
+fn a_source_whose_own_sync_fails_is_copied() {
+    let world = world(1, Durability::Batch, &[("/src/a", b"one")]);
+    world.fail(Fault::errno(errno::EIO).kind(CallKind::SyncData).under("/store/staging"));
+    let opened = Opened::open(&world.process("first")).unwrap();
+    let before = mode(&world, "/src/a");
+    assert_eq!(opened.add(&["/src/a"], &taking(TakeIn::Link)).unwrap().new_files, 1);
+    assert_eq!(mode(&world, "/src/a"), before);
+    kit::agrees(&world, &opened);
+    let log = world.log();
+    kit::each_image(&world.power_cut(), 1, 4, |_, image| _ = kit::recovered(image, &log));
+}
+
+#[test]
+fn a_moved_source_is_traded_only_for_a_stored_copy_that_was_hashed() {
+    // While two sources of the same bytes are staged, somebody else stores them, and what is stored goes bad.
+    for sources in [&["/src/a"][..], &["/src/a", "/src/b"]] {
+        let all: Vec<(&str, &[u8])> = sources.iter().map(|path| (*path, &b"one"[..])).collect();
+        let world = world(1, Durability::Batch, &all);
+        world.put("/other/c", b"one");
+        world.settle();
+        let opened = Opened::open(&world.process("first")).unwrap();
+        let blob = opened.ledger.layout.blob(&kit::digest(b"one"));
+        let other = Opened::open(&world.process("other")).unwrap();
+        let meanwhile = Meanwhile::reading(3, || {
+            other.add(&["/other/c"], &AddOptions::default()).unwrap();
+            assert!(world.corrupt(&blob, 1));
+        });
+        let report = add(&opened, "/src", &taking(TakeIn::Move), &meanwhile).unwrap();
+        assert_eq!(report.failed, 0);
+        for path in sources {
+            let kept = world.read(path).as_deref() == Some(b"one") || world.read(&blob).as_deref() == Some(b"one");
+            assert!(kept, "{path} was traded for a bad copy");
+        }
+        drop(other);
+        kit::agrees(&world, &opened);
+        kit::never_lies(&world);
+    }
+}
+
+#[test]
+fn a_write_within_the_tick_of_the_clock_is_no_loss() {
+    const TICK_NS: u64 = 19_000_000;
+    for kind in [errno::EXDEV, errno::EPERM] {
+        let world = world(1, Durability::Batch, &[]);
+        world.configure(|options| options.time_grain_ns = TICK_NS);
+        world.advance(Duration::from_nanos(TICK_NS - world.clock_ns() % TICK_NS));
+        let editor = world.process("editor");
+        world.put_dir("/src");
+        let file = editor.open(Path::new("/src/a"), Open::CreateNew { mode: 0o644 }).unwrap();
+        file.write_at(b"one", 0).unwrap();
+        drop(file);
+        world.put("/src/b", b"three");
+        world.fail(Fault::errno(kind).kind(CallKind::Link).under("/src").always());
+        let opened = Opened::open(&world.process("first")).unwrap();
+        // When the second is about to be read, the first has been.
+        let meanwhile = Meanwhile::reading(5, || {
+            editor.open(Path::new("/src/a"), Open::ReadWrite).unwrap().write_at(b"new", 0).unwrap();
+        });
+        add(&opened, "/src", &taking(TakeIn::Move), &meanwhile).unwrap();
+        assert_eq!(world.read("/src/a").as_deref(), Some(&b"new"[..]), "the user's own last copy is gone");
+        assert!(world.read("/src/b").is_none());
+    }
+}
+
+#[test]
+fn a_source_from_the_future_is_kept_and_stays() {
+    let world = world(1, Durability::Batch, &[("/src/a", b"one")]);
+    world.set_clock_ns(world.clock_ns() - 3_600_000_000_000);
+    world.fail(Fault::errno(errno::EXDEV).kind(CallKind::Link).under("/src").always());
+    let opened = Opened::open(&world.process("first")).unwrap();
+    assert_eq!(opened.add(&["/src/a"], &taking(TakeIn::Move)).unwrap().new_files, 1);
+    assert_eq!(world.read("/src/a").as_deref(), Some(&b"one"[..]));
+}
+
+#[test]
+fn a_source_that_is_refused_for_its_name_gets_its_mode_back() {
+    let sources: [(&str, &[u8]); 5] =
+        [("/src/x", b"one"), ("/one/f", b"two"), ("/two/f", b"three"), ("/src2/x/y", b"four"), ("/twin/f", b"two")];
+    let world = world(1, Durability::Batch, &sources);
+    let opened = Opened::open(&world.process("first")).unwrap();
+    opened.put("/src2/x/y", "x/y", b"four").unwrap();
+    let before = mode(&world, "/src/x");
+    // A name against a directory of names; then two of one batch; then one that is a link to what the other one staged.
+    for (paths, refused, bytes) in
+        [(&["/src/x"][..], "/src/x", &b"one"[..]), (&["/one/f", "/two/f"], "/two/f", b"three")]
+    {
+        let report = opened.add(paths, &taking(TakeIn::Link)).unwrap();
+        assert_eq!(report.failed, 1, "{paths:?}");
+        assert_eq!(mode(&world, refused), before, "{paths:?}");
+        assert_eq!(world.read(refused).as_deref(), Some(bytes));
+        // So its owner may write to it: no blob may be that file.
+        world.put(refused, b"edited");
+        kit::never_lies(&world);
+        kit::agrees(&world, &opened);
+    }
+    assert_eq!(mode(&world, "/one/f"), 0o444);
+    let twin = opened.add(&["/twin/f"], &taking(TakeIn::Link)).unwrap();
+    assert_eq!((twin.unchanged_files, mode(&world, "/twin/f")), (1, before));
+    kit::nothing_is_left_over(&world, &opened);
+}
+
+#[test]
+fn a_source_of_a_batch_that_is_not_kept_is_the_users_own_again() {
+    for fault in [
+        Fault::errno(errno::EIO).kind(CallKind::Write).under("/store/journal").always(),
+        Fault::errno(errno::EIO).syncs().under("/store/journal").always(),
+        Fault::errno(errno::EIO).syncs().under("/store/sha256").always(),
+    ] {
+        let world = world(1, Durability::Batch, &[("/src/a", b"one"), ("/src/b", b"two")]);
+        world.configure(|options| {
+            options.failed_directory_sync = larder::machine::simulated::FailedDirectorySync::Forget
+        });
+        let opened = Opened::open(&world.process("first")).unwrap();
+        opened.ledger.hold(|_| Ok(())).unwrap();
+        world.fail(fault);
+        let error = opened.add(&["/src"], &taking(TakeIn::Move)).unwrap_err();
+        drop(opened);
+        world.clear_faults();
+        for (path, bytes) in [("/src/a", b"one"), ("/src/b", b"two")] {
+            assert_eq!(world.read(path).as_deref(), Some(&bytes[..]), "{error}");
+            // If it can be written to, no blob is that file.
+            if mode(&world, path) & 0o200 != 0 {
+                world.put(path, b"edited");
+            }
+        }
+        kit::never_lies(&world);
+        kit::each_image(&world.balance(), 1, 4, |_, image| kit::never_lies(image));
+        let next = Opened::open(&world.process("next")).unwrap();
+        kit::nothing_is_left_over(&world, &next);
+    }
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_blob_and_is_no_file_fails_that_one_alone() {
+    for (known, symlink) in [(false, false), (false, true), (true, false), (true, true)] {
+        let world = world(1, Durability::Batch, &[("/src/a", b"one"), ("/src/b", b"two"), ("/old/a", b"one")]);
+        let opened = Opened::open(&world.process("first")).unwrap();
+        let place = opened.ledger.layout.blob(&kit::digest(b"one"));
+        if known {
+            opened.put("/old/a", "old", b"one").unwrap();
+            world.process("vandal").unlink(&place).unwrap();
+        }
+        if symlink {
+            world.put_symlink("/old/a", &place)
+        } else {
+            world.put_dir(place.join("below"))
+        }
+        for take_in in [TakeIn::Copy, TakeIn::Link] {
+            let failed = Failed::default();
+            let report = add(&opened, "/src", &taking(take_in), &failed).unwrap();
+            let reasons = failed.0.lock().unwrap().clone();
+            assert_eq!((report.failed, reasons.len()), (1, 1), "known {known}, symlink {symlink}: {reasons:?}");
+            assert!(reasons[0].contains(place.to_str().unwrap()) && reasons[0].contains("move it"), "{reasons:?}");
+            assert_eq!(report.new_files + report.unchanged_files, 1, "the other file is kept");
+        }
+        assert_eq!(world.read("/store/names/src/b").as_deref(), Some(&b"two"[..]));
+        assert_eq!(mode(&world, "/src/a"), 0o644);
+        // Nor does it keep anything else from being collected.
+        opened.put("/src/b", "src/b", b"two").unwrap();
+        opened.remove(&["src/b"]).unwrap();
+        assert_eq!(opened.collect(Duration::ZERO).unwrap().removed_blobs, 1);
+        assert!(world.look(&place).is_some(), "it is not larder's to remove");
+    }
+}
+
+/// The reasons of what failed.
+#[derive(Default)]
+struct Failed(std::sync::Mutex<Vec<String>>);
+
+impl larder::Observer for Failed {
+    fn event(&self, event: &larder::Event) {
+        if let larder::Event::Failed { reason, .. } = event {
+            self.0.lock().unwrap().push(reason.clone());
+        }
+    }
 }

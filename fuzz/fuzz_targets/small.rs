@@ -1,6 +1,7 @@
-//! The small files: a hint in `lock`, a session's file, and `larder.toml`.
+//! The small files: a hint in `lock`, a session's file, a checkpoint, and `larder.toml`.
 #![no_main]
 
+use larder::format::checkpoint::Checkpoint;
 use larder::format::hint::{self, HINT_BYTES};
 use larder::format::session::SessionFile;
 use larder::format::settings::Settings;
@@ -10,6 +11,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     raw_and_sealed(bytes, seal_hint, look_at_hint);
     raw_and_sealed(bytes, seal_session, look_at_session);
+    raw_and_sealed(bytes, seal_checkpoint, look_at_checkpoint);
     if let Ok(text) = std::str::from_utf8(bytes) {
         look_at_settings(text);
     }
@@ -51,6 +53,22 @@ fn look_at_session(bytes: &[u8]) {
     assert!(SessionFile::decode(&encoded[..encoded.len() - 1]).is_err());
     let other = flipped(&encoded, choice(bytes)).expect("there are bytes");
     assert!(SessionFile::decode(&other).is_err(), "a flipped bit is noticed");
+}
+
+fn seal_checkpoint(bytes: &mut [u8]) {
+    if let Some(end) = bytes.len().checked_sub(16) {
+        let sum = blake3::hash(&bytes[..end]);
+        put_sum(bytes, end, &sum);
+    }
+}
+
+fn look_at_checkpoint(bytes: &[u8]) {
+    let Ok(checkpoint) = Checkpoint::decode(bytes) else { return };
+    let encoded = checkpoint.encode();
+    assert_eq!(bytes, encoded, "there is one way to write it");
+    assert!(Checkpoint::decode(&encoded[..encoded.len() - 1]).is_err());
+    let other = flipped(&encoded, choice(bytes)).expect("there are bytes");
+    assert!(Checkpoint::decode(&other).is_err(), "a flipped bit is noticed");
 }
 
 fn look_at_settings(text: &str) {

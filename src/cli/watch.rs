@@ -100,7 +100,7 @@ impl<'a> Watch<'a> {
                 out.say(&words(self.context, event));
             }
             Event::Repaired(told) => out.say(&mended::words(told)),
-            Event::Found(_) => out.say(&words(self.context, event)),
+            Event::Found(_) | Event::Mended { .. } => out.say(&words(self.context, event)),
             _ if out.verbose() => out.say(&words(self.context, event)),
             _ => {}
         }
@@ -175,12 +175,17 @@ fn words(context: &Context, event: &Event) -> String {
         Event::Materialized { from, path, mode, note, .. } => {
             format!("{mode:9} {} from {}{}", text::path(path), text::message(from), remark(note))
         }
+        Event::Removed { digest, size_bytes, .. } => format!("removed   {digest} {}", context.size(*size_bytes)),
         Event::Found(Finding { code, digest, names, path, detail }) => {
             let digest = digest.map(|digest| format!("{digest}: ")).unwrap_or_default();
             let path = if path.as_os_str().is_empty() { String::new() } else { format!("{}: ", text::path(path)) };
             let names = names.iter().map(text::name).collect::<Vec<_>>().join(", ");
             let names = if names.is_empty() { names } else { format!("; named {names}") };
             format!("{}: {digest}{path}{}{names}", code.word(), text::message(detail))
+        }
+        Event::Mended { finding, how, planned } => {
+            let word = if *planned { "would mend" } else { "mended" };
+            format!("{word} {} ({how})", words(context, &Event::Found(finding.clone())))
         }
         other => text::message(&format!("{other:?}")),
     }
@@ -208,6 +213,10 @@ fn line(event: &Event) -> Option<Line> {
             .maybe("note", note.as_ref()),
         Event::Skipped { path, reason } => Line::event("skipped").path("path", path).with("reason", reason),
         Event::Failed { path, reason } => Line::event("failed").path("path", path).with("reason", reason),
+        Event::Removed { digest, size_bytes, freed_bytes } => Line::event("removed")
+            .with("digest", digest.to_string())
+            .with("size_bytes", size_bytes)
+            .with("freed_bytes", freed_bytes),
         Event::Verified { digest, names, size_bytes, status, detail, carriers } => Line::event("verified")
             .with("status", status.word())
             .with("digest", digest.to_string())
@@ -229,16 +238,22 @@ fn line(event: &Event) -> Option<Line> {
             .with("made", made)
             .with("removed", removed),
         Event::Repaired(told) => mended::line(told),
-        Event::Found(finding) => Line::event("finding")
-            .with("code", finding.code.word())
-            .maybe("digest", finding.digest.map(|digest| digest.to_string()))
-            .names(finding.names.iter())
-            .path("path", &finding.path)
-            .with("detail", &finding.detail)
-            .with("mended_by", finding.code.mend().word()),
+        Event::Found(found) => finding(Line::event("finding"), found).with("mended_by", found.code.mend().word()),
+        Event::Mended { finding: found, how, planned } => {
+            finding(Line::event(if *planned { "would_mend" } else { "mended" }), found).with("how", how)
+        }
         Event::Notice { text } => Line::event("notice").with("text", text),
         _ => return None,
     })
+}
+
+/// What a finding says of itself.
+fn finding(line: Line, finding: &Finding) -> Line {
+    line.with("code", finding.code.word())
+        .maybe("digest", finding.digest.map(|digest| digest.to_string()))
+        .names(finding.names.iter())
+        .path("path", &finding.path)
+        .with("detail", &finding.detail)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use super::fields::Fields;
 use super::run::RunId;
 use crate::vocabulary::limits::RUNS_NAMED;
+use crate::vocabulary::planted::{Bug, planted};
 
 const MAGIC: [u8; 8] = *b"larder C";
 const VERSION: u32 = 1;
@@ -99,7 +100,7 @@ impl Current {
         if fields.array() != Some(MAGIC) {
             return Err("it does not begin as this file does");
         }
-        if checksum(body) != *sum {
+        if checksum(body) != *sum && !planted(Bug::CurrentChecksum) {
             return Err("its checksum does not match");
         }
         if fields.u32() != Some(VERSION) {

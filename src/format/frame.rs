@@ -7,12 +7,14 @@
 use super::Malformed;
 use super::header::array;
 use crate::vocabulary::limits::FRAME_PAYLOAD_BYTES;
+use crate::vocabulary::planted::{Bug, planted};
 
 /// Bytes before the payload.
 pub const FRAME_HEADER_BYTES: usize = 96;
 /// Frames begin at multiples of this.
 pub const FRAME_ALIGN: u64 = 8;
 const MAGIC: &[u8; 4] = b"LFr1";
+const RESERVED_AT: usize = 64;
 const CHECKSUM_AT: usize = 80;
 
 /// One frame, as read.
@@ -72,10 +74,14 @@ impl Frame {
         let claim = Frame::claim(bytes)?;
         let bytes = bytes.get(..claim.frame_bytes).ok_or(Malformed::Short)?;
         let hash = hash(bytes, key, offset);
-        if hash[..16] != bytes[CHECKSUM_AT..FRAME_HEADER_BYTES] {
+        if hash[..16] != bytes[CHECKSUM_AT..FRAME_HEADER_BYTES] && !planted(Bug::FrameChecksum) {
             return Err(Malformed::Checksum);
         }
         let length = u32::from_le_bytes(array(bytes, 4)) as usize;
+        let reserved = bytes[RESERVED_AT..CHECKSUM_AT].iter().chain(&bytes[FRAME_HEADER_BYTES + length..]);
+        if reserved.into_iter().any(|b| *b != 0) {
+            return Err(Malformed::Reserved);
+        }
         let frame = Frame {
             sequence: u64::from_le_bytes(array(bytes, 8)),
             synced_through: u64::from_le_bytes(array(bytes, 16)),
@@ -126,6 +132,13 @@ mod tests {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(Frame::decode(&bad, &key, 0).is_err(), "bit {bit}");
+        }
+        for reserved in (64..CHECKSUM_AT).chain(FRAME_HEADER_BYTES + sample().payload.len()..good.len()) {
+            let mut later = good.clone();
+            later[reserved] = 1;
+            let sum = hash(&later, &key, 0);
+            later[CHECKSUM_AT..FRAME_HEADER_BYTES].copy_from_slice(&sum[..16]);
+            assert_eq!(Frame::decode(&later, &key, 0), Err(Malformed::Reserved), "byte {reserved}");
         }
         for cut in 0..good.len() {
             assert!(Frame::decode(&good[..cut], &key, 0).is_err(), "cut at {cut}");

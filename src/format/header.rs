@@ -1,6 +1,7 @@
 //! The header of a journal segment (format.md, "Segment header").
 
 use super::Malformed;
+use crate::vocabulary::planted::{Bug, planted};
 
 /// Bytes of a header; the first frame follows at this offset.
 pub const HEADER_BYTES: usize = 160;
@@ -38,7 +39,9 @@ impl Header {
     pub fn key(&self) -> [u8; 32] {
         let mut material = [0; 32];
         material[..16].copy_from_slice(&self.store);
-        material[16..].copy_from_slice(&self.salt);
+        if !planted(Bug::FrameKey) {
+            material[16..].copy_from_slice(&self.salt);
+        }
         blake3::derive_key("larder journal segment v1", &material)
     }
 
@@ -69,8 +72,11 @@ impl Header {
         if bytes[7] != MAGIC[7] {
             return Err(Malformed::Version);
         }
-        if checksum(&bytes[..CHECKED]) != bytes[CHECKED..] {
+        if checksum(&bytes[..CHECKED]) != bytes[CHECKED..] && !planted(Bug::HeaderChecksum) {
             return Err(Malformed::Checksum);
+        }
+        if bytes[9..16].iter().chain(&bytes[96..CHECKED]).any(|b| *b != 0) {
+            return Err(Malformed::Reserved);
         }
         let kind = match bytes[8] {
             1 => SegmentKind::Base,
@@ -119,5 +125,12 @@ mod tests {
             assert!(Header::decode(&bad).is_err(), "bit {bit}");
         }
         assert_eq!(Header::decode(&good[..HEADER_BYTES - 1]), Err(Malformed::Short));
+        for reserved in (9..16).chain(96..CHECKED) {
+            let mut later = good;
+            later[reserved] = 1;
+            let sum = checksum(&later[..CHECKED]);
+            later[CHECKED..].copy_from_slice(&sum);
+            assert_eq!(Header::decode(&later), Err(Malformed::Reserved), "byte {reserved}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes to values and back. Every reader here is a total function on a slice of bytes: it never panics, and it
 //! bounds every length before it believes it. `docs/format.md` is normative for all of it.
 
+pub mod checkpoint;
 pub mod current;
 mod fields;
 pub mod filter;
@@ -33,6 +34,9 @@ pub enum Malformed {
     /// The checksum does not agree with the bytes.
     #[error("its checksum is wrong")]
     Checksum,
+    /// What must be zero is not, and the checksum is right: a later program wrote it.
+    #[error("fields are in use that this program does not know")]
+    Reserved,
     /// The fields cannot be read as what they should be.
     #[error("its fields cannot be decoded")]
     Fields,

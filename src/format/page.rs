@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use super::fields::Fields;
 use super::run::{CHECKSUM_BYTES, RunKey};
 use crate::vocabulary::limits::{RUN_KEY_BYTES, RUN_PAGE_BYTES, RUN_PAGE_MAX_BYTES, RUN_VALUE_BYTES};
+use crate::vocabulary::planted::{Bug, planted};
 
 /// Length of the fixed header of a page, in bytes, its checksum included.
 pub const PAGE_HEADER_BYTES: usize = 28;
@@ -35,7 +36,7 @@ impl Page {
         if bytes.len() > RUN_PAGE_MAX_BYTES {
             return Err("a page is too long");
         }
-        if key.checksum(offset, body) != *checksum {
+        if key.checksum(offset, body) != *checksum && !planted(Bug::PageChecksum) {
             return Err("the checksum of a page does not match");
         }
         let (level, count, prefix_bytes) = header(body).ok_or("the header of a page is not one")?;

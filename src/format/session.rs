@@ -5,6 +5,7 @@
 use super::Malformed;
 use super::header::array;
 use crate::vocabulary::Digest;
+use crate::vocabulary::planted::{Bug, planted};
 
 const MAGIC: &[u8; 8] = b"LARDERS\x01";
 const FIXED: usize = 8 + 1 + 8 + 4;
@@ -81,7 +82,8 @@ impl SessionFile {
             return Err(Malformed::Length);
         }
         let end = FIXED + 32 * count;
-        if blake3::hash(&bytes[..end]).as_bytes()[..16] != bytes[end..end + 16] {
+        let sum = blake3::hash(&bytes[..end]);
+        if sum.as_bytes()[..16] != bytes[end..end + 16] && !planted(Bug::SessionChecksum) {
             return Err(Malformed::Checksum);
         }
         let kind = match bytes[8] {
@@ -104,6 +106,7 @@ mod tests {
     fn a_session_file_reads_back_and_its_damage_is_noticed() {
         let file = SessionFile { kind: SessionKind::Reader, stamp: 9, held: vec![Digest::EMPTY; 3] };
         let good = file.encode();
+        assert_eq!(SessionFile::decode(&[&good[..], b"of a longer list"].concat()), Ok(file.clone()));
         assert_eq!(SessionFile::decode(&good), Ok(file));
         for byte in 0..good.len() {
             let mut bad = good.clone();

@@ -73,12 +73,19 @@ impl Table {
 /// A blob's row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRow {
-    /// Its BLAKE3.
+    /// Its BLAKE3, or [`Blake3::UNKNOWN`].
     pub blake3: Blake3,
     /// What its file looked like.
     pub stamp: Stamp,
     /// When it was first kept.
     pub added: Moment,
+}
+
+impl BlobRow {
+    /// Whether somebody has hashed its bytes: not so where it was taken from the disk alone.
+    pub fn is_verified(&self) -> bool {
+        self.blake3 != Blake3::UNKNOWN
+    }
 }
 
 /// An alias's row.

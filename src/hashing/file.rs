@@ -1,6 +1,7 @@
 //! The digests of files.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use super::{Absorb, Digests, Hasher};
@@ -20,8 +21,21 @@ pub fn read_through(
     piece: &mut dyn FnMut(&[u8], u64) -> io::Result<()>,
 ) -> io::Result<u64> {
     let size = file.meta()?.size_bytes;
-    let mut buffer = vec![0; IO_CHUNK_BYTES.min(usize::try_from(size).unwrap_or(usize::MAX).max(1))];
-    let mut at = 0;
+    read_range(file, 0..size, hasher, go_on, piece)?;
+    Ok(size)
+}
+
+/// As [`read_through`], for a range of the file; one that ends before it does is `UnexpectedEof`, unless it ends in a
+/// hole.
+pub fn read_range(
+    file: &dyn File,
+    range: Range<u64>,
+    hasher: &mut dyn Absorb,
+    go_on: &dyn Fn(u64) -> bool,
+    piece: &mut dyn FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let Range { start: mut at, end: size } = range;
+    let mut buffer = vec![0; IO_CHUNK_BYTES.min(usize::try_from(size - at).unwrap_or(usize::MAX).max(1))];
     while at < size {
         let (start, end) = file.next_data(at)?.unwrap_or((size, size));
         let (start, end) = (start.min(size), end.min(size));
@@ -39,7 +53,7 @@ pub fn read_through(
             check(go_on, read as u64)?;
         }
     }
-    Ok(size)
+    Ok(())
 }
 
 pub(super) fn hash_zeros(hasher: &mut dyn Absorb, mut length: u64, go_on: &dyn Fn(u64) -> bool) -> io::Result<()> {

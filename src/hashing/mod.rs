@@ -2,10 +2,12 @@
 
 pub mod digests;
 pub mod file;
+pub mod parts;
 pub mod sealed;
 pub mod workers;
 
 pub use digests::{Absorb, Digests, Hasher, Sha256};
 pub use file::{digest_file, digest_path, verify_digest};
+pub use parts::{HashState, PartHasher};
 pub use sealed::digest_sealed;
 pub use workers::Workers;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::file::{check, hash_zeros};
-use super::{Absorb, Sha256};
+use super::{Absorb, Digests, Hasher, Sha256};
 use crate::machine::File;
 use crate::vocabulary::Digest;
 
@@ -28,7 +28,17 @@ pub fn digest_sealed(file: &dyn File, go_on: &dyn Fn(u64) -> bool) -> Result<(Di
     }
 }
 
-fn read_sealed(file: &dyn File, hasher: &mut Sha256, at: &mut u64, go_on: &dyn Fn(u64) -> bool) -> io::Result<()> {
+/// Both digests of a file, as [`digest_sealed`] makes the one.
+pub fn digests_sealed(file: &dyn File, go_on: &dyn Fn(u64) -> bool) -> Result<Digests, Stopped> {
+    let mut hasher = Hasher::default();
+    let mut at = 0;
+    match read_sealed(file, &mut hasher, &mut at, go_on) {
+        Ok(()) => Ok(hasher.finish()),
+        Err(error) => Err(Stopped { offset: at, error }),
+    }
+}
+
+fn read_sealed(file: &dyn File, hasher: &mut dyn Absorb, at: &mut u64, go_on: &dyn Fn(u64) -> bool) -> io::Result<()> {
     let size = file.meta()?.size_bytes;
     while *at < size {
         let (start, end) = file.next_data(*at)?.unwrap_or((size, size));
@@ -47,7 +57,6 @@ fn read_sealed(file: &dyn File, hasher: &mut Sha256, at: &mut u64, go_on: &dyn F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hashing::Digests;
     use crate::machine::simulated::World;
     use crate::machine::{Machine, Open};
     use std::cell::Cell;

@@ -17,9 +17,9 @@ use crate::format::table::{
 };
 use crate::ledger::hold::nanos;
 use crate::parts::index::{Index, Run, Source};
-use crate::parts::journal::Cursor;
 use crate::parts::journal::chain::Damage;
 use crate::parts::journal::write::BaseWriter;
+use crate::parts::journal::{Cursor, Journal};
 use crate::vocabulary::limits::{COMPACT_MIN_BYTES, GONE_KEPT};
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result};
 
@@ -49,7 +49,7 @@ impl Ledger {
         }
     }
 
-    /// Writes a new base and an index to go with it.
+    /// Writes a new base and an index to go with it. Where nothing is new since the last base, that one stays.
     pub fn compact(&self) -> Result<Compacted> {
         let compaction = self.compaction(true)?;
         let done = self.compact_locked()?;
@@ -59,44 +59,55 @@ impl Ledger {
 
     fn compact_locked(&self) -> Result<Compacted> {
         let (_, bytes_before) = self.journal.sizes()?;
-        let (end, begun) = self.hold(|hold| {
+        let base = self.journal.base_through(self.snapshot()?.cursor.sequence)?;
+        let fixed = self.hold(|hold| {
             hold.refuse_if_fenced()?;
             hold.sync_at_any_durability()?;
             let end = hold.snapshot.cursor;
+            if base.is_some_and(|base| (base.through, base.through_hash) == (end.sequence, end.hash)) {
+                return Ok(None);
+            }
             // A segment that is still empty follows the same frame already.
             if end.last.is_some() {
                 hold.begin_segment(end, &[])?;
             }
             hold.sync_at_any_durability()?;
-            Ok((end, hold.snapshot.cursor))
+            Ok(Some((end, hold.snapshot.cursor)))
         })?;
-        let rebuilt = self.runs_from_journal(&end)?;
-        self.hold(|hold| hold.refuse_if_fenced())?;
-        let directory = self.layout.index();
-        let open = |meta| Run::open(self.machine.as_ref(), &directory, meta).map(Arc::new);
-        let runs = rebuilt.runs.iter().map(open).collect::<Result<Vec<_>>>()?;
-        let records = self.write_base(&end, &runs)?;
-        let now = Index::open(self.machine.as_ref(), &directory).unwrap_or_default().map(|(_, current)| current);
-        let reach = Cursor { synced_through: end.sequence.max(end.synced_through), ..begun };
-        self.install(now.filter(|c| c.store == self.policy.store).as_ref(), rebuilt.runs, &reach)?;
+        let (records, written) = match (fixed, base) {
+            (None, Some(base)) => {
+                self.fold_locked()?;
+                (base.records, None)
+            }
+            (Some((end, begun)), _) => {
+                self.write_generation(&end, begun).map(|(records, name)| (records, Some(name)))?
+            }
+            (None, None) => unreachable!("nothing is new only where there is a base"),
+        };
         self.hold(|_| {
             self.journal.remove_unfinished()?;
-            self.journal.drop_old_generations()
+            self.journal.drop_old_generations(written.as_deref())
         })?;
         let (_, bytes_after) = self.journal.sizes()?;
         Ok(Compacted { bytes_before, bytes_after, records })
     }
 
-    fn write_base(&self, end: &Cursor, runs: &[Arc<Run>]) -> Result<u64> {
-        let mut base = Base {
-            writer: self.journal.begin_base(end)?,
-            payload: PayloadWriter::default(),
-            records: 0,
-            time_ns: end.time_ns,
-        };
-        // What is gone comes first: it takes away whatever else was known of a digest.
-        base.rows(runs, &|table| table == Table::Gone as u8)?;
-        base.rows(runs, &|table| table != Table::Gone as u8)?;
+    /// Writes a base that reaches `end`, and an index that goes on where `begun` is; how many live records there are, and
+    /// the name of the base.
+    fn write_generation(&self, end: &Cursor, begun: Cursor) -> Result<(u64, String)> {
+        let (_, made) = self.runs_from_journal(end)?;
+        self.hold(|hold| hold.refuse_if_fenced())?;
+        let written = self.write_base(end, made.runs())?;
+        let now = Index::open(self.machine.as_ref(), &self.layout.index()).unwrap_or_default();
+        let now = now.map(|(_, current)| current).filter(|c| c.store == self.policy.store);
+        let reach = Cursor { synced_through: end.sequence.max(end.synced_through), ..begun };
+        self.install(now.as_ref(), made, &reach)?;
+        Ok(written)
+    }
+
+    pub(super) fn write_base(&self, end: &Cursor, runs: &[Arc<Run>]) -> Result<(u64, String)> {
+        let mut base = Base::begin(&self.journal, end)?;
+        base.all_rows(runs)?;
         base.finish(end)
     }
 
@@ -120,7 +131,8 @@ impl super::hold::Hold<'_> {
     }
 }
 
-struct Base {
+/// A base that is being written.
+pub(super) struct Base {
     writer: BaseWriter,
     payload: PayloadWriter,
     records: u64,
@@ -128,6 +140,17 @@ struct Base {
 }
 
 impl Base {
+    pub(super) fn begin(journal: &Journal, end: &Cursor) -> Result<Self> {
+        let writer = journal.begin_base(end)?;
+        Ok(Base { writer, payload: PayloadWriter::default(), records: 0, time_ns: end.time_ns })
+    }
+
+    /// What is gone comes first: it takes away whatever else was known of a digest.
+    pub(super) fn all_rows(&mut self, runs: &[Arc<Run>]) -> Result<()> {
+        self.rows(runs, &|table| table == Table::Gone as u8)?;
+        self.rows(runs, &|table| table != Table::Gone as u8)
+    }
+
     fn rows(&mut self, runs: &[Arc<Run>], wanted: &dyn Fn(u8) -> bool) -> Result<()> {
         let mut rows = all_rows(runs)?;
         while let Some(key) = rows.key() {
@@ -142,7 +165,7 @@ impl Base {
         Ok(())
     }
 
-    fn push(&mut self, record: &Record) -> Result<()> {
+    pub(super) fn push(&mut self, record: &Record) -> Result<()> {
         if self.payload.len() >= RECORDS_PER_FRAME || !self.payload.push(record) {
             self.flush()?;
             assert!(self.payload.push(record), "an empty payload takes any record");
@@ -159,7 +182,7 @@ impl Base {
         self.writer.frame(payload, self.time_ns)
     }
 
-    fn finish(mut self, end: &Cursor) -> Result<u64> {
+    pub(super) fn finish(mut self, end: &Cursor) -> Result<(u64, String)> {
         self.flush()?;
         let closing = Record::End(EndRecord {
             through: end.sequence,
@@ -169,8 +192,7 @@ impl Base {
             records: self.records,
         });
         self.writer.frame(record::encode(&[closing]), self.time_ns)?;
-        self.writer.finish()?;
-        Ok(self.records)
+        Ok((self.records, self.writer.finish()?))
     }
 }
 

@@ -6,18 +6,18 @@
 use std::sync::Arc;
 
 use super::hold::nanos;
+use super::runs::NewRuns;
 use super::{Ledger, Snapshot, load};
 use crate::format::current::Current;
 use crate::format::frame::Frame;
 use crate::format::record::Record;
 use crate::format::settings::Durability;
 use crate::machine::{File, Lock, Open};
-use crate::parts::index::{
-    self, Index, Overlay, Run, RunMeta, Source, View, merge, plan_merge, remove_unnamed, replace_current, write_run,
-};
+use crate::parts::index::{self, Index, Run, RunMeta, Source, View, remove_unnamed};
 use crate::parts::journal::Cursor;
 use crate::parts::journal::chain::{Damage, Place};
 use crate::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What making the index anew came to.
@@ -37,8 +37,14 @@ impl Ledger {
     /// Folds if the tail has grown enough. Failing is no harm to what was committed: the tail stays a little longer.
     pub(super) fn fold_if_due(&self) {
         if self.known().tail_records >= TAIL_FOLD_RECORDS {
-            let _ = self.fold(false);
+            *self.fold_trouble.lock().unwrap_or_else(|p| p.into_inner()) = self.fold(false).err();
         }
+    }
+
+    /// Why the tail could not be folded into the index when it was last due, if it could not be; told once. What was
+    /// committed is kept all the same.
+    pub fn take_fold_trouble(&self) -> Option<Error> {
+        self.fold_trouble.lock().unwrap_or_else(|p| p.into_inner()).take()
     }
 
     /// Writes the tail into a run and merges runs; `wait`: for whoever holds the `compaction` lock, else leave it be.
@@ -50,33 +56,19 @@ impl Ledger {
     /// As [`Ledger::fold`], for whoever holds the `compaction` lock.
     pub(super) fn fold_locked(&self) -> Result<()> {
         let (start, noted) = self.tail_since_current()?;
-        if noted.view.overlay().is_empty() {
-            return Ok(());
-        }
         if start.is_none() && noted.tail_records > TAIL_MAX_RECORDS {
             return self.rebuild_locked().map(drop);
         }
-        let directory = self.layout.index();
-        let machine = self.machine.as_ref();
-        let mut runs: Vec<Arc<Run>> = noted.view.index().runs().to_vec();
-        let overlay = noted.view.overlay();
-        let meta = write_run(machine, &directory, overlay.seek(&[]), overlay.len() as u64, runs.is_empty())?;
-        runs.push(Arc::new(Run::open(machine, &directory, &meta)?));
-        self.merge_runs(&mut runs)?;
-        let metas = runs.iter().map(|run| run.meta()).collect();
-        self.install(start.as_ref(), metas, &noted.cursor)
+        if noted.view.overlay().is_empty() {
+            return Ok(());
+        }
+        let mut made = self.new_runs(noted.view.index().runs().to_vec());
+        made.push(noted.view.overlay())?;
+        self.install(start.as_ref(), made, &noted.cursor)
     }
 
-    /// Merges as the plan says.
-    fn merge_runs(&self, runs: &mut Vec<Arc<Run>>) -> Result<()> {
-        loop {
-            let metas: Vec<RunMeta> = runs.iter().map(|run| run.meta()).collect();
-            let Some(range) = plan_merge(&metas) else { return Ok(()) };
-            let directory = self.layout.index();
-            let meta = merge(self.machine.as_ref(), &directory, &runs[range.clone()], range.start == 0)?;
-            let merged = Arc::new(Run::open(self.machine.as_ref(), &directory, &meta)?);
-            runs.splice(range, [merged]);
-        }
+    pub(super) fn new_runs(&self, over: Vec<Arc<Run>>) -> NewRuns<'_> {
+        NewRuns::over(self.machine.as_ref(), &self.layout.index(), over)
     }
 
     /// `CURRENT` as it is, and the records over it up to a sequence noted under `lock`: everything there is synced.
@@ -92,6 +84,7 @@ impl Ledger {
                 view: View::new(Arc::new(index)),
                 cursor: load::cursor_of(&current.reach),
                 tail_records: 0,
+                folded: current.reach.sequence,
                 damage: Vec::new(),
             }),
             _ => None,
@@ -105,7 +98,7 @@ impl Ledger {
     }
 
     /// The records behind `start` up to and including `end`.
-    fn read_through(&self, start: &Snapshot, end: &Cursor) -> Result<Snapshot> {
+    pub(super) fn read_through(&self, start: &Snapshot, end: &Cursor) -> Result<Snapshot> {
         let mut view = start.view.clone();
         let mut tail_records = 0;
         let reading =
@@ -117,7 +110,7 @@ impl Ledger {
                 Ok(())
             })?;
         self.note_damage(reading.damage)?;
-        Ok(Snapshot { view, cursor: *end, tail_records, damage: Vec::new() })
+        Ok(Snapshot { view, cursor: *end, tail_records, folded: start.folded, damage: Vec::new() })
     }
 
     /// Everything from the base on; only counted where it is too much to be held in memory.
@@ -134,19 +127,19 @@ impl Ledger {
             Ok(())
         })?;
         self.note_damage(reading.damage)?;
-        Ok(Snapshot { view, cursor: *end, tail_records, damage: Vec::new() })
+        Ok(Snapshot { view, cursor: *end, tail_records, folded: 0, damage: Vec::new() })
     }
 
-    /// Puts a new `CURRENT` in place, unless somebody changed it meanwhile: then what was made is thrown away.
-    pub(super) fn install(&self, start: Option<&Current>, runs: Vec<RunMeta>, cursor: &Cursor) -> Result<()> {
+    /// Puts a new `CURRENT` in place, unless somebody changed it meanwhile, or the frame that it would reach is not
+    /// journal any more: then what was made is thrown away.
+    pub(super) fn install(&self, start: Option<&Current>, mut made: NewRuns<'_>, cursor: &Cursor) -> Result<()> {
         let directory = self.layout.index();
-        let current = Current { store: self.policy.store, runs, reach: load::reach_of(cursor) };
+        let current = Current { store: self.policy.store, runs: made.metas(), reach: load::reach_of(cursor) };
         self.hold(|hold| {
             let now = Index::open(self.machine.as_ref(), &directory).unwrap_or_default().map(|(_, current)| current);
             let unchanged = now.as_ref().filter(|c| c.store == self.policy.store) == start;
-            // The journal was just followed to its end from behind this cursor: its frame is still in it.
-            if unchanged && hold.snapshot.cursor.sequence >= cursor.sequence {
-                replace_current(self.machine.as_ref(), &directory, &current)?;
+            if unchanged && (planted(Bug::CurrentUnchecked) || self.journal.holds(cursor)?) {
+                made.install(&current)?;
                 remove_unnamed(self.machine.as_ref(), &directory, &current)?;
             } else if let Some(now) = now {
                 remove_unnamed(self.machine.as_ref(), &directory, &now)?;
@@ -183,15 +176,15 @@ impl Ledger {
             hold.sync_at_any_durability()?;
             Ok(hold.snapshot.cursor)
         })?;
-        let rebuilt = self.runs_from_journal(&end)?;
+        let (rebuilt, made) = self.runs_from_journal(&end)?;
         let now = Index::open(self.machine.as_ref(), &self.layout.index()).unwrap_or_default().map(|(_, c)| c);
-        self.install(now.filter(|c| c.store == self.policy.store).as_ref(), rebuilt.runs.clone(), &end)?;
+        self.install(now.filter(|c| c.store == self.policy.store).as_ref(), made, &end)?;
         Ok(rebuilt)
     }
 
     /// Runs that hold everything up to `end`, read from base and frames. What is damaged there is put on record.
-    pub(super) fn runs_from_journal(&self, end: &Cursor) -> Result<Rebuilt> {
-        let mut runs: Vec<Arc<Run>> = Vec::new();
+    pub(super) fn runs_from_journal(&self, end: &Cursor) -> Result<(Rebuilt, NewRuns<'_>)> {
+        let mut made = self.new_runs(Vec::new());
         let mut view = View::default();
         let (mut frames, mut records_read) = (0, 0);
         let reading = self.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
@@ -200,32 +193,20 @@ impl Ledger {
                 records_read += records.len() as u64;
                 load::apply(&mut view, records);
                 if view.overlay().len() >= REBUILD_RECORDS {
-                    self.flush(view.overlay(), &mut runs)?;
+                    made.push(view.overlay())?;
                     view = View::default();
                 }
             }
             Ok(())
         })?;
-        self.flush(view.overlay(), &mut runs)?;
+        made.push(view.overlay())?;
         self.note_damage(reading.damage)?;
-        let runs = runs.iter().map(|run| run.meta()).collect();
-        Ok(Rebuilt { frames, records: records_read, runs, cursor: *end })
+        Ok((Rebuilt { frames, records: records_read, runs: made.metas(), cursor: *end }, made))
     }
 
     /// Nobody who starts from the runs would come upon what was damaged before them: it goes on record first.
     fn note_damage(&self, damage: Vec<Damage>) -> Result<()> {
         if damage.is_empty() { Ok(()) } else { self.fence(damage) }
-    }
-
-    fn flush(&self, overlay: &Overlay, runs: &mut Vec<Arc<Run>>) -> Result<()> {
-        if overlay.is_empty() {
-            return Ok(());
-        }
-        let directory = self.layout.index();
-        let meta =
-            write_run(self.machine.as_ref(), &directory, overlay.seek(&[]), overlay.len() as u64, runs.is_empty())?;
-        runs.push(Arc::new(Run::open(self.machine.as_ref(), &directory, &meta)?));
-        self.merge_runs(runs)
     }
 
     /// The index may be deleted at any time, with its directory.
@@ -263,7 +244,7 @@ impl Ledger {
 impl super::hold::Hold<'_> {
     /// Syncs the last segment even in a store that never syncs: `CURRENT` never names what is not on the disk.
     pub(super) fn sync_at_any_durability(&mut self) -> Result<()> {
-        if self.ledger.policy.durability == Durability::None {
+        if self.ledger.policy.durability == Durability::None && !planted(Bug::CurrentBeforeSync) {
             self.open_appender()?;
             let directory = self.ledger.journal.directory_handle()?;
             self.appender().sync()?;
@@ -288,4 +269,45 @@ impl super::hold::Hold<'_> {
 pub(super) fn all_rows(runs: &[Arc<Run>]) -> Result<impl Source + use<>> {
     let cursors = runs.iter().map(index::RunCursor::all).collect::<Result<Vec<_>>>()?;
     Ok(index::Merged::new(cursors))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::format::record::{PinRecord, Record};
+    use crate::ledger::Tx;
+    use crate::machine::simulated::{CallKind, Fault, World, errno};
+    use crate::vocabulary::{Digest, Result};
+    use crate::work::fixture::Fixture;
+
+    fn pin(tx: &mut Tx<'_>) -> Result<()> {
+        let since = tx.moment();
+        tx.push(Record::Pin(PinRecord { digest: Digest::EMPTY, note: String::new(), since }));
+        Ok(())
+    }
+
+    #[test]
+    fn current_is_not_replaced_when_its_last_frame_is_journal_no_more() {
+        let world = World::new(1);
+        let store = Fixture::new(world.process("folding"), Path::new("/store"));
+        store.ledger.transact(pin).unwrap();
+        store.ledger.transact(pin).unwrap();
+        let (start, noted) = store.ledger.tail_since_current().unwrap();
+        let mut made = store.ledger.new_runs(Vec::new());
+        made.push(noted.view.overlay()).unwrap();
+        // Somebody else cannot sync that frame again, and copies it, with its number, to a new segment.
+        let other = world.process("other");
+        world.fail(Fault::errno(errno::EIO).process(other.number()).kind(CallKind::SyncData).under("/store/journal"));
+        let other = Fixture::open(other, Path::new("/store"));
+        other.ledger.hold(|_| Ok(())).unwrap();
+        assert_eq!(other.ledger.known().cursor.sequence, noted.cursor.sequence);
+        assert_ne!(other.ledger.known().cursor.segment, noted.cursor.segment);
+        store.ledger.install(start.as_ref(), made, &noted.cursor).unwrap();
+        assert!(world.read("/store/index/CURRENT").is_none(), "CURRENT names a frame that is journal no more");
+        assert!(!world.tree().into_keys().any(|path| path.extension().is_some_and(|e| e == "run")));
+        store.ledger.fold(true).unwrap();
+        let next = Fixture::open(world.process("next"), Path::new("/store"));
+        assert_eq!(next.ledger.known().tail_records, 0);
+    }
 }

@@ -11,9 +11,10 @@ use super::hold::Hold;
 use super::{Ledger, Tables};
 use crate::format::record::{DamagedRecord, HealedRecord, Record};
 use crate::format::settings::Durability;
-use crate::machine::Open;
+use crate::machine::{File, Open};
 use crate::parts::blobs::BlobDirs;
 use crate::parts::names::{Change, Wanted};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, Result, Stamp};
 
 impl Hold<'_> {
@@ -41,7 +42,11 @@ impl Hold<'_> {
         }
         let staged = self.ledger.layout.root().join(&heal.staged);
         let second = with_suffix(&staged, "heal");
-        if self.inode(&self.ledger.layout.blob(&heal.digest))? != Some(heal.good.inode) {
+        // Names are links to what was on record, or, in a copied store, to what really stood in the blob's place.
+        let mut was: Vec<u64> = heal.bad.map(|bad: Stamp| bad.inode).into_iter().collect();
+        let there = self.inode(&self.ledger.layout.blob(&heal.digest))?;
+        if there != Some(heal.good.inode) {
+            was.extend(there);
             if heal.staged.is_empty() {
                 // The good file stood in place already, and is not there any more; a look at its bytes will tell.
                 return Ok(());
@@ -55,10 +60,12 @@ impl Hold<'_> {
         if !heal.staged.is_empty() && self.inode(&second)?.is_some_and(|inode| inode != heal.good.inode) {
             self.to_quarantine(&second, &heal.digest, reason)?;
         }
+        if !heal.staged.is_empty() {
+            was.extend(self.quarantined(&heal.digest)?);
+        }
         if self.syncs() {
             self.ledger.blobs.sync(&dirs)?;
         }
-        let was = heal.bad.map(|bad: Stamp| bad.inode);
         let carriers = self.carriers_of(&heal.digest)?;
         let wanted = Wanted { digest: heal.digest, inode: heal.good.inode, carriers };
         self.relink(&heal.digest, Some(&wanted), was)
@@ -85,12 +92,12 @@ impl Hold<'_> {
     fn exchange_in(&self, heal: &HealedRecord, staged: &Path, second: &Path, reason: &str) -> Result<()> {
         let machine = self.ledger.machine.as_ref();
         let place = self.ledger.layout.blob(&heal.digest);
-        match machine.link(staged, second) {
+        self.with_room(|| match machine.link(staged, second) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists && self.inode(second)?.is_none() => {
-                return Err(Error::io("link", second, e));
+                Err(Error::io("link", second, e))
             }
-            _ => {}
-        }
+            _ => Ok(()),
+        })?;
         if self.inode(&place)?.is_none() {
             return machine.rename(second, &place).map_err(|e| Error::io("publish", &place, e));
         }
@@ -117,7 +124,7 @@ impl Hold<'_> {
         if self.syncs() {
             self.ledger.blobs.sync(&dirs)?;
         }
-        self.relink(&damaged.digest, None, Some(damaged.inode))
+        self.relink(&damaged.digest, None, vec![damaged.inode])
     }
 
     /// Vouches for what a dead process moved there, before its other names go.
@@ -125,17 +132,34 @@ impl Hold<'_> {
         let directory = self.ledger.layout.quarantine();
         let handle = self.ledger.machine.open(&directory, Open::Directory);
         let handle = handle.map_err(|e| Error::io("open", &directory, e))?;
-        if self.syncs() { handle.sync().map_err(|e| Error::io("sync", &directory, e)) } else { Ok(()) }
+        let syncs = self.syncs() && !planted(Bug::QuarantineDirSync);
+        if syncs { handle.sync().map_err(|e| Error::io("sync", &directory, e)) } else { Ok(()) }
     }
 
     /// Moves a file to quarantine, under a name that nothing else has, with the reason beside it.
     fn to_quarantine(&self, from: &Path, digest: &Digest, reason: &str) -> Result<()> {
-        self.ledger.keep_evidence(from, digest, self.snapshot.cursor.sequence, reason)
+        let sequence = self.snapshot.cursor.sequence;
+        let handle = self.ledger.open_quarantine()?;
+        self.with_room(|| self.ledger.move_to_quarantine(from, digest, sequence, reason))?;
+        self.ledger.sync_quarantine(handle.as_ref())
+    }
+
+    /// The inodes that this frame has taken out of the place of `digest`, by whoever began to carry it out.
+    fn quarantined(&self, digest: &Digest) -> Result<Vec<u64>> {
+        let sequence = self.snapshot.cursor.sequence;
+        let mut inodes = Vec::new();
+        while let Some(inode) = self.inode(&self.ledger.kept_at(digest, sequence, inodes.len() as u32))? {
+            inodes.push(inode);
+        }
+        Ok(inodes)
     }
 
     /// Makes every hardlinked name of a blob agree with what its file is now.
-    fn relink(&mut self, digest: &Digest, wanted: Option<&Wanted>, was: Option<u64>) -> Result<()> {
+    fn relink(&mut self, digest: &Digest, wanted: Option<&Wanted>, was: Vec<u64>) -> Result<()> {
         let mut changes = Vec::new();
+        if planted(Bug::HealWithoutRelink) {
+            return Ok(());
+        }
         let carriers = self.carriers_of(digest)?;
         let ours: Vec<u64> = was.into_iter().chain(carriers.into_iter().map(|(_, inode)| inode)).collect();
         for name in self.snapshot.names_of(digest)? {
@@ -161,10 +185,24 @@ impl Ledger {
     /// Moves a file with bad bytes to quarantine, under a name that nothing else has, with the reason beside it, and syncs
     /// that. Only under `lock`; `sequence` is where the journal is then.
     pub fn keep_evidence(&self, from: &Path, digest: &Digest, sequence: u64, reason: &str) -> Result<()> {
+        let handle = self.open_quarantine()?;
+        self.move_to_quarantine(from, digest, sequence, reason)?;
+        self.sync_quarantine(handle.as_ref())
+    }
+
+    /// Where the nth file goes that frame `sequence` takes out of the place of `digest`.
+    fn kept_at(&self, digest: &Digest, sequence: u64, nth: u32) -> PathBuf {
+        self.layout.quarantine().join(format!("{}.{sequence}.{nth}", digest.to_hex()))
+    }
+
+    fn open_quarantine(&self) -> Result<Box<dyn File>> {
         let directory = self.layout.quarantine();
-        let handle = self.machine.open(&directory, Open::Directory).map_err(|e| Error::io("open", &directory, e))?;
-        for attempt in 0..u32::MAX {
-            let kept = directory.join(format!("{}.{sequence}.{attempt}", digest.to_hex()));
+        self.machine.open(&directory, Open::Directory).map_err(|e| Error::io("open", &directory, e))
+    }
+
+    fn move_to_quarantine(&self, from: &Path, digest: &Digest, sequence: u64, reason: &str) -> Result<()> {
+        for nth in 0..u32::MAX {
+            let kept = self.kept_at(digest, sequence, nth);
             match self.machine.rename_new(from, &kept) {
                 Ok(()) => {
                     self.write_reason(&with_suffix(&kept, "reason"), reason);
@@ -174,9 +212,14 @@ impl Ledger {
                 Err(e) => return Err(Error::io("move to quarantine", from, e)),
             }
         }
+        Ok(())
+    }
+
+    fn sync_quarantine(&self, handle: &dyn File) -> Result<()> {
         match self.policy.durability {
             Durability::None => Ok(()),
-            _ => handle.sync().map_err(|e| Error::io("sync", &directory, e)),
+            _ if planted(Bug::QuarantineDirSync) => Ok(()),
+            _ => handle.sync().map_err(|e| Error::io("sync", &self.layout.quarantine(), e)),
         }
     }
 

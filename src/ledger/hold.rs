@@ -21,6 +21,7 @@ use crate::parts::journal::write::Appender;
 use crate::parts::journal::{Cursor, SegmentId};
 use crate::parts::names::Refusal;
 use crate::vocabulary::limits::{FRAME_RECORDS, RESERVE_BYTES, SEGMENT_BYTES};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What this process keeps between two holds of `lock`.
@@ -78,7 +79,7 @@ impl Ledger {
         timeout: Duration,
         work: impl FnOnce(&mut Hold<'_>) -> Result<R>,
     ) -> Result<R> {
-        if let Some(poison) = &writer.poison {
+        if let Some(poison) = writer.poison.as_ref().filter(|_| !planted(Bug::PoisonIgnored)) {
             return Err(poison.duplicate());
         }
         if !self.policy.writable {
@@ -96,6 +97,10 @@ impl Ledger {
         result
     }
 
+    pub(super) fn from_journal(&self, synced: u64) -> Result<Snapshot> {
+        load::from_journal(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, synced)
+    }
+
     fn locked<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
         let lock = writer.lock.as_deref().expect("it was just taken");
         let synced = read_hint(lock, hint::SYNCED_AT);
@@ -111,7 +116,7 @@ impl Ledger {
                 return Err(e);
             }
             // It may be the index that is damaged, and that can be lost, always.
-            let (snapshot, torn) = follow(&load::from_journal(&self.journal, synced)?)?;
+            let (snapshot, torn) = follow(&self.from_journal(synced)?)?;
             hold.snapshot = snapshot;
             hold.settle(torn)
         });
@@ -158,7 +163,7 @@ impl Ledger {
     /// Takes an exclusive lock, waiting for it up to `deadline` of the monotonic clock.
     pub(super) fn wait_for(&self, file: &dyn File, path: &std::path::Path, deadline: u64) -> Result<()> {
         let mut wait = Duration::from_micros(50);
-        while !file.try_lock(Lock::Exclusive).map_err(|e| Error::io("lock", path, e))? {
+        while !planted(Bug::Lock) && !file.try_lock(Lock::Exclusive).map_err(|e| Error::io("lock", path, e))? {
             if self.machine.monotonic_ns() >= deadline {
                 return Err(Error::new(
                     ErrorKind::Busy,
@@ -189,7 +194,7 @@ fn read_hint(lock: &dyn File, at: u64) -> u64 {
 impl Hold<'_> {
     fn settle(&mut self, torn: Option<TornTail>) -> Result<()> {
         self.vouch_for_root()?;
-        if let Some(torn) = torn {
+        if let Some(torn) = torn.filter(|_| !planted(Bug::TornLeft)) {
             self.cut(&torn)?;
         }
         // Before a fence begins a new segment, while the frame is still the last.
@@ -205,7 +210,7 @@ impl Hold<'_> {
     }
 
     fn vouch_for_root(&mut self) -> Result<()> {
-        if self.syncs() && !self.writer.root_synced {
+        if self.syncs() && !self.writer.root_synced && !planted(Bug::StoreDirVouch) {
             let root = self.ledger.layout.root();
             let handle = self.ledger.machine.open(root, Open::Directory).map_err(|e| Error::io("open", root, e))?;
             handle.sync().map_err(|e| Error::io("sync", root, e))?;
@@ -232,9 +237,12 @@ impl Hold<'_> {
 
     /// Puts up a fence for damage that none covers: a new segment that follows what is known to have been synced.
     fn fence_what_is_not_fenced(&mut self) -> Result<()> {
-        if self.snapshot.damage.is_empty() {
+        if self.snapshot.damage.is_empty() || planted(Bug::FenceForgotten) {
             return Ok(());
         }
+        // What a later base has left behind is read no more; this process may have seen it before that.
+        let base = self.ledger.journal.newest_base()?;
+        self.snapshot.damage.retain(|damage| damage.to >= base);
         let fences = self.snapshot.all_fences().collect::<Result<Vec<_>>>()?;
         let covered = |d: &Damage| fences.iter().any(|(from, fence)| *from <= d.from && d.to <= fence.to);
         let open: Vec<Damage> = self.snapshot.damage.iter().filter(|d| !covered(d)).cloned().collect();
@@ -294,6 +302,7 @@ impl Hold<'_> {
                 Error::new(ErrorKind::Unsupported, "read the last frame of the journal", why.to_string())
             })?;
             self.finishing = true;
+            let records = if planted(Bug::LastNamesLeft) { Vec::new() } else { records };
             let finished = self.finish_heals(&records).and_then(|()| self.apply_names(&records));
             self.finishing = false;
             finished?;
@@ -304,7 +313,7 @@ impl Hold<'_> {
 
     /// The segment's entry may be of a process that died before it synced it; what is appended would go with it.
     fn sync_entry(&mut self, cursor: &Cursor) -> Result<()> {
-        if self.syncs() && self.writer.entry_synced != Some(cursor.segment) {
+        if self.syncs() && self.writer.entry_synced != Some(cursor.segment) && !planted(Bug::SegmentEntrySync) {
             let directory = self.ledger.journal.directory_handle()?;
             directory.sync().map_err(|e| Error::io("sync", &self.ledger.layout.journal(), e))?;
             self.writer.entry_synced = Some(cursor.segment);
@@ -313,7 +322,7 @@ impl Hold<'_> {
     }
 
     fn sync_last(&mut self, cursor: &Cursor) -> Result<()> {
-        if !self.syncs() {
+        if !self.syncs() || planted(Bug::LastFrameBelieved) {
             return Ok(());
         }
         // Where bytes are never overwritten in place (btrfs), even this takes room: whoever only removes must get past it.
@@ -378,8 +387,13 @@ impl Hold<'_> {
             payload: record::encode(records),
         };
         self.write_hint(hint::USED_AT, moment.sequence);
+        if planted(Bug::NamesFirst) {
+            load::apply(&mut self.snapshot.view, records);
+            self.apply_names(records)?;
+        }
         let after = self.append(&before, &frame)?;
         if self.syncs()
+            && !planted(Bug::FrameSync)
             && let Err(e) = self.appender().sync()
         {
             return Err(self.drop_own_frame(&before, moment.sequence, e));
@@ -390,10 +404,10 @@ impl Hold<'_> {
         // The frame is on the disk from here on: what fails now is not undone, and must not look as if it were.
         let applied = self.finish_heals(records).and_then(|()| self.apply_names(records));
         if let Err(e) = applied {
-            return Err(self.poison(e.as_kind(ErrorKind::OutcomeUnknown)));
+            return Err(self.poison(on_record(e)));
         }
         self.mark_finished();
-        self.record_refusals().map_err(|e| e.as_kind(ErrorKind::OutcomeUnknown))
+        self.record_refusals().map_err(on_record)
     }
 
     /// Nothing is retried by this process, in none of its threads.
@@ -418,6 +432,9 @@ impl Hold<'_> {
     /// before it. Once that is synced, nothing of it is kept; if it cannot be, nobody knows.
     fn drop_own_frame(&mut self, before: &Cursor, used: u64, why: Error) -> Error {
         let first = used.max(before.sequence) + 1;
+        if planted(Bug::FailedFrameLeft) {
+            return self.poison(why.as_kind(ErrorKind::NotKept));
+        }
         if why.kind() == ErrorKind::NoSpace {
             self.give_up_reserve();
         }
@@ -431,6 +448,7 @@ impl Hold<'_> {
     fn give_up_reserve(&self) -> bool {
         let path = self.ledger.layout.reserve();
         match self.ledger.machine.open(&path, Open::ReadWrite) {
+            _ if planted(Bug::ReserveKept) => false,
             Ok(file) => file.meta().is_ok_and(|meta| meta.size_bytes > 0) && file.set_len(0).is_ok(),
             Err(_) => false,
         }
@@ -491,6 +509,12 @@ impl Hold<'_> {
         records.extend(self.lost.drain(..).map(Record::Damaged));
         self.commit(&records)
     }
+}
+
+/// What failed behind the commit point: the frame is on the disk, and only the directory view may be behind it.
+fn on_record(error: Error) -> Error {
+    let reason = "the change is on record and is kept; whoever uses the store next makes names/ agree with it";
+    error.as_kind(ErrorKind::OutcomeUnknown).because(reason)
 }
 
 /// A reason that fits a record.

@@ -1,14 +1,16 @@
 //! Opening and following: from the runs and the tail of the journal to a snapshot.
 
+use super::runs::NewRuns;
 use super::{Policy, Snapshot};
 use crate::format::frame::Frame;
 use crate::format::layout::Layout;
 use crate::format::record::Record;
 use crate::format::table;
 use crate::machine::Machine;
-use crate::parts::index::{Index, Reach, View};
-use crate::parts::journal::chain::{self, Damage, Place, Reading, TornTail};
+use crate::parts::index::{self, Index, Reach, View};
+use crate::parts::journal::chain::{self, Damage, Place, TornTail};
 use crate::parts::journal::{Cursor, Journal, SegmentId};
+use crate::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// How often a reader starts again when a generation is replaced under it.
@@ -29,36 +31,54 @@ pub(super) fn load(machine: &dyn Machine, layout: &Layout, journal: &Journal, po
 }
 
 fn load_once(machine: &dyn Machine, layout: &Layout, journal: &Journal, policy: &Policy) -> Result<Snapshot> {
+    let without_index = |synced| from_journal(machine, layout, journal, policy, synced);
     match Index::open(machine, &layout.index()) {
         Ok(Some((index, current))) if current.store == policy.store => {
             let start = Snapshot {
                 view: View::new(index.into()),
                 cursor: cursor_of(&current.reach),
                 tail_records: 0,
+                folded: current.reach.sequence,
                 damage: Vec::new(),
             };
             match read_on(journal, &start, 0) {
                 // The runs end before the oldest frame kept, or on a branch that was dropped.
-                Err(e) if chain::is_outgrown(&e) => from_journal(journal, current.reach.synced_through),
+                Err(e) if chain::is_outgrown(&e) => without_index(current.reach.synced_through),
                 other => other.map(|(snapshot, _)| snapshot),
             }
         }
-        Ok(_) => from_journal(journal, 0),
-        Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Io) => from_journal(journal, 0),
+        Ok(_) => without_index(0),
+        Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Io) => without_index(0),
         Err(e) => Err(e),
     }
 }
 
-/// Everything from base and frames, with nothing of the index.
-pub(super) fn from_journal(journal: &Journal, synced: u64) -> Result<Snapshot> {
+/// Everything from base and frames, with nothing of the index. Where the store can be written to, memory is bounded:
+/// rows beyond that are in runs that only this snapshot knows, and that have lost their names already.
+pub(super) fn from_journal(
+    machine: &dyn Machine,
+    layout: &Layout,
+    journal: &Journal,
+    policy: &Policy,
+    synced: u64,
+) -> Result<Snapshot> {
+    let mut runs = NewRuns::over(machine, &layout.index(), Vec::new());
+    let mut spilling = policy.writable;
     let mut view = View::default();
-    let mut records = 0;
+    let mut tail_records = 0;
     let reading = journal.read_all(synced, &mut |_: &Frame, frame: &[Record], _: Place<'_>| {
-        records += frame.len();
+        tail_records += frame.len();
         apply(&mut view, frame);
+        if spilling && view.overlay().len() >= REBUILD_RECORDS {
+            // Where there is no room for them they are held in memory all the same.
+            spilling = runs.push(view.overlay()).is_ok();
+            if spilling {
+                view = runs.view();
+            }
+        }
         Ok(())
     })?;
-    Ok(snapshot(view, reading, records))
+    Ok(Snapshot { view, cursor: reading.cursor, tail_records, folded: 0, damage: reading.damage })
 }
 
 /// Follows the journal from `known` to its end. `synced` is the highest sequence otherwise known to be on disk; a
@@ -72,6 +92,13 @@ pub(super) fn follow(
     synced: u64,
 ) -> Result<(Snapshot, Option<TornTail>)> {
     match read_on(journal, known, synced) {
+        Ok((snapshot, _)) if let Some(reached) = newer_runs(machine, layout, policy, &snapshot) => {
+            let mut fresh = load(machine, layout, journal, policy)?;
+            let synced = synced.max(snapshot.cursor.synced_through);
+            fresh.folded = fresh.folded.max(reached);
+            fresh.damage.extend(snapshot.damage);
+            read_on(journal, &fresh, synced)
+        }
         Err(e) if chain::is_outgrown(&e) => {
             let fresh = load(machine, layout, journal, policy)?;
             match read_on(journal, &fresh, synced) {
@@ -81,6 +108,15 @@ pub(super) fn follow(
         }
         other => other,
     }
+}
+
+/// The sequence that the index reaches by now, where much of `known` is held in memory and somebody has folded since.
+fn newer_runs(machine: &dyn Machine, layout: &Layout, policy: &Policy, known: &Snapshot) -> Option<u64> {
+    if known.tail_records < TAIL_FOLD_RECORDS {
+        return None;
+    }
+    let current = index::current(machine, &layout.index()).ok().flatten()?;
+    (current.store == policy.store && current.reach.sequence > known.folded).then_some(current.reach.sequence)
 }
 
 /// There is no later segment at all. Init makes one, and a base has one behind it before it gets its name: they are gone.
@@ -104,7 +140,8 @@ fn read_on(journal: &Journal, known: &Snapshot, synced: u64) -> Result<(Snapshot
     })?;
     damage.extend(reading.damage);
     damage.dedup();
-    Ok((Snapshot { view, cursor: reading.cursor, tail_records: records, damage }, reading.torn))
+    let (cursor, tail_records) = (reading.cursor, records);
+    Ok((Snapshot { view, cursor, tail_records, folded: known.folded, damage }, reading.torn))
 }
 
 /// Lets records take effect on a view.
@@ -112,10 +149,6 @@ pub(super) fn apply(view: &mut View, records: &[Record]) {
     for record in records {
         table::effects(record, |(key, value)| view.put(key, value));
     }
-}
-
-fn snapshot(view: View, reading: Reading, tail_records: usize) -> Snapshot {
-    Snapshot { view, cursor: reading.cursor, tail_records, damage: reading.damage }
 }
 
 /// The cursor that `CURRENT` names.

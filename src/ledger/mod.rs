@@ -3,8 +3,10 @@
 //! A [`Ledger`] gives readers [`Snapshot`]s without any lock, and runs transactions under `lock`: each holder first
 //! follows the journal to its end ([`hold`]), cuts or fences what it must, finishes the last frame, then checks and
 //! records ([`commit`]), and makes `names/` agree ([`apply`]). [`fold`] keeps the part of the journal that is in no run
-//! bounded; [`compact`] writes a new base.
+//! bounded; [`compact`] writes a new base; [`anew`] makes a journal where there is
+//! none, and [`mend`] one where it is damaged.
 
+pub mod anew;
 pub mod apply;
 pub mod commit;
 pub mod compact;
@@ -12,6 +14,8 @@ pub mod fold;
 pub mod heal;
 pub mod hold;
 pub mod load;
+pub mod mend;
+mod runs;
 pub mod tables;
 
 use std::sync::{Arc, Mutex, RwLock};
@@ -27,8 +31,8 @@ use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
 use crate::parts::names::Names;
 use crate::parts::sessions::Sessions;
-use crate::vocabulary::Result;
-use crate::vocabulary::limits::JOURNAL_TIME_STEP;
+use crate::vocabulary::limits::{JOURNAL_TIME_STEP, TAIL_MAX_RECORDS};
+use crate::vocabulary::{Error, Result};
 
 pub use commit::Tx;
 pub use tables::Tables;
@@ -61,6 +65,8 @@ pub struct Snapshot {
     pub cursor: Cursor,
     /// Records that are in no run yet.
     pub tail_records: usize,
+    /// The sequence that the index reached when it was last looked at; zero where there was none.
+    pub folded: u64,
     /// What was found damaged while reading.
     pub damage: Vec<Damage>,
 }
@@ -98,11 +104,13 @@ pub struct Ledger {
     current: RwLock<Arc<Snapshot>>,
     writer: Mutex<hold::Writer>,
     queue: Mutex<Vec<Box<dyn commit::Job>>>,
+    /// Why the tail could not be folded when it was last due.
+    fold_trouble: Mutex<Option<Error>>,
 }
 
 impl Ledger {
-    /// Opens the records of the store at `layout`. Takes no lock and writes nothing, unless the index is unusable and
-    /// can be made anew.
+    /// Opens the records of the store at `layout`. Takes no lock and writes nothing, unless more is in no run than should
+    /// be, the store can be written to and nobody holds a lock: then the index is made, or brought up to date.
     pub fn open(machine: Arc<dyn Machine>, layout: Layout, policy: Policy) -> Result<Self> {
         let journal = Journal::new(Arc::clone(&machine), layout.journal(), policy.store);
         let names =
@@ -111,7 +119,7 @@ impl Ledger {
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
         let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
-        Ok(Ledger {
+        let ledger = Ledger {
             machine,
             layout,
             policy,
@@ -123,7 +131,15 @@ impl Ledger {
             current: RwLock::new(Arc::new(snapshot)),
             writer: Mutex::default(),
             queue: Mutex::default(),
-        })
+            fold_trouble: Mutex::default(),
+        };
+        if ledger.policy.writable
+            && ledger.known().tail_records > TAIL_MAX_RECORDS
+            && matches!(ledger.try_hold(|_| Ok(())), Ok(Some(())))
+        {
+            ledger.fold_if_due();
+        }
+        Ok(ledger)
     }
 
     /// The records as they are now: the journal is followed to its last good frame.
@@ -138,9 +154,9 @@ impl Ledger {
         Ok(fresh)
     }
 
-    /// The records as they are now, from base and frames alone, in memory: for when the index cannot be used.
+    /// The records as they are now, from base and frames alone: for when the index cannot be used.
     pub fn snapshot_from_journal(&self) -> Result<Snapshot> {
-        load::from_journal(&self.journal, 0)
+        self.from_journal(0)
     }
 
     /// The records as this process last saw them.

@@ -151,8 +151,9 @@ pub trait File: Send + Sync {
     /// is safe and read otherwise. Only for sealed files that the store owns. A file that ends before the range does,
     /// or a bad sector, is an error (`UnexpectedEof`, `EIO`), never a signal. `look` may stop it with an error.
     fn windows(&self, offset: u64, length: u64, look: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>;
-    /// The file drops its pages from the cache where the system allows it; a hint.
-    fn drop_cache(&self);
+    /// Drops the file's clean pages from the cache; whether none is left, so that what is read next comes from the disk.
+    /// `false` where somebody has them mapped, on filesystems in memory, and where it cannot be told.
+    fn drop_cache(&self) -> bool;
     /// For the machine to find its own kind of file behind the trait.
     fn as_any(&self) -> &dyn Any;
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::format::layout::Layout;
 use crate::machine::{File, FileKind, Machine, Meta, Open};
-use crate::vocabulary::{Digest, Error, Result, Stamp};
+use crate::vocabulary::planted::{Bug, planted};
+use crate::vocabulary::{Digest, Error, ErrorKind, Result, Stamp};
 
 /// The blob files of one store.
 #[derive(Clone)]
@@ -65,11 +66,15 @@ impl Blobs {
         let path = self.path(digest);
         match self.machine.lstat(&path) {
             Ok(meta) if meta.kind == FileKind::File => Ok(Some(meta)),
-            Ok(_) => Err(Error::new(
-                crate::vocabulary::ErrorKind::Damaged,
-                format!("use {}", path.display()),
-                "something that is no regular file stands in the place of a blob",
-            )),
+            Ok(meta) => {
+                let what = match meta.kind {
+                    FileKind::Directory => "a directory",
+                    FileKind::Symlink => "a symbolic link",
+                    _ => "a special file",
+                };
+                let reason = format!("{what} stands in the place of a blob: move it out of the store, then try again");
+                Err(Error::new(ErrorKind::Damaged, format!("use {}", path.display()), reason))
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io("look at", &path, e)),
         }
@@ -120,6 +125,9 @@ impl Blobs {
 
     /// Syncs every directory that was changed.
     pub fn sync(&self, dirs: &BlobDirs) -> Result<()> {
+        if planted(Bug::BlobDirSync) {
+            return Ok(());
+        }
         if let Some(filesystem) = dirs.filesystem.as_ref().filter(|_| dirs.many) {
             let synced = filesystem.sync_filesystem();
             return synced.map_err(|e| Error::io("sync", &self.layout.root().join("sha256"), e));
@@ -157,6 +165,6 @@ impl Blobs {
         let blob = |e: &crate::machine::Listed| {
             e.name.to_str().and_then(|name| Layout::digest_of(first, name)).map(|digest| (digest, e.inode))
         };
-        Ok(entries.iter().filter_map(blob).collect())
+        Ok(entries.iter().filter(|e| e.kind == FileKind::File).filter_map(blob).collect())
     }
 }

@@ -74,6 +74,9 @@ impl FromStr for Digest {
 pub struct Blake3([u8; 32]);
 
 impl Blake3 {
+    /// What stands for one that is not known: the blob was taken from the disk, and nobody has hashed it yet.
+    pub const UNKNOWN: Blake3 = Blake3([0; 32]);
+
     /// Takes the 32 bytes of a BLAKE3 hash.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Blake3(bytes)

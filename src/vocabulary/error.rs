@@ -88,10 +88,13 @@ impl Error {
         if self.kind == ErrorKind::NoSpace { self } else { self.as_kind(ErrorKind::NotKept) }
     }
 
-    /// The same error, with a reason that the failed call itself could not tell.
+    /// The same error, with a reason that the failed call itself could not tell, in front of what it told.
     #[must_use]
-    pub fn because(mut self, reason: String) -> Self {
-        self.reason = reason;
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        let before = std::mem::replace(&mut self.reason, reason.into());
+        if !before.is_empty() {
+            self.reason = format!("{}: {before}", self.reason);
+        }
         self
     }
 

@@ -179,6 +179,15 @@ pub enum Event {
         /// Why, in full.
         reason: String,
     },
+    /// A blob was collected: it is on no record any more, and its file is gone from the store.
+    Removed {
+        /// The digest that named it.
+        digest: Digest,
+        /// Its length in bytes.
+        size_bytes: u64,
+        /// Bytes that this really freed: none while a link outside the store is left.
+        freed_bytes: u64,
+    },
     /// A blob was read and compared with its digest.
     Verified {
         /// The digest that names it.
@@ -226,6 +235,15 @@ pub enum Event {
     },
     /// Something is wrong with the structure of the store.
     Found(Finding),
+    /// A finding is mended, or, where nothing is changed yet, would be.
+    Mended {
+        /// What was wrong.
+        finding: Finding,
+        /// What was done about it.
+        how: &'static str,
+        /// Whether it was only planned.
+        planned: bool,
+    },
     /// Something the user should know that is no failure.
     Notice {
         /// In full sentences.

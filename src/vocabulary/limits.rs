@@ -32,6 +32,22 @@ pub const MAP_WINDOW_BYTES: usize = 8 << 20;
 /// How often a source that changes while it is read is tried before it is refused.
 pub const SOURCE_TRIES: u32 = 3;
 
+/// The state of an ingest can be saved at multiples of this: a whole subtree of BLAKE3, and enough bytes at a time for it
+/// to be fast. Part of the format.
+pub const PART_BYTES: usize = 64 << 10;
+/// A source at least this large can be taken up again where an ingest of it was broken off: below it, beginning anew
+/// takes about a second.
+pub const RESUME_FROM_BYTES: u64 = 512 << 20;
+/// How much of such a source is copied between two checkpoints: what is read twice, at most, against one more sync.
+pub const RESUME_EVERY_BYTES: u64 = 256 << 20;
+/// How long an ingest that was broken off is kept, in journal time.
+pub const RESUME_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The longest tick of the clocks that give files their times: a kernel that ticks 100 times a second, twice. Two changes
+/// within one cannot be told apart.
+pub const FILE_TIME_TICK: Duration = Duration::from_millis(20);
+/// The same where a filesystem keeps whole seconds (ext4 with small inodes) or two (FAT).
+pub const COARSE_TIME_TICK: Duration = Duration::from_secs(2);
+
 /// Longest payload of a frame, in bytes: bounds memory when a damaged length is read.
 pub const FRAME_PAYLOAD_BYTES: usize = 16 << 20;
 /// Most records in one frame.
@@ -43,7 +59,7 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Records in the part of the journal that is not yet in a run, before it is folded into one.
 pub const TAIL_FOLD_RECORDS: usize = 2_048;
-/// Records in that part beyond which a writer folds before it commits.
+/// Records in that part beyond which opening folds it, and beyond which an index is made piece by piece.
 pub const TAIL_MAX_RECORDS: usize = 8_192;
 /// A journal smaller than this is not compacted by itself.
 pub const COMPACT_MIN_BYTES: u64 = 32 << 20;
@@ -52,6 +68,8 @@ pub const REBUILD_RECORDS: usize = 100_000;
 /// Rows of the journal that a check holds in memory, as hashes of 16 bytes, while it compares them with the index: with
 /// more there are several passes.
 pub const CHECK_ROWS: usize = 1_000_000;
+/// Blobs that making a journal from the disk holds in memory: with more, it walks through the names several times.
+pub const FROM_DISK_BLOBS: usize = 500_000;
 /// Sorted runs that a lookup may have to visit.
 pub const RUNS_MAX: usize = 8;
 /// Target size of a page of a run.

@@ -8,6 +8,10 @@ pub mod events;
 pub mod finding;
 pub mod limits;
 pub mod name;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+pub(crate) mod planted;
 pub mod stamp;
 pub mod url;
 

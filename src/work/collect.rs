@@ -12,15 +12,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
+use crate::format::checkpoint::Checkpoint;
 use crate::format::frame::Frame;
 use crate::format::record::{Moment, OrphanRecord, Record, RemovedRecord, SinceRecord};
 use crate::format::session::SessionKind;
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::Meta;
-use crate::parts::journal::chain::Place;
+use crate::parts::journal::chain::{Place, is_outgrown};
 use crate::parts::sessions::{Found, Session};
-use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH};
-use crate::vocabulary::{Digest, Error, ErrorKind, Name, Observer, Result};
+use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH, RESUME_TTL};
+use crate::vocabulary::planted::{Bug, planted};
+use crate::vocabulary::{Digest, Error, ErrorKind, Event, Name, Observer, Result};
 
 /// How garbage is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub struct CollectPlan {
 /// What was collected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CollectReport {
+    /// What was removed, with its size in bytes.
+    pub removed: Vec<(Digest, u64)>,
     /// Blobs removed.
     pub removed_blobs: u64,
     /// Their bytes.
@@ -90,6 +94,8 @@ const UNROOTED: &str = "unrooted";
 const ORPHAN: &str = "orphan";
 /// Digests condemned in one transaction.
 const CONDEMN_BATCH: usize = 4096;
+/// How often the frames are read again when the journal is compacted meanwhile.
+const READ_TRIES: usize = 8;
 /// How far the clock is ahead of the last frame before a collection writes one for its sake.
 const TICK: Duration = Duration::from_secs(3600);
 
@@ -108,7 +114,7 @@ pub fn plan(ctx: &Context<'_>, options: &CollectOptions) -> Result<CollectPlan> 
         let is_own = own.contains(&inode) || row.is_some_and(|row| row.own);
         let old = row.is_some_and(|row| elapsed(ctx.ledger, &snapshot, &row.since) >= nanos(options.orphan_ttl));
         if is_own || old {
-            doomed.push(doom(ctx.ledger, digest, ORPHAN)?);
+            doomed.extend(doom(ctx.ledger, digest, ORPHAN)?);
         }
     }
     let rooted = roots_in_frames(ctx.ledger, doomed.iter().map(|d| d.digest))?;
@@ -151,7 +157,7 @@ pub fn collect(
             report.interrupted = true;
             break;
         }
-        remove(ledger, session.as_ref(), batch, &mut report)?;
+        remove(ledger, session.as_ref(), batch, &mut report, observer)?;
         observer.progress(batch.len() as u64, batch.iter().map(|d| d.size_bytes).sum());
     }
     drop(session);
@@ -173,11 +179,24 @@ fn session(ledger: &Ledger) -> Result<Option<Session>> {
 }
 
 fn refuse_if_fenced(snapshot: &Snapshot) -> Result<()> {
-    let fence = snapshot.all_fences().next().transpose()?.map(|(_, fence)| fence.reason);
-    match fence.or_else(|| snapshot.damage.first().map(|damage| damage.reason.clone())) {
+    refuse_fences(snapshot)?;
+    match snapshot.damage.first() {
         None => Ok(()),
-        Some(reason) => Err(refused(format!("the journal is damaged, and a root may be hidden there: {reason}"))),
+        Some(damage) => Err(damaged(&damage.reason)),
     }
+}
+
+/// Asked anew under every hold of `lock` that condemns or removes: whoever holds it has put up a fence for all damage.
+fn refuse_fences(tables: &impl Tables) -> Result<()> {
+    match tables.all_fences().next().transpose()? {
+        _ if planted(Bug::FenceIgnored) => Ok(()),
+        None => Ok(()),
+        Some((_, fence)) => Err(damaged(&fence.reason)),
+    }
+}
+
+fn damaged(reason: &str) -> Error {
+    refused(format!("the journal is damaged, and a root may be hidden there: {reason}"))
 }
 
 fn refused(reason: String) -> Error {
@@ -219,23 +238,32 @@ fn unrooted(ledger: &Ledger, snapshot: &Snapshot, options: &CollectOptions, doom
         if elapsed(ledger, snapshot, &since) < nanos(options.grace) {
             in_grace += 1;
         } else {
-            doomed.push(doom(ledger, digest, UNROOTED)?);
-            let carriers = carriers::frees_bytes(ledger, snapshot, &digest)?;
-            doomed.last_mut().expect("it was just pushed").frees_bytes += carriers;
+            if let Some(mut unrooted) = doom(ledger, digest, UNROOTED)? {
+                unrooted.frees_bytes += carriers::frees_bytes(ledger, snapshot, &digest)?;
+                doomed.push(unrooted);
+            }
         }
     }
     Ok(in_grace)
 }
 
-fn doom(ledger: &Ledger, digest: Digest, rule: &str) -> Result<Doomed> {
-    let meta = ledger.blobs.meta(&digest)?;
-    Ok(Doomed {
+/// `None` where something else stands in the blob's place: that is not larder's to remove.
+fn doom(ledger: &Ledger, digest: Digest, rule: &str) -> Result<Option<Doomed>> {
+    let Some(meta) = of_blob(ledger.blobs.meta(&digest))? else { return Ok(None) };
+    Ok(Some(Doomed {
         digest,
         size_bytes: meta.map_or(0, |m| m.size_bytes),
         frees_bytes: meta.map_or(0, |m| frees(&m)),
         outside_links: meta.map_or(0, |m| m.links.saturating_sub(1)),
         rule: rule.to_owned(),
-    })
+    }))
+}
+
+fn of_blob(meta: Result<Option<Meta>>) -> Result<Option<Option<Meta>>> {
+    match meta {
+        Err(e) if e.kind() == ErrorKind::Damaged => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// Removing the last name frees the blocks; any other frees nothing.
@@ -266,10 +294,11 @@ fn own_inodes(ledger: &Ledger, sessions: &[Found]) -> BTreeSet<u64> {
 
 /// Puts every unrecorded file on record, with whether it was a dead session's own, and only then empties the dead
 /// sessions, whose staging shows it.
-fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
+pub(super) fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
     let ledger = ctx.ledger;
     let candidates = unrecorded(ctx, ledger.snapshot()?.as_ref())?;
     ledger.hold(|hold| {
+        refuse_fences(&hold.snapshot)?;
         let dead: Vec<Found> = ledger.sessions.list()?.into_iter().filter(|session| !session.alive).collect();
         let own = own_inodes(ledger, &dead);
         let since = hold.moment()?;
@@ -289,10 +318,15 @@ fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
         for batch in records.chunks(CONDEMN_BATCH) {
             hold.commit(batch)?;
         }
+        let keep = |says: &Checkpoint| {
+            let since = Moment { sequence: 0, time_ns: says.time_ns };
+            elapsed(ledger, &hold.snapshot, &since) < nanos(RESUME_TTL)
+        };
+        let mut buried = 0;
         for session in &dead {
-            ledger.sessions.bury(&session.id)?;
+            buried += u64::from(ledger.sessions.bury(&session.id, &keep)?);
         }
-        Ok(dead.len() as u64)
+        Ok(buried)
     })
 }
 
@@ -316,13 +350,23 @@ fn roots_in_frames(ledger: &Ledger, candidates: impl Iterator<Item = Digest>) ->
     if roots.is_empty() {
         return Ok(HashSet::new());
     }
-    let reading = ledger.journal.read_all(0, &mut |_: &Frame, records: &[Record], _: Place<'_>| {
-        records.iter().for_each(|record| follow(&mut roots, record));
-        Ok(())
-    });
+    let mut tries = 0;
+    let reading = loop {
+        roots.values_mut().for_each(|roots| *roots = Roots::default());
+        let reading = ledger.journal.read_all(0, &mut |_: &Frame, records: &[Record], _: Place<'_>| {
+            records.iter().for_each(|record| follow(&mut roots, record));
+            Ok(())
+        });
+        tries += 1;
+        match reading {
+            // Somebody has compacted meanwhile: what was read was journal, and is not any more.
+            Err(e) if (is_outgrown(&e) || e.kind() == ErrorKind::NotFound) && tries < READ_TRIES => {}
+            reading => break reading,
+        }
+    };
     let reading = reading.map_err(|e| refused(format!("the journal cannot be read whole: {e}")))?;
     if let Some(damage) = reading.damage.first() {
-        return Err(refused(format!("the journal is damaged, and a root may be hidden there: {}", damage.reason)));
+        return Err(damaged(&damage.reason));
     }
     Ok(roots
         .into_iter()
@@ -385,6 +429,7 @@ fn condemn(ledger: &Ledger, plan: &CollectPlan) -> Result<()> {
     for batch in plan.doomed.chunks(CONDEMN_BATCH) {
         let digests: Vec<Digest> = batch.iter().map(|doomed| doomed.digest).collect();
         ledger.transact(move |tx| {
+            refuse_fences(tx)?;
             for digest in digests {
                 let going =
                     tx.unrooted(&digest)?.is_some() || (tx.orphan(&digest)?.is_some() && tx.blob(&digest)?.is_none());
@@ -401,22 +446,34 @@ fn condemn(ledger: &Ledger, plan: &CollectPlan) -> Result<()> {
 
 /// Removes what is still condemned and what no running work might rest on: a frame, synced, then the files out of the
 /// way under the same hold of `lock`, then unlinked outside of it. Without a session they are unlinked where they are.
-fn remove(ledger: &Ledger, session: Option<&Session>, batch: &[Doomed], report: &mut CollectReport) -> Result<()> {
-    let mut out = Vec::new();
+fn remove(
+    ledger: &Ledger,
+    session: Option<&Session>,
+    batch: &[Doomed],
+    report: &mut CollectReport,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let (mut going, mut out) = (Vec::new(), Vec::new());
     ledger.hold(|hold| {
+        refuse_fences(&hold.snapshot)?;
         let sessions = ledger.sessions.list()?;
         let when = hold.moment()?;
-        let (mut records, mut going) = (Vec::new(), Vec::new());
+        let mut records = Vec::new();
         for doomed in batch {
             let digest = doomed.digest;
-            let Some(condemned) = hold.snapshot.condemned(&digest)? else { continue };
-            if hold.snapshot.is_rooted(&digest)? {
+            let condemned = match hold.snapshot.condemned(&digest)? {
+                Some(condemned) => condemned,
+                None if planted(Bug::RootsOutsideLock) => when,
+                None => continue,
+            };
+            if hold.snapshot.is_rooted(&digest)? && !planted(Bug::RootsOutsideLock) {
                 continue;
             }
             if let Some(holder) = holder(&sessions, &digest, condemned.sequence) {
                 report.held.push((digest, holder));
                 continue;
             }
+            let Some(meta) = of_blob(ledger.blobs.meta(&digest))? else { continue };
             let size_bytes = match hold.snapshot.blob(&digest)? {
                 Some(row) => row.stamp.size_bytes,
                 None => doomed.size_bytes,
@@ -424,25 +481,28 @@ fn remove(ledger: &Ledger, session: Option<&Session>, batch: &[Doomed], report: 
             let rule = format!("gc: {}", doomed.rule);
             let numbers = carriers::unrecord(&hold.snapshot, &digest, &mut records)?;
             records.push(Record::Removed(RemovedRecord { digest, size_bytes, rule, when }));
-            going.push((digest, size_bytes, numbers));
+            going.push((digest, size_bytes, meta.map_or(0, |meta| frees(&meta)), numbers));
         }
         hold.commit(&records)?;
-        for (digest, size_bytes, numbers) in going {
-            report.freed_bytes += carriers::take_out(ledger, session, &digest, &numbers, &mut out)?;
-            let meta = ledger.blobs.meta(&digest)?;
+        for (digest, _, freed_bytes, numbers) in &mut going {
+            *freed_bytes += carriers::take_out(ledger, session, digest, numbers, &mut out)?;
             match session.map(Session::next_path) {
-                Some(aside) if ledger.blobs.take_out(&digest, &aside)? => out.push(aside),
+                Some(aside) if ledger.blobs.take_out(digest, &aside)? => out.push(aside),
                 Some(_) => {}
-                None => _ = ledger.blobs.remove(&digest)?,
+                None => _ = ledger.blobs.remove(digest)?,
             }
-            report.removed_blobs += 1;
-            report.removed_bytes += size_bytes;
-            report.freed_bytes += meta.map_or(0, |meta| frees(&meta));
         }
         Ok(())
     })?;
     for path in out {
         ledger.machine.unlink(&path).map_err(|e| Error::io("remove", &path, e))?;
+    }
+    for (digest, size_bytes, freed_bytes, _) in going {
+        observer.event(&Event::Removed { digest, size_bytes, freed_bytes });
+        report.removed.push((digest, size_bytes));
+        report.removed_blobs += 1;
+        report.removed_bytes += size_bytes;
+        report.freed_bytes += freed_bytes;
     }
     Ok(())
 }
@@ -453,10 +513,12 @@ fn holder(sessions: &[Found], digest: &Digest, condemned: u64) -> Option<String>
     let live = sessions.iter().filter(|session| session.alive);
     let mut holding = live.filter_map(|session| match &session.says {
         None => Some(format!("session {} (unreadable)", session.id)),
-        Some(says) if says.kind == SessionKind::Ingest && says.stamp < condemned => {
+        Some(says) if says.kind == SessionKind::Ingest && says.stamp < condemned && !planted(Bug::OlderSessions) => {
             Some(format!("{} session {}", says.kind.word(), session.id))
         }
-        Some(says) if says.held.contains(digest) => Some(format!("{} session {}", says.kind.word(), session.id)),
+        Some(says) if says.held.contains(digest) && !planted(Bug::ListedBlobs) => {
+            Some(format!("{} session {}", says.kind.word(), session.id))
+        }
         Some(_) => None,
     });
     holding.next()

@@ -14,6 +14,7 @@ use crate::format::settings::{Durability, FORMAT, Features, Settings};
 use crate::machine::{File, FileKind, Lock, Machine, Open};
 use crate::parts::journal::Journal;
 use crate::vocabulary::limits::{LOCK_TIMEOUT, RESERVE_BYTES};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What is at the place of a store.
@@ -104,6 +105,19 @@ fn has_records(machine: &dyn Machine, directory: &Path) -> Result<bool> {
             return Ok(true);
         }
     }
+    has_blobs(machine, &Layout::new(directory))
+}
+
+/// Whether anything is kept there: then even the records are gone, and a new store would collect it.
+fn has_blobs(machine: &dyn Machine, layout: &Layout) -> Result<bool> {
+    for path in std::iter::once(layout.names()).chain((0..=u8::MAX).map(|first| layout.blob_dir(first))) {
+        match machine.list(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("list", &path, e)),
+            Ok(entries) if entries.is_empty() => {}
+            Ok(_) => return Ok(true),
+        }
+    }
     Ok(false)
 }
 
@@ -120,8 +134,8 @@ pub fn create(machine: &Arc<dyn Machine>, directory: &Path, new: &NewStoreSpec) 
             return Ok(false);
         }
         Presence::Other => {
-            let reason = "it holds something that is no store, or the records of one that lost its larder.toml; \
-                          choose an empty directory";
+            let reason = "it holds something that is no store, or what is left of one that lost its larder.toml (`larder \
+                          rebuild --from-disk` brings it back); choose an empty directory";
             return Err(Error::new(ErrorKind::Refused, format!("make a store in {}", directory.display()), reason));
         }
         Presence::Empty => {}
@@ -216,9 +230,7 @@ impl Maker<'_> {
         }
         self.reserve(layout)?;
         self.probe_links(layout)?;
-        if new.cache {
-            self.file(&layout.root().join("CACHEDIR.TAG"), CACHEDIR_TAG.as_bytes())?;
-        }
+        self.tag(&layout.root().join("CACHEDIR.TAG"), new.cache)?;
         let settings = self.settings(new)?;
         self.first_segment(layout, &settings)?;
         self.settle(root.as_ref(), layout.root())?;
@@ -287,6 +299,17 @@ impl Maker<'_> {
         if self.sync { file.sync().map_err(|e| Error::io("sync", path, e)) } else { Ok(()) }
     }
 
+    /// Marks the store as a cache, if it is to be one. What an attempt that was cut short has left of the mark goes first:
+    /// half a mark is none, and one that is not asked for keeps the store out of backups. Another program's stays.
+    fn tag(&self, path: &Path, cache: bool) -> Result<()> {
+        let mut left = [0; CACHEDIR_TAG.len() + 1];
+        let read = self.machine.open(path, Open::Read).and_then(|file| file.read_at(&mut left, 0));
+        if read.is_ok_and(|length| CACHEDIR_TAG.as_bytes().starts_with(&left[..length])) {
+            self.machine.unlink(path).map_err(|e| Error::io("remove", path, e))?;
+        }
+        if cache { self.file(path, CACHEDIR_TAG.as_bytes()) } else { Ok(()) }
+    }
+
     /// Room that can be given up later. Without it the store works, until the disk is full.
     fn reserve(&self, layout: &Layout) -> Result<()> {
         let path = layout.reserve();
@@ -332,6 +355,7 @@ impl Maker<'_> {
     }
 
     fn settle(&self, handle: &dyn File, path: &Path) -> Result<()> {
-        if self.sync { handle.sync().map_err(|e| Error::io("sync", path, e)) } else { Ok(()) }
+        let sync = self.sync && !planted(Bug::StoreDirSync);
+        if sync { handle.sync().map_err(|e| Error::io("sync", path, e)) } else { Ok(()) }
     }
 }

@@ -10,13 +10,16 @@ mod duplicate;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod from_disk;
 pub mod ingest;
 pub mod init;
 pub mod lease;
 pub mod links;
 pub mod materialize;
+pub mod mend;
 pub mod names;
 pub mod repair;
+pub mod resumable;
 mod spill;
 #[cfg(test)]
 mod testing;

@@ -45,6 +45,8 @@ pub struct RemoveReport {
     pub names: u64,
     /// Blobs that have no root any more.
     pub unrooted_blobs: u64,
+    /// Whether it was stopped before its end; what is counted is gone.
+    pub interrupted: bool,
 }
 
 /// What takes names away, as `why-gone` tells it.
@@ -203,8 +205,8 @@ pub fn remove(ctx: &Context<'_>, plan: &RemovePlan, observer: &dyn Observer) -> 
     observer.expect(plan.names.len() as u64, 0);
     for batch in plan.names.chunks(BATCH_FILES) {
         if observer.cancelled() {
-            let reason = format!("it was stopped; {} of {} are taken away", report.names, plan.names.len());
-            return Err(Error::new(ErrorKind::Interrupted, "remove all names", reason));
+            report.interrupted = true;
+            break;
         }
         let names: Vec<(Name, Digest)> = batch.iter().map(|(name, digest, _)| (name.clone(), *digest)).collect();
         let removed = ctx.ledger.transact(move |tx| remove_batch(tx, names))?;

@@ -1,6 +1,8 @@
 //! What the simulated tests share: a store in a simulated world, and a slow, obvious account of what must be there.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::print_stdout)]
 
+mod plant;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ use larder::work::init::{NewStoreSpec, create};
 use larder::work::names::{plan_remove, remove, rename};
 use larder::{Digest, Event, Name, Observer, Prefix, Result, Stamp};
 
+pub use plant::plant;
+
 pub const STORE: &str = "/store";
 
 /// A process's opened store, with one job: deterministic.
@@ -37,6 +41,7 @@ pub struct Opened {
 
 impl Opened {
     pub fn open(process: &Arc<Simulated>) -> Result<Self> {
+        plant();
         let layout = Layout::new(STORE);
         let machine: Arc<dyn Machine> = Arc::<Simulated>::clone(process);
         let file = machine.open(&layout.settings(), larder::machine::Open::Read).expect("there is a store");
@@ -138,6 +143,7 @@ impl Observer for Noting<'_> {
 
 /// A world with a store and some sources in it, all durable.
 pub fn world(seed: u64, durability: Durability, sources: &[(&str, &[u8])]) -> World {
+    plant();
     let world = World::new(seed);
     let process = world.process("init");
     let machine: Arc<dyn Machine> = Arc::<Simulated>::clone(&process);

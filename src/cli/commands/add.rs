@@ -76,6 +76,7 @@ impl Args {
             expect: self.expect,
             replace: self.replace,
             alias: self.alias.map(Into::into),
+            ..AddOptions::default()
         }
     }
 
@@ -181,6 +182,7 @@ impl Done<'_> {
             .with("unchanged_files", report.unchanged_files)
             .with("unchanged_bytes", report.unchanged_bytes)
             .with("healed_files", report.healed_files)
+            .with("healed_bytes", report.healed_bytes)
             .with("skipped", report.skipped)
             .with("failed", report.failed)
             .with("interrupted", report.interrupted)
@@ -229,7 +231,7 @@ impl Done<'_> {
 /// Files and bytes that are kept now.
 fn kept(report: &AddReport) -> (u64, u64) {
     let files = report.new_files + report.dedup_files + report.unchanged_files + report.healed_files;
-    (files, report.new_bytes + report.dedup_bytes + report.unchanged_bytes)
+    (files, report.new_bytes + report.dedup_bytes + report.unchanged_bytes + report.healed_bytes)
 }
 
 fn headline(report: &AddReport, time: Duration) -> String {
@@ -244,17 +246,11 @@ fn counts(context: &Context, report: &AddReport) -> Vec<String> {
         (files > 0).then(|| format!("  {word:9}  {}, {}{remark}", text::count(files, "file"), context.size(bytes)))
     };
     let saved = format!(": known bytes, not stored again, {} of all saved", text::percent(report.dedup_bytes, all));
-    let healed = (report.healed_files > 0).then(|| {
-        format!(
-            "  healed     {}: the stored copy was damaged and is good again",
-            text::count(report.healed_files, "file")
-        )
-    });
     let rows = [
         row("new", report.new_files, report.new_bytes, ""),
         row("dedup", report.dedup_files, report.dedup_bytes, &saved),
         row("unchanged", report.unchanged_files, report.unchanged_bytes, ": the names meant these bytes already"),
-        healed,
+        row("healed", report.healed_files, report.healed_bytes, ": the stored copy was damaged and is good again"),
     ];
     rows.into_iter().flatten().collect()
 }

@@ -10,6 +10,7 @@ mod debug;
 mod doctor;
 mod gc;
 mod get;
+mod ingest;
 mod init;
 mod lease;
 mod link;
@@ -91,6 +92,9 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
+    /// See to ingests that were broken off
+    #[command(subcommand)]
+    Ingest(ingest::Command),
     /// Rewrite the journal without what is over
     Compact(compact::Args),
     /// Make the index anew from the journal
@@ -131,6 +135,7 @@ impl Command {
             Command::Repair(_) => "repair",
             Command::Check(_) => "check",
             Command::Gc(_) => "gc",
+            Command::Ingest(_) => "ingest",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
             Command::Doctor(_) => "doctor",
@@ -166,6 +171,7 @@ impl Command {
             Command::Repair(args) => repair::run(context, args),
             Command::Check(args) => check::run(context, args),
             Command::Gc(args) => gc::run(context, args),
+            Command::Ingest(command) => ingest::run(context, command),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),
             Command::Doctor(args) => doctor::run(context, args),

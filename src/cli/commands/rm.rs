@@ -33,7 +33,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let store = context.open(if args.dry_run { Access::Read } else { Access::Write })?;
     let plan = store.plan_remove(&args.what)?;
     if args.dry_run {
-        let would = RemoveReport { names: plan.names.len() as u64, unrooted_blobs: plan.unrooted_blobs };
+        let would =
+            RemoveReport { names: plan.names.len() as u64, unrooted_blobs: plan.unrooted_blobs, interrupted: false };
         report(context, &plan, would, true);
         return Ok(Exit::Done);
     }
@@ -45,8 +46,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     if !context.out.json() {
         context.warn_of_scratch(&store);
     }
-    let stopped = context.interrupt.asked() && removed.names < plan.names.len() as u64;
-    Ok(Exit::of_work(0, stopped))
+    Ok(Exit::of_work(0, removed.interrupted))
 }
 
 fn report(context: &Context, plan: &RemovePlan, report: RemoveReport, dry_run: bool) {
@@ -60,7 +60,8 @@ fn report(context: &Context, plan: &RemovePlan, report: RemoveReport, dry_run: b
             .with("names", report.names)
             .with("names_planned", plan.names.len())
             .with("unrooted_blobs", report.unrooted_blobs)
-            .with("reclaimable_bytes", plan.reclaimable_bytes);
+            .with("reclaimable_bytes", plan.reclaimable_bytes)
+            .with("interrupted", report.interrupted);
         return context.out.tell(line);
     }
     let names = text::count(report.names, "name");
@@ -91,7 +92,7 @@ mod tests {
         let names = vec![(Name::new("a").unwrap(), Digest::EMPTY, 3)];
         let plan = RemovePlan { names, unrooted_blobs: 1, reclaimable_bytes: 3 };
         let (context, out, _) = context("rm", true, Verbosity::Normal);
-        report(&context, &plan, RemoveReport { names: 1, unrooted_blobs: 1 }, true);
+        report(&context, &plan, RemoveReport { names: 1, unrooted_blobs: 1, interrupted: false }, true);
         let lines: Vec<serde_json::Value> = out.text().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!((&lines[0]["event"], &lines[0]["name"]), (&"would_remove".into(), &"a".into()));
         assert_eq!((&lines[1]["event"], &lines[1]["dry_run"]), (&"summary".into(), &true.into()));

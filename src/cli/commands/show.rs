@@ -1,9 +1,9 @@
 //! `larder show`: everything about one blob.
 
 use anyhow::Result;
-use larder::Stamp;
 use larder::work::find::{BlobInfo, CarrierInfo};
 use larder::work::names::Target;
+use larder::{Blake3, Stamp};
 
 use super::ls;
 use crate::cli::context::{Access, Context};
@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
 pub(super) fn line(blob: &BlobInfo) -> Line {
     let line = Line::event("blob")
         .with("digest", blob.digest.to_string())
-        .with("blake3", blob.blake3.to_string())
+        .with("blake3", blake3(blob))
         .with("size_bytes", blob.size_bytes)
         .path("path", &blob.path)
         .with("present", blob.now.is_some())
@@ -79,7 +79,7 @@ fn words(context: &Context, blob: &BlobInfo) -> String {
     let field = |word: &str, value: String| vec![word.to_owned(), value];
     let mut rows = vec![
         field("digest", blob.digest.to_string()),
-        field("blake3", blob.blake3.to_string()),
+        field("blake3", blake3(blob).unwrap_or_else(|| "not known: larder verify tells it".to_owned())),
         field("size", context.size(blob.size_bytes)),
         field("on the disk", context.size(blob.allocated_bytes)),
         field("file", text::path(&blob.path)),
@@ -132,9 +132,14 @@ fn aliases(blob: &BlobInfo) -> String {
     )
 }
 
+/// Not known of a blob that was taken from the disk and not hashed since.
+fn blake3(blob: &BlobInfo) -> Option<String> {
+    (blob.blake3 != Blake3::UNKNOWN).then(|| blob.blake3.to_string())
+}
+
 #[cfg(test)]
 mod tests {
-    use larder::{Blake3, Digest};
+    use larder::Digest;
 
     use super::*;
 

@@ -135,8 +135,8 @@ impl File for OpenFile {
         windows::windows(&self.file, self.maps, offset, length, look)
     }
 
-    fn drop_cache(&self) {
-        hints::drop_cache(&self.file);
+    fn drop_cache(&self) -> bool {
+        hints::drop_cache(&self.file)
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -212,8 +212,9 @@ mod hints {
         super::uninterrupted(|| Ok(posix_fallocate(file, 0, length)?))
     }
 
-    pub(super) fn drop_cache(file: &fs::File) {
-        let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    pub(super) fn drop_cache(file: &fs::File) -> bool {
+        let advised = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        advised.is_ok() && super::super::map::is_uncached(file).unwrap_or(false)
     }
 }
 
@@ -259,5 +260,7 @@ mod hints {
         Ok(())
     }
 
-    pub(super) fn drop_cache(_: &fs::File) {}
+    pub(super) fn drop_cache(_: &fs::File) -> bool {
+        false
+    }
 }

@@ -43,6 +43,33 @@ fn map(file: &fs::File, offset: u64, length: usize) -> io::Result<Mmap> {
     unsafe { MmapOptions::new().offset(offset).len(length).map(file) }
 }
 
+/// How much of a file is asked for at once whether it is in the cache.
+const RESIDENCY_BYTES: usize = 1 << 30;
+
+/// Whether no page of the file is in the cache. The kernel answers truly to the owner of a file and says that all are to
+/// anybody else.
+pub(super) fn is_uncached(file: &fs::File) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    // Every page is at least this large, so there is room for an answer for each.
+    let mut resident = vec![0_u8; usize::try_from(length).unwrap_or(usize::MAX).min(RESIDENCY_BYTES).div_ceil(4096)];
+    let mut at = 0;
+    while at < length {
+        let part = usize::try_from(length - at).unwrap_or(usize::MAX).min(RESIDENCY_BYTES);
+        // SAFETY: nothing of the map is read or written; it is asked about and dropped.
+        let map = unsafe { MmapOptions::new().offset(at).len(part).map(file)? };
+        // SAFETY: the range is that of the map, which lives until after the call, and the answer takes one byte for each
+        // of its pages, for which there is room.
+        if unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), part, resident.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if resident[..part.div_ceil(4096)].iter().any(|page| page & 1 != 0) {
+            return Ok(false);
+        }
+        at += part as u64;
+    }
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -198,12 +198,13 @@ impl File for SimulatedFile {
         Ok(())
     }
 
-    fn drop_cache(&self) {
-        _ = self.caller.call(&self.request(CallKind::DropCache), |state| {
+    fn drop_cache(&self) -> bool {
+        let dropped = self.caller.call(&self.request(CallKind::DropCache), |state| {
             let id = state.inode(self.handle)?;
             state.disk.drop_cache(id);
             Ok(())
         });
+        dropped.is_ok()
     }
 
     fn as_any(&self) -> &dyn Any {

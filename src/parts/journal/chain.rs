@@ -10,6 +10,7 @@ use crate::format::frame::Frame;
 use crate::format::header::HEADER_BYTES;
 use crate::format::record::{self, EndRecord, Record};
 use crate::machine::Open;
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// A stretch of the journal that cannot be read.
@@ -94,20 +95,60 @@ impl Journal {
         let at = listing.later.iter().position(|(number, name)| {
             *number == cursor.segment.number && super::file_name_has_salt(name, &cursor.segment.salt)
         });
-        let rest = Listing { bases: Vec::new(), later: listing.later[at.ok_or_else(outgrown)?..].to_vec() };
+        let mut rest = Listing { bases: Vec::new(), later: listing.later[at.ok_or_else(outgrown)?..].to_vec() };
+        if planted(Bug::SegmentsNotListed) {
+            rest.later.truncate(1);
+        }
         self.read_later(&rest, *cursor, synced, Vec::new(), sink)
     }
 
     /// Whether nothing can have been appended behind `cursor`: it is at the end of the last segment.
     pub fn is_at_end(&self, cursor: &Cursor) -> Result<bool> {
         let listing = self.listing()?;
-        let Some((number, name)) = listing.later.last() else { return Ok(false) };
+        let known = |(number, _): &&(u64, String)| !planted(Bug::SegmentsNotListed) || *number == cursor.segment.number;
+        let Some((number, name)) = listing.later.iter().rfind(known) else { return Ok(false) };
         if *number != cursor.segment.number || !super::file_name_has_salt(name, &cursor.segment.salt) {
             return Ok(false);
         }
         let path = self.directory.join(name);
-        let meta = self.machine.lstat(&path).map_err(|e| Error::io("read", &path, e))?;
-        Ok(meta.size_bytes == cursor.offset)
+        match self.machine.lstat(&path) {
+            Ok(meta) => Ok(meta.size_bytes == cursor.offset),
+            // Its generation was replaced since the listing.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("read", &path, e)),
+        }
+    }
+
+    /// What the closing record of the newest base says, if that base reaches `sequence` and is whole.
+    pub fn base_through(&self, sequence: u64) -> Result<Option<EndRecord>> {
+        let listing = self.listing()?;
+        let Some((_, name)) = listing.bases.last().filter(|(number, _)| *number == sequence) else { return Ok(None) };
+        match self.open_segment(name, Open::Read) {
+            Ok(base) => Ok(base_end(&base)?.filter(|(_, whole)| *whole).map(|(end, _)| end)),
+            Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::NotFound) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether the frame before `cursor`, by number and hash, still stands there, and nothing says that the journal goes
+    /// on from before it.
+    pub fn holds(&self, cursor: &Cursor) -> Result<bool> {
+        let listing = self.listing()?;
+        let found = listing.later.iter().position(|(number, name)| {
+            *number == cursor.segment.number && super::file_name_has_salt(name, &cursor.segment.salt)
+        });
+        let Some(at) = found else { return Ok(false) };
+        let Ok(segment) = self.open_if_whole(&listing.later[at].1)? else { return Ok(false) };
+        let last = match cursor.last {
+            None => (segment.header.follows, segment.header.follows_hash, HEADER_BYTES as u64),
+            Some(offset) => match segment.frames(offset).take()? {
+                Found::Frame { frame, hash, end, .. } => (frame.sequence, hash, end),
+                _ => return Ok(false),
+            },
+        };
+        let successor = listing.later.get(at + 1).map(|(_, name)| self.open_if_whole(name)).transpose()?;
+        let goes_on = successor.is_none_or(|next| next.is_ok_and(|next| next.header.follows >= cursor.sequence));
+        Ok(last == (cursor.sequence, cursor.hash, cursor.offset) && goes_on)
     }
 
     /// Reads the newest base that is whole, and gives the place from where to go on. One that has its end and is damaged
@@ -203,20 +244,24 @@ impl Journal {
     }
 }
 
-/// The closing record of a base, and whether every frame before it is there; `None` if it does not end with one.
+/// The closing record of a base, and whether every frame before it is there with as many records as it says; `None` if it
+/// does not end with one.
 pub(super) fn base_end(segment: &Segment) -> Result<Option<(EndRecord, bool)>> {
     let mut frames = segment.frames(HEADER_BYTES as u64);
     let (mut end, mut whole) = (None, true);
-    let (mut sequence, mut previous) = (0, [0; 32]);
+    let (mut sequence, mut previous, mut records) = (0, [0; 32], 0);
     loop {
         let goes_on = match frames.take()? {
             Found::Frame { frame, hash, .. } => {
                 whole &= frame.sequence == sequence + 1 && frame.previous == previous;
                 (sequence, previous) = (frame.sequence, hash);
-                end = match record::decode(&frame.payload).as_deref() {
+                let payload = record::decode(&frame.payload);
+                end = match payload.as_deref() {
                     Ok([Record::End(end)]) => Some(*end),
                     _ => None,
                 };
+                whole &= end.is_none_or(|end| end.records == records) || planted(Bug::BaseCount);
+                records += payload.map_or(0, |records| records.len() as u64);
                 true
             }
             Found::End { .. } => false,
@@ -235,8 +280,7 @@ pub(super) fn base_end(segment: &Segment) -> Result<Option<(EndRecord, bool)>> {
 fn read_base_frames(segment: &Segment, sink: &mut Sink<'_>) -> Result<Option<String>> {
     let mut frames = segment.frames(HEADER_BYTES as u64);
     let mut wrong = None;
-    let mut expected = 1;
-    let mut previous = [0; 32];
+    let (mut expected, mut previous, mut count) = (1, [0; 32], 0);
     loop {
         match frames.take()? {
             Found::Frame { frame, hash, offset, end } => {
@@ -245,6 +289,14 @@ fn read_base_frames(segment: &Segment, sink: &mut Sink<'_>) -> Result<Option<Str
                 }
                 (expected, previous) = (frame.sequence + 1, hash);
                 let records = decode_records(segment, &frame, offset)?;
+                if let [Record::End(end)] = records[..]
+                    && end.records != count
+                    && !planted(Bug::BaseCount)
+                {
+                    let name = &segment.name;
+                    wrong = Some(format!("{name}: it has {count} records, and should have {}", end.records));
+                }
+                count += records.len() as u64;
                 sink(&frame, &records, Place { segment: &segment.name, offset, end, hash, base: true })?;
             }
             Found::End { .. } => return Ok(wrong),
@@ -373,7 +425,7 @@ impl Walk {
             let (from, to) = (expected.min(frame.sequence), expected.max(frame.sequence));
             let reason = format!("{at}: at offset {offset}: frame {} where {expected} belongs", frame.sequence);
             self.damage.push(Damage { from, to, reason });
-        } else if self.cursor.hash != [0; 32] && frame.previous != self.cursor.hash {
+        } else if self.cursor.hash != [0; 32] && frame.previous != self.cursor.hash && !planted(Bug::Chain) {
             let reason = format!("{at}: at offset {offset}: frame {expected} does not follow the one before it");
             self.damage.push(Damage { from: expected, to: expected, reason });
         }

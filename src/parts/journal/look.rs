@@ -82,6 +82,19 @@ impl Journal {
         Ok(damaged)
     }
 
+    /// Removes a base that cannot be relied on, where a later one stands for it.
+    pub fn remove_bad_base(&self, name: &str) -> Result<()> {
+        let newest = self.listing()?.bases.pop();
+        if newest.is_none_or(|(_, newest)| newest == name) {
+            return Ok(());
+        }
+        let path = self.directory.join(name);
+        match self.machine.unlink(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &path, e)),
+            _ => Ok(()),
+        }
+    }
+
     /// The files whose writers have not given them their names yet, or died before it.
     pub fn unfinished(&self) -> Result<Vec<String>> {
         let entries = self.machine.list(&self.directory).map_err(|e| Error::io("list", &self.directory, e))?;

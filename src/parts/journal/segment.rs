@@ -81,7 +81,10 @@ impl Journal {
         let file = self.machine.open(&path, how).map_err(|e| Error::io("open", &path, e))?;
         let mut bytes = [0; HEADER_BYTES];
         let length = file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
-        let header = Header::decode(&bytes[..length]).map_err(|why| damaged_header(&path, &why.to_string()))?;
+        let header = Header::decode(&bytes[..length]).map_err(|why| match why {
+            Malformed::Reserved => later_program(format!("read the header of {}", path.display()), &why),
+            why => damaged_header(&path, &why.to_string()),
+        })?;
         if header.store != self.store || super::file_name(&header) != name {
             return Err(damaged_header(&path, "it belongs to another store or file"));
         }
@@ -92,6 +95,11 @@ impl Journal {
 
 fn damaged_header(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::Damaged, format!("read the header of the journal segment {}", path.display()), why)
+}
+
+/// What a later program wrote is neither damage nor the remains of a write: this one reads no further.
+fn later_program(attempt: String, why: &Malformed) -> Error {
+    Error::new(ErrorKind::Unsupported, attempt, format!("{why}; a later version of larder wrote it"))
 }
 
 /// Reads the frames of one segment in order.
@@ -118,6 +126,10 @@ impl Frames<'_> {
                 self.offset = offset + claim.frame_bytes as u64;
                 Ok(Found::Frame { frame, hash, offset, end: self.offset })
             }
+            Err(Malformed::Reserved) => {
+                let attempt = format!("read the frame at offset {offset} of {}", self.segment.path.display());
+                Err(later_program(attempt, &Malformed::Reserved))
+            }
             Err(why) => Ok(Found::Bad { offset, why }),
         }
     }
@@ -130,7 +142,8 @@ impl Frames<'_> {
             let claim = Frame::claim(self.bytes(at, FRAME_HEADER_BYTES)?);
             if let Ok(claim) = claim {
                 let key = self.segment.key;
-                if Frame::decode(self.bytes(at, claim.frame_bytes)?, &key, at).is_ok() {
+                let decoded = Frame::decode(self.bytes(at, claim.frame_bytes)?, &key, at);
+                if matches!(decoded, Ok(_) | Err(Malformed::Reserved)) {
                     self.offset = at;
                     return Ok(true);
                 }

@@ -9,6 +9,7 @@ use super::{Cursor, Journal, SegmentId};
 use crate::format::frame::Frame;
 use crate::format::header::{HEADER_BYTES, Header, SegmentKind};
 use crate::machine::{File, Machine, Open};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// The last segment, open for appending.
@@ -62,7 +63,9 @@ impl Appender {
                 "it ends too early",
             ));
         }
-        file.write_at(&bytes, start).map_err(|e| Error::io("write", &self.segment.path, e))?;
+        if !planted(Bug::LastFrameNotWritten) {
+            file.write_at(&bytes, start).map_err(|e| Error::io("write", &self.segment.path, e))?;
+        }
         self.sync()
     }
 
@@ -192,17 +195,24 @@ impl Journal {
     }
 
     /// Removes what neither this generation nor the one before it needs. Files that are gone already are no error.
-    pub fn drop_old_generations(&self) -> Result<()> {
+    /// `written` is the file name of a base that was just written: it stands for every other one of its number.
+    pub fn drop_old_generations(&self, written: Option<&str>) -> Result<()> {
         let listing = self.listing()?;
-        let Some((previous, _)) = listing.bases.len().checked_sub(2).map(|i| &listing.bases[i]) else { return Ok(()) };
+        let stood_for =
+            listing.bases.iter().find(|(_, name)| Some(name.as_str()) == written).map(|(number, _)| *number);
+        let mut numbers: Vec<u64> = listing.bases.iter().map(|(number, _)| *number).collect();
+        numbers.dedup();
+        let previous = numbers.len().checked_sub(2).map(|i| numbers[i]);
         for (number, name) in &listing.bases {
-            if number < previous {
+            let replaced = Some(*number) == stood_for && Some(name.as_str()) != written;
+            if replaced || previous.is_some_and(|previous| *number < previous) {
                 self.remove(name)?;
             }
         }
+        let Some(previous) = previous else { return Ok(()) };
         for (i, (_, name)) in listing.later.iter().enumerate() {
             // A segment is needed as long as it may hold a frame behind the previous base.
-            if listing.later.get(i + 1).is_some_and(|(next, _)| next <= &(previous + 1)) {
+            if listing.later.get(i + 1).is_some_and(|(next, _)| *next <= previous + 1) {
                 self.remove(name)?;
             }
         }
@@ -241,12 +251,13 @@ impl Journal {
     }
 
     fn publish(&self, new: NewFile, header: &Header, directory: &dyn File, sync: bool) -> Result<Arc<dyn File>> {
-        if sync {
+        let base_too_early = header.kind == SegmentKind::Base && planted(Bug::BaseBeforeSync);
+        if sync && !base_too_early {
             new.file.sync().map_err(|e| Error::io("sync", &new.path, e))?;
         }
         let path = self.directory.join(super::file_name(header));
         self.machine.rename(&new.path, &path).map_err(|e| Error::io("name", &path, e))?;
-        if sync {
+        if sync && !planted(Bug::JournalDirSync) {
             directory.sync().map_err(|e| Error::io("sync", &self.directory, e))?;
         }
         Ok(Arc::clone(&new.file))
@@ -303,9 +314,9 @@ impl BaseWriter {
         Ok(())
     }
 
-    /// Syncs it and gives it its name; the last frame must have been the closing one.
-    pub fn finish(self) -> Result<u64> {
+    /// Syncs it and gives it its name, which is returned; the last frame must have been the closing one.
+    pub fn finish(self) -> Result<String> {
         self.journal.publish(self.new, &self.header, self.directory.as_ref(), true)?;
-        Ok(self.offset)
+        Ok(super::file_name(&self.header))
     }
 }

@@ -20,6 +20,8 @@ struct Both {
     path: Vec<u8>,
     alias: Option<AliasRow>,
     seen: Option<Seen>,
+    /// Whether it is on record as not applied.
+    unapplied: bool,
 }
 
 /// What became of looking again.
@@ -41,6 +43,7 @@ impl Checker<'_, '_> {
         };
         let mut aliases = snapshot.aliases(&Prefix::Everything);
         let (mut alias, mut seen) = (aliases.next().transpose()?, self.next_seen(&mut walk)?);
+        let mut unapplied = snapshot.all_name_findings().map(|row| row.map(|(name, _)| name)).peekable();
         let mut strays = BTreeMap::new();
         loop {
             let mut chunk = Vec::new();
@@ -61,7 +64,10 @@ impl Checker<'_, '_> {
                 }
                 let path = left.as_ref().map(|(name, _)| name.as_bytes().to_vec());
                 let path = path.or(right.as_ref().map(|seen| seen.path.clone())).expect("one of the two is there");
-                chunk.push(Both { path, alias: left.map(|(_, row)| row), seen: right });
+                while unapplied.next_if(|name| name.as_ref().is_ok_and(|name| name.as_bytes() < &path[..])).is_some() {}
+                let is_it = |name: &Result<Name>| name.as_ref().map_or(true, |name| name.as_bytes() == path);
+                let unapplied = unapplied.next_if(is_it).transpose()?.is_some();
+                chunk.push(Both { path, alias: left.map(|(_, row)| row), seen: right, unapplied });
             }
             if chunk.is_empty() || !self.goes_on() {
                 break;
@@ -168,6 +174,9 @@ impl Looker<'_> {
     /// Whether record and file agree, as far as one look tells.
     fn agrees(&self, both: &Both) -> bool {
         let ledger = self.ctx.ledger;
+        if both.unapplied {
+            return false;
+        }
         match (&both.alias, &both.seen) {
             (Some(alias), None) => !alias.hardlinked,
             (Some(alias), Some(seen)) if alias.hardlinked && seen.kind == FileKind::File => {

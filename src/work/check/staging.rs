@@ -21,6 +21,9 @@ impl Checker<'_, '_> {
                 if !ledger.machine.list(&staging.join(&session.id)).is_ok_and(holds) {
                     continue;
                 }
+                if ledger.sessions.only_waits(&session.id).unwrap_or(false) {
+                    continue;
+                }
                 let detail = "the process that worked there is dead";
                 found.push(Finding::at(FindingCode::StagingStale, Path::new("staging").join(session.id), detail));
             }

@@ -1,4 +1,4 @@
-//! One batch: synced, published, recorded under `lock`, acknowledged.
+//! One batch: synced, published, recorded under `lock`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
@@ -9,14 +9,15 @@ use super::stage::Staged;
 use crate::format::record::copies::{SourceFile, SourcesRecord, remembered};
 use crate::format::record::{AliasRecord, BlobRecord, HealedRecord, Record, Replaced};
 use crate::format::settings::Durability;
-use crate::format::table::BlobRow;
+use crate::format::table::{AliasRow, BlobRow};
 use crate::hashing::{Digests, Workers};
 use crate::ledger::{Ledger, Tables, Tx};
 use crate::machine::{File, Meta, Open};
 use crate::parts::blobs::{self, BlobDirs};
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::AddStatus;
-use crate::vocabulary::{Digest, Error, Name, Result, Stamp};
+use crate::vocabulary::planted::{Bug, planted};
+use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result, Stamp};
 
 /// More staged files than this are synced with one `syncfs` where that can be trusted.
 const FEW_FILES: usize = 2;
@@ -75,7 +76,7 @@ pub(super) fn sync_staged(
 ) -> Result<()> {
     let paths: Vec<&PathBuf> = batch.iter().filter_map(|staged| staged.file.as_ref().map(|(path, _)| path)).collect();
     match witness {
-        Some(witness) if paths.len() > FEW_FILES => {
+        Some(witness) if paths.len() > FEW_FILES && !planted(Bug::StagedSync) => {
             witness.sync_filesystem().map_err(|e| Error::io("sync", &ledger.layout.staging(), e))
         }
         _ => workers.map(paths, |path| sync_file(ledger, path)).into_iter().collect(),
@@ -85,17 +86,23 @@ pub(super) fn sync_staged(
 /// Syncs one staged file.
 fn sync_file(ledger: &Ledger, path: &Path) -> Result<()> {
     let file = ledger.machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
+    if planted(Bug::StagedSync) {
+        return Ok(());
+    }
     file.sync().map_err(|e| Error::io("sync", path, e))
 }
 
-/// Publishes what is staged and records it. Files that are there without a record are left for [`resolve`].
+/// Publishes what is staged and records it. Files that are there without a record are left for [`resolve_one`].
 pub(super) fn commit(ledger: &Ledger, session: &Arc<Session>, batch: &[Staged], rules: Rules) -> Result<Committed> {
+    close_checkpoints(ledger, session, batch)?;
     let mut dirs = BlobDirs::default();
     let mut published = BTreeSet::new();
     let known = ledger.known();
     for staged in batch {
         let digest = staged.digests.digest;
-        let Some((path, _)) = staged.file.as_ref().filter(|_| published.insert(digest)) else { continue };
+        // A linked source is published when it is certain that it gets its name: until then it may go back to its owner.
+        let own = staged.file.as_ref().filter(|_| !staged.linked);
+        let Some((path, _)) = own.filter(|_| published.insert(digest)) else { continue };
         // A blob on record whose file is bad or gone is healed by its record, not by a link: its names follow then.
         if known.blob(&digest)?.is_none() {
             ledger.blobs.publish(path, &digest, &mut dirs)?;
@@ -108,21 +115,34 @@ pub(super) fn commit(ledger: &Ledger, session: &Arc<Session>, batch: &[Staged], 
     ledger.transact(move |tx| record(tx, &session, &batch, rules))
 }
 
-fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) -> Result<Committed> {
-    let mut blobs = resolve(tx, session, batch)?;
-    if rules.sources_stay {
-        remember_sources(tx, &blobs, batch)?;
+/// Nothing is gone on with that may be a blob: the checkpoints are gone for good before anything is published.
+fn close_checkpoints(ledger: &Ledger, session: &Session, batch: &[Staged]) -> Result<()> {
+    let mut closed = false;
+    for (path, _) in batch.iter().filter_map(|staged| staged.file.as_ref()) {
+        closed |= session.unsave(path)?;
     }
+    if closed && ledger.policy.durability != Durability::None { session.sync_folders() } else { Ok(()) }
+}
+
+fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) -> Result<Committed> {
+    let mut resolving = Resolving::of(session, batch);
     let mut notices = Vec::new();
     let mut outcomes = Vec::with_capacity(batch.len());
     for staged in batch {
-        let blob = blobs.get_mut(&staged.digests.digest).expect("every digest of the batch was resolved");
-        outcomes.push(match blob {
-            Resolved::Again => Outcome::Again,
-            Resolved::Kept(status) => name(tx, staged, status, rules, &mut notices)?,
+        outcomes.push(match claim(tx, staged, rules, &mut notices)? {
+            Claim::Refused(reason) => Outcome::Refused(reason),
+            Claim::Granted(before) => match resolving.resolve(tx, staged.digests.digest)? {
+                Resolved::Again => Outcome::Again,
+                Resolved::Refused(reason) => Outcome::Refused(reason.clone()),
+                Resolved::Kept(status) => name(tx, staged, status, rules, before)?,
+            },
         });
     }
-    drop_unnamed(tx, &blobs)?;
+    resolving.record_published(tx)?;
+    if rules.sources_stay {
+        remember_sources(tx, &resolving.fresh, batch)?;
+    }
+    resolving.sync(tx)?;
     // Nothing is rested on yet that this very frame says.
     session.restamp(tx.moment().sequence - 1)?;
     Ok(Committed { outcomes, notices })
@@ -130,17 +150,16 @@ fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) ->
 
 /// Puts on record where bytes came from that are new here, or good again: `repair` looks there for them. What was known
 /// before stays, behind what was read just now.
-fn remember_sources(tx: &mut Tx<'_>, blobs: &BTreeMap<Digest, Resolved>, batch: &[Staged]) -> Result<()> {
+fn remember_sources(tx: &mut Tx<'_>, kept: &BTreeMap<Digest, AddStatus>, batch: &[Staged]) -> Result<()> {
     let mut fresh: BTreeMap<Digest, Vec<SourceFile>> = BTreeMap::new();
     for staged in batch {
         let digest = staged.digests.digest;
-        let is_fresh = matches!(blobs.get(&digest), Some(Resolved::Kept(AddStatus::New | AddStatus::Healed)));
-        if is_fresh && digest != Digest::EMPTY {
+        if kept.contains_key(&digest) && digest != Digest::EMPTY {
             fresh.entry(digest).or_default().extend(source_file(staged));
         }
     }
     for (digest, now) in fresh {
-        let healed = matches!(blobs.get(&digest), Some(Resolved::Kept(AddStatus::Healed)));
+        let healed = kept.get(&digest) == Some(&AddStatus::Healed);
         let before = if healed { tx.sources(&digest)?.map_or(Vec::new(), |row| row.files) } else { Vec::new() };
         let files = remembered(now.into_iter().chain(before.iter().cloned()));
         if files != before {
@@ -168,27 +187,65 @@ enum Resolved {
     /// It is on record; the status is that of the first name that it gets.
     Kept(AddStatus),
     Again,
+    /// Something that is not larder's is in its way.
+    Refused(String),
 }
 
-/// Sees for each digest that its blob is on record and in place, under `lock`.
-fn resolve(tx: &mut Tx<'_>, session: &Session, batch: &[Staged]) -> Result<BTreeMap<Digest, Resolved>> {
-    let mut by_digest: BTreeMap<Digest, Vec<&Staged>> = BTreeMap::new();
-    for staged in batch {
-        by_digest.entry(staged.digests.digest).or_default().push(staged);
-    }
-    let mut dirs = BlobDirs::default();
-    let mut resolved = BTreeMap::new();
-    for (digest, sources) in by_digest {
-        resolved.insert(digest, resolve_one(tx, session, &sources, &mut dirs)?);
-    }
-    if tx.ledger().policy.durability != Durability::None {
-        tx.ledger().blobs.sync(&dirs)?;
-        // A heal is finished from the staged file, if need be by somebody else after a crash.
-        if resolved.values().any(|resolved| matches!(resolved, Resolved::Kept(AddStatus::Healed))) {
-            session.sync_folders()?;
+/// The digests of a batch, of which each is seen to be on record and in place once a source of it is granted its name.
+struct Resolving<'a> {
+    session: &'a Session,
+    sources: BTreeMap<Digest, Vec<&'a Staged>>,
+    dirs: BlobDirs,
+    done: BTreeMap<Digest, Resolved>,
+    /// What is new or healed here.
+    fresh: BTreeMap<Digest, AddStatus>,
+}
+
+impl<'a> Resolving<'a> {
+    fn of(session: &'a Session, batch: &'a [Staged]) -> Self {
+        let mut sources: BTreeMap<Digest, Vec<&Staged>> = BTreeMap::new();
+        for staged in batch {
+            sources.entry(staged.digests.digest).or_default().push(staged);
         }
+        Resolving { session, sources, dirs: BlobDirs::default(), done: BTreeMap::new(), fresh: BTreeMap::new() }
     }
-    Ok(resolved)
+
+    fn resolve(&mut self, tx: &mut Tx<'_>, digest: Digest) -> Result<&mut Resolved> {
+        if !self.done.contains_key(&digest) {
+            let resolved = match resolve_one(tx, self.session, &self.sources[&digest], &mut self.dirs) {
+                Err(e) if e.kind() == ErrorKind::Damaged => Resolved::Refused(e.to_string()),
+                other => other?,
+            };
+            if let Resolved::Kept(status @ (AddStatus::New | AddStatus::Healed)) = resolved {
+                self.fresh.insert(digest, status);
+            }
+            self.done.insert(digest, resolved);
+        }
+        Ok(self.done.get_mut(&digest).expect("it was just put there"))
+    }
+
+    /// What was published for names that were all refused is put on record without a root: so it is collected in its time.
+    fn record_published(&mut self, tx: &mut Tx<'_>) -> Result<()> {
+        let published = |sources: &Vec<&Staged>| sources.iter().any(|s| s.file.is_some() && !s.linked);
+        let left: Vec<Digest> =
+            self.sources.iter().filter(|(d, s)| !self.done.contains_key(d) && published(s)).map(|(d, _)| *d).collect();
+        for digest in left {
+            if matches!(self.resolve(tx, digest)?, Resolved::Kept(_)) {
+                tx.note_if_unrooted(&digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self, tx: &Tx<'_>) -> Result<()> {
+        if tx.ledger().policy.durability == Durability::None {
+            return Ok(());
+        }
+        tx.ledger().blobs.sync(&self.dirs)?;
+        // A heal is finished from the staged file, if need be by somebody else after a crash.
+        let heals = self.fresh.values().any(|status| *status == AddStatus::Healed);
+        if heals { self.session.sync_folders() } else { Ok(()) }
+    }
 }
 
 fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &mut BlobDirs) -> Result<Resolved> {
@@ -202,7 +259,8 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
         sources.iter().any(seen)
     };
     if let Some(row) = &row {
-        if there.is_some_and(|there| row.stamp.agrees(&there)) && !damaged && !hashed(false) {
+        let as_recorded = there.is_some_and(|there| row.stamp.agrees(&there) || planted(Bug::StampIgnored));
+        if as_recorded && row.is_verified() && !damaged && !hashed(false) {
             return Ok(Resolved::Kept(AddStatus::Dedup));
         }
         if let Some(there) = there.filter(|_| hashed(true)) {
@@ -246,7 +304,7 @@ fn publish_here(
 ) -> Result<()> {
     let blobs = &tx.ledger().blobs;
     match there {
-        Some(there) if there.inode == stamp.inode => Ok(()),
+        Some(there) if there.inode == stamp.inode || planted(Bug::UnrecordedTrusted) => Ok(()),
         Some(_) => blobs.replace(path, &session.next_path(), digest, dirs),
         // Somebody else, not under `lock`, may publish theirs this moment.
         None if blobs.publish(path, digest, dirs)? => Ok(()),
@@ -272,43 +330,53 @@ fn healed(tx: &Tx<'_>, source: &Staged, path: &Path, good: Stamp, row: &BlobRow)
     HealedRecord { digest, blake3, bad, good, staged, added: row.added }
 }
 
-/// Gives a source its name.
+/// Whether a source may have its name.
+enum Claim {
+    /// It may; what the name meant before.
+    Granted(Option<AliasRow>),
+    Refused(String),
+}
+
+fn claim(tx: &Tx<'_>, staged: &Staged, rules: Rules, notices: &mut Vec<String>) -> Result<Claim> {
+    let name = &staged.item.name;
+    match tx.alias(name)? {
+        Some(alias) if alias.digest == staged.digests.digest || rules.replace => Ok(Claim::Granted(Some(alias))),
+        Some(alias) => Ok(Claim::Refused(format!("the name {name:?} already means other bytes ({})", alias.digest))),
+        None => {
+            if let Some(other) = tx.clash(name)? {
+                let reason = format!("the name {name:?} cannot be beside {other:?}: one would be a directory");
+                return Ok(Claim::Refused(reason));
+            }
+            for other in tx.same_but_for_case(name)? {
+                notices.push(format!("the names {name:?} and {other:?} differ by case only"));
+            }
+            Ok(Claim::Granted(None))
+        }
+    }
+}
+
+/// Gives a source the name that it was granted.
 fn name(
     tx: &mut Tx<'_>,
     staged: &Staged,
     status: &mut AddStatus,
     rules: Rules,
-    notices: &mut Vec<String>,
+    before: Option<AliasRow>,
 ) -> Result<Outcome> {
-    let (name, digest) = (&staged.item.name, staged.digests.digest);
-    let before = tx.alias(name)?;
-    if before.as_ref().is_some_and(|alias| alias.digest == digest) {
-        let healed = *status == AddStatus::Healed;
+    let healed = *status == AddStatus::Healed;
+    if before.as_ref().is_some_and(|alias| alias.digest == staged.digests.digest) {
         *status = AddStatus::Dedup;
         return Ok(Outcome::Added(if healed { AddStatus::Healed } else { AddStatus::Unchanged }));
     }
-    if let Some(alias) = before.as_ref().filter(|_| !rules.replace) {
-        return Ok(Outcome::Refused(format!("the name {name:?} already means other bytes ({})", alias.digest)));
-    }
-    if before.is_none() {
-        if let Some(other) = tx.clash(name)? {
-            return Ok(Outcome::Refused(format!(
-                "the name {name:?} cannot be beside {other:?}: one would be a directory"
-            )));
-        }
-        for other in tx.same_but_for_case(name)? {
-            notices.push(format!("the names {name:?} and {other:?} differ by case only"));
-        }
-    }
     let replaces = before.map(|alias| replaced(tx, &alias)).transpose()?;
-    tx.push(Record::Alias(alias_record(tx, staged, name, rules, replaces)));
+    tx.push(Record::Alias(alias_record(tx, staged, &staged.item.name, rules, replaces)));
     if let Some(replaced) = replaces {
         tx.note_if_unrooted(&replaced.digest)?;
     }
     Ok(Outcome::Added(std::mem::replace(status, AddStatus::Dedup)))
 }
 
-fn replaced(tx: &Tx<'_>, alias: &crate::format::table::AliasRow) -> Result<Replaced> {
+fn replaced(tx: &Tx<'_>, alias: &AliasRow) -> Result<Replaced> {
     let inode = tx.blob(&alias.digest)?.map_or(0, |blob| blob.stamp.inode);
     Ok(Replaced { digest: alias.digest, hardlinked: alias.hardlinked, inode })
 }
@@ -326,14 +394,4 @@ fn alias_record(tx: &Tx<'_>, staged: &Staged, name: &Name, rules: Rules, replace
         replaces,
         added: tx.moment(),
     }
-}
-
-/// A blob whose only names were refused has no root: its grace begins now.
-fn drop_unnamed(tx: &mut Tx<'_>, blobs: &BTreeMap<Digest, Resolved>) -> Result<()> {
-    for (digest, resolved) in blobs {
-        if matches!(resolved, Resolved::Kept(_)) {
-            tx.note_if_unrooted(digest)?;
-        }
-    }
-    Ok(())
 }

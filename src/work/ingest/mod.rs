@@ -1,10 +1,13 @@
 //! Adding: bytes and names into the store.
 //!
 //! Sources are staged and hashed in parallel (`stage`), batch by batch; a batch is synced, published and recorded as
-//! one (`batch`), and only then told to the observer.
+//! one (`batch`), and only then told to the observer; what was taken in by link or moved is then settled (`settle`).
 
 mod batch;
+mod resume;
+mod settle;
 mod stage;
+mod take;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -13,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::batch::{Committed, Outcome, Rules};
-use self::stage::{Staged, Stager, unchanged};
+pub use self::resume::Checkpoints;
+use self::settle::Vouched;
+use self::stage::{Staged, Stager};
 use self::walk::{Item, Walk, chain};
 use super::Context;
 use super::spill::spill;
@@ -24,6 +29,7 @@ use crate::machine::File;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::AddStatus;
 use crate::vocabulary::limits::{BATCH_BYTES, BATCH_FILES, BATCH_TIME};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Name, Observer, Result};
 
 /// How an alias is kept.
@@ -64,6 +70,8 @@ pub struct AddOptions {
     pub replace: bool,
     /// How aliases are kept; `None` is the store's setting.
     pub alias: Option<AliasKind>,
+    /// How large sources are copied, so that one that was broken off can be gone on with.
+    pub checkpoints: Checkpoints,
 }
 
 /// What was added, when it is over.
@@ -83,6 +91,8 @@ pub struct AddReport {
     pub unchanged_bytes: u64,
     /// Damaged blobs put right.
     pub healed_files: u64,
+    /// Bytes of those.
+    pub healed_bytes: u64,
     /// Sources left out on purpose.
     pub skipped: u64,
     /// Sources that failed.
@@ -323,6 +333,9 @@ impl<'a> Adding<'a> {
     }
 
     fn commit(&mut self, batch: &[Staged]) -> Result<Committed> {
+        if planted(Bug::MoveTooEarly) {
+            batch.iter().for_each(|staged| _ = self.take_name(staged));
+        }
         if self.ledger().policy.durability == Durability::Batch {
             batch::sync_staged(self.ledger(), self.ctx.workers, self.witness.as_deref(), batch)?;
         }
@@ -339,20 +352,12 @@ impl<'a> Adding<'a> {
         }
         for staged in batch {
             if error.kind() != ErrorKind::OutcomeUnknown {
-                self.restore(&staged);
+                self.give_back(&staged);
+                self.unstage(&staged);
             }
             self.failed(&staged.item.path, &error);
         }
         error
-    }
-
-    /// A source that was linked and is not kept gets its mode back.
-    fn restore(&self, staged: &Staged) {
-        if let (true, Some((path, _)), Some(meta)) = (staged.linked, &staged.file, staged.source)
-            && let Ok(file) = self.ledger().machine.open(path, crate::machine::Open::Read)
-        {
-            let _ = file.set_mode(meta.mode);
-        }
     }
 
     /// Tells what is kept, lets go of what was staged for it, and gives back what is to be tried again, staged.
@@ -361,18 +366,17 @@ impl<'a> Adding<'a> {
             self.observer.event(&Event::Notice { text });
         }
         let mut again = Vec::new();
+        let mut vouched = Vouched::by(&batch);
         for (staged, outcome) in batch.into_iter().zip(committed.outcomes) {
             match outcome {
-                Outcome::Added(status) => self.added(&staged, status),
+                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched)? => self.added(&staged, status),
                 Outcome::Refused(reason) => {
                     self.report.failed += 1;
                     self.observer.event(&Event::Failed { path: staged.item.path.clone(), reason });
                 }
-                Outcome::Again => {
-                    again.push(staged.item);
-                    continue;
-                }
+                Outcome::Added(_) | Outcome::Again => again.push(staged.item.clone()),
             }
+            self.give_back(&staged);
             self.unstage(&staged);
         }
         self.restage(again)
@@ -397,16 +401,14 @@ impl<'a> Adding<'a> {
     fn added(&mut self, staged: &Staged, status: AddStatus) {
         let size_bytes = staged.digests.size_bytes;
         let (files, bytes) = match status {
-            AddStatus::New => (&mut self.report.new_files, Some(&mut self.report.new_bytes)),
-            AddStatus::Dedup => (&mut self.report.dedup_files, Some(&mut self.report.dedup_bytes)),
-            AddStatus::Unchanged => (&mut self.report.unchanged_files, Some(&mut self.report.unchanged_bytes)),
-            AddStatus::Healed => (&mut self.report.healed_files, None),
+            AddStatus::New => (&mut self.report.new_files, &mut self.report.new_bytes),
+            AddStatus::Dedup => (&mut self.report.dedup_files, &mut self.report.dedup_bytes),
+            AddStatus::Unchanged => (&mut self.report.unchanged_files, &mut self.report.unchanged_bytes),
+            AddStatus::Healed => (&mut self.report.healed_files, &mut self.report.healed_bytes),
         };
         *files += 1;
-        if let Some(bytes) = bytes {
-            *bytes += size_bytes;
-        }
-        let note = self.after_commit(staged);
+        *bytes += size_bytes;
+        let note = self.take_name(staged);
         self.observer.progress(1, 0);
         self.observer.event(&Event::Added {
             name: staged.item.name.clone(),
@@ -417,39 +419,10 @@ impl<'a> Adding<'a> {
         });
     }
 
-    /// A moved source loses its old name: only now, and only if it is still what was read.
-    fn after_commit(&self, staged: &Staged) -> Option<String> {
-        let (TakeIn::Move, false, Some(source)) = (self.options.take_in, staged.item.through_symlink, staged.source)
-        else {
-            return staged.note.clone();
-        };
-        let machine = self.ledger().machine.as_ref();
-        let path = &staged.item.path;
-        // Whoever still writes to a copied source would write into nothing: bytes that nobody else has. Until the lease
-        // is given back, nobody begins to.
-        let lease = machine.open(path, crate::machine::Open::Read).ok();
-        let alone = lease.as_ref().is_some_and(|file| file.read_lease().unwrap_or(false));
-        let same = machine.lstat(path).is_ok_and(|now| {
-            let is_it = (now.device, now.inode, now.size_bytes, now.mtime_ns);
-            is_it == (source.device, source.inode, source.size_bytes, source.mtime_ns)
-                && (staged.linked || staged.was_linked || unchanged(&source, &now))
-        });
-        let gone = same && (alone || staged.linked) && machine.unlink(path).is_ok();
-        if let (Some(file), true) = (&lease, alone) {
-            file.end_lease();
-        }
-        match (&staged.note, gone) {
-            (note, true) => note.clone(),
-            _ if same && !alone => Some(
-                "copied, and the source left where it is: it is open for writing, or that cannot be ruled out"
-                    .to_owned(),
-            ),
-            (_, false) => Some("the source was left where it is: it is not what was read any more".to_owned()),
-        }
-    }
-
     fn unstage(&self, staged: &Staged) {
-        if let Some((path, _)) = &staged.file {
+        if let Some((path, _)) = &staged.file
+            && self.session.unsave(path).is_ok()
+        {
             let _ = self.ledger().machine.unlink(path);
         }
     }
@@ -460,6 +433,13 @@ impl<'a> Adding<'a> {
     }
 
     fn finish(self) -> AddReport {
+        if let Some(trouble) = self.ctx.ledger.take_fold_trouble() {
+            let text = format!(
+                "The index could not take up what is new, and is tried again with the next change: {}. Nothing is lost.",
+                chain(&trouble)
+            );
+            self.observer.event(&Event::Notice { text });
+        }
         self.ctx.ledger.compact_if_due();
         self.report
     }

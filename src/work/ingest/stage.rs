@@ -4,16 +4,18 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::walk::Item;
 use super::{AddOptions, TakeIn};
 use crate::hashing::file::read_through;
-use crate::hashing::{Digests, Hasher, digest_file};
+use crate::hashing::{Digests, HashState, Hasher, PartHasher, digest_file};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::parts::blobs;
 use crate::parts::sessions::Session;
-use crate::vocabulary::limits::{IO_CHUNK_BYTES, SMALL_FILE_BYTES, SOURCE_TRIES};
+use crate::vocabulary::limits::{COARSE_TIME_TICK, FILE_TIME_TICK, IO_CHUNK_BYTES, SMALL_FILE_BYTES, SOURCE_TRIES};
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result, Stamp};
 
 /// A source whose bytes are known or staged.
@@ -31,8 +33,18 @@ pub(super) struct Staged {
     pub linked: bool,
     /// Whether it was hashed through a link that is gone again, which changed its ctime.
     pub was_linked: bool,
+    /// Whether it was copied so soon after a change that a write while it was read might not show.
+    pub racy: bool,
     /// What was done otherwise than asked.
     pub note: Option<String>,
+}
+
+impl Staged {
+    /// A source whose bytes are known and for which nothing is staged.
+    fn known(item: &Item, source: Option<Meta>, digests: Digests, hashed: Option<(Stamp, bool)>) -> Self {
+        let item = item.clone();
+        Staged { item, digests, source, file: None, hashed, linked: false, was_linked: false, racy: false, note: None }
+    }
 }
 
 /// What all sources of one batch are staged with.
@@ -59,8 +71,15 @@ pub(super) struct Claims {
     files: HashSet<(u64, u64)>,
 }
 
+/// A staged file that can be gone on with.
+pub(super) struct GoneOn {
+    pub path: PathBuf,
+    pub file: Box<dyn File>,
+    pub state: HashState,
+}
+
 /// What is known of a digest before anything is staged.
-enum Known {
+pub(super) enum Known {
     /// Nothing, or nothing good: stage it.
     No(Option<(Stamp, bool)>),
     /// A good stored copy.
@@ -68,23 +87,6 @@ enum Known {
 }
 
 impl Stager<'_> {
-    /// Stages one file of the tree.
-    pub(super) fn stage(&self, item: &Item) -> Result<Staged> {
-        let take_in = self.options.take_in;
-        if item.through_symlink && take_in != TakeIn::Copy {
-            return self.copy(item, Some("copied instead of linked: it is reached through a symbolic link".to_owned()));
-        }
-        // A name that is taken already makes it a hit or a refusal: no reason to touch the source.
-        let taken = || Ok::<_, Error>(!self.options.replace && self.snapshot.alias(&item.name)?.is_some());
-        if take_in == TakeIn::Copy || taken()? {
-            return self.copy(item, None);
-        }
-        match self.link(item, take_in)? {
-            Linked::Done(staged) => Ok(*staged),
-            Linked::Copy(reason) => self.copy(item, Some(format!("copied instead of linked: {reason}"))),
-        }
-    }
-
     /// Stages bytes from a stream; what they are is known only at its end.
     pub(super) fn stage_stream(&self, item: &Item, input: &mut dyn Read) -> Result<Staged> {
         let mut hasher = Hasher::default();
@@ -107,33 +109,15 @@ impl Stager<'_> {
         let known = self.known(&digests.digest)?;
         if let Known::Yes(hashed) = known {
             let _ = self.ledger.machine.unlink(&path);
-            return Ok(Staged {
-                item: item.clone(),
-                digests,
-                source: None,
-                file: None,
-                hashed,
-                linked: false,
-                was_linked: false,
-                note: None,
-            });
+            return Ok(Staged::known(item, None, digests, hashed));
         }
         let stamp = self.seal(file.as_ref(), &path, None)?;
         let (Known::No(hashed) | Known::Yes(hashed)) = known;
-        Ok(Staged {
-            item: item.clone(),
-            digests,
-            source: None,
-            file: Some((path, stamp)),
-            hashed,
-            linked: false,
-            was_linked: false,
-            note: None,
-        })
+        Ok(Staged { file: Some((path, stamp)), ..Staged::known(item, None, digests, hashed) })
     }
 
     /// Copies, again if the source changes meanwhile, and refuses it if it goes on changing.
-    fn copy(&self, item: &Item, note: Option<String>) -> Result<Staged> {
+    pub(super) fn copy(&self, item: &Item, note: Option<String>) -> Result<Staged> {
         for _ in 0..SOURCE_TRIES {
             if let Some(mut staged) = self.copy_once(item)? {
                 staged.note = note;
@@ -148,8 +132,13 @@ impl Stager<'_> {
     }
 
     fn copy_once(&self, item: &Item) -> Result<Option<Staged>> {
-        let (source, before) = self.open_source(&item.path)?;
-        let read = if before.size_bytes <= SMALL_FILE_BYTES {
+        let (source, mut before) = self.open_source(&item.path)?;
+        let moved = self.options.take_in == TakeIn::Move;
+        if (moved || self.is_large(before.size_bytes)) && self.settles(&before) {
+            before = source.meta().map_err(|e| Error::io("look at", &item.path, e))?;
+        }
+        let racy = moved && self.is_racy(&before);
+        let read = if before.size_bytes <= SMALL_FILE_BYTES && !self.is_large(before.size_bytes) {
             self.copy_small(item, source.as_ref(), &before)?
         } else {
             self.copy_large(item, source.as_ref(), &before)?
@@ -157,10 +146,27 @@ impl Stager<'_> {
         let Some(staged) = read else { return Ok(None) };
         let after = source.meta().map_err(|e| Error::io("look at", &item.path, e))?;
         if unchanged(&before, &after) {
-            return Ok(Some(staged));
+            return Ok(Some(Staged { racy, ..staged }));
         }
         self.unstage(&staged);
         Ok(None)
+    }
+
+    /// Whether a write from now on might leave the ctime as it is: the clock of a filesystem ticks, and the last change
+    /// was within its tick, or is yet to come.
+    pub(super) fn is_racy(&self, source: &Meta) -> bool {
+        let now = i128::from(self.ledger.machine.now_ns());
+        i128::from(source.ctime_ns) + nanos(tick(source)) >= now
+    }
+
+    /// Waits for the tick of a source's last change to pass; `false` where there is nothing to wait for.
+    fn settles(&self, source: &Meta) -> bool {
+        let (now, tick) = (i128::from(self.ledger.machine.now_ns()), tick(source));
+        let waits = self.is_racy(source) && i128::from(source.ctime_ns) <= now;
+        if waits {
+            self.ledger.machine.pause(tick);
+        }
+        waits
     }
 
     /// A small file is hashed in memory and, if it is known, never written.
@@ -185,14 +191,25 @@ impl Stager<'_> {
                 return Ok(Some(self.hit(item, meta, digests, hashed)));
             }
         }
-        let path = self.session.next_path();
-        let mode = self.mode_for(meta);
-        let target = self.create(&path, mode)?;
-        let copied = self.copy_bytes(item, source, meta, &path, target.as_ref());
+        let (path, target, copied) = match self.go_on_with(meta)? {
+            Some(GoneOn { path, file, state }) => {
+                let hasher = PartHasher::resume(state);
+                let copied = self.copy_with_checkpoints(item, source, meta, &path, file.as_ref(), hasher);
+                (path, file, copied)
+            }
+            None => {
+                let path = self.session.next_path();
+                let target = self.create(&path, self.mode_for(meta))?;
+                let copied = self.copy_bytes(item, source, meta, &path, target.as_ref());
+                (path, target, copied)
+            }
+        };
         let digests = match copied {
             Ok(Some(digests)) => digests,
+            // It can be gone on with.
+            Err(e) if e.kind() == ErrorKind::Interrupted && self.session.is_saved(&path) => return Err(e),
             other => {
-                let _ = self.ledger.machine.unlink(&path);
+                self.discard(&path)?;
                 return other.map(|_| None);
             }
         };
@@ -201,7 +218,7 @@ impl Stager<'_> {
             Known::Yes(hashed) | Known::No(hashed) => hashed,
         };
         if !self.claim(&digests.digest) {
-            let _ = self.ledger.machine.unlink(&path);
+            self.discard(&path)?;
             return Ok(Some(self.hit(item, meta, digests, None)));
         }
         let stamp = self.seal(target.as_ref(), &path, Some(meta))?;
@@ -220,17 +237,14 @@ impl Stager<'_> {
             let meta = target.meta().map_err(|e| Error::io("look at", path, e))?;
             return self.hash(item, target, &meta);
         }
+        if self.is_large(meta.size_bytes) {
+            return self.copy_with_checkpoints(item, source, meta, path, target, PartHasher::default());
+        }
         let mut hasher = Hasher::default();
         let go_on = |bytes| self.ticks(bytes);
         let mut write_error = None;
         let read = read_through(source, &mut hasher, &go_on, &mut |piece, at| {
-            let written = target.write_at(piece, at);
-            target.start_writeback(at, piece.len() as u64);
-            written.map_err(|e| {
-                let again = io::Error::from(e.kind());
-                write_error = Some(e);
-                again
-            })
+            self.write_piece(target, piece, at, &mut write_error)
         });
         if let Some(e) = write_error {
             return Err(Error::io("write", path, e));
@@ -244,14 +258,31 @@ impl Stager<'_> {
         Ok(Some(hasher.finish()))
     }
 
+    /// Writes a piece of a copy and starts its write-back. What fails is kept apart from failures of reading.
+    pub(super) fn write_piece(
+        &self,
+        target: &dyn File,
+        piece: &[u8],
+        at: u64,
+        failed: &mut Option<io::Error>,
+    ) -> io::Result<()> {
+        let written = target.write_at(piece, at);
+        target.start_writeback(at, piece.len() as u64);
+        written.map_err(|e| {
+            let again = io::Error::from(e.kind());
+            *failed = Some(e);
+            again
+        })
+    }
+
     /// `None`: it ended too early, so it changed.
-    fn hash(&self, item: &Item, file: &dyn File, meta: &Meta) -> Result<Option<Digests>> {
+    pub(super) fn hash(&self, item: &Item, file: &dyn File, meta: &Meta) -> Result<Option<Digests>> {
         let mut hasher = Hasher::default();
         let read = read_through(file, &mut hasher, &|bytes| self.ticks(bytes), &mut |_, _| Ok(()));
         Ok(self.judge(item, read)?.filter(|size| *size == meta.size_bytes).map(|_| hasher.finish()))
     }
 
-    fn judge(&self, item: &Item, read: io::Result<u64>) -> Result<Option<u64>> {
+    pub(super) fn judge(&self, item: &Item, read: io::Result<u64>) -> Result<Option<u64>> {
         match read {
             Ok(size) => Ok(Some(size)),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
@@ -291,7 +322,7 @@ impl Stager<'_> {
 
     /// As [`Stager::claim`], for a file that becomes the blob itself. Another of its names may have given it its old
     /// mode back meanwhile; from now on none does.
-    fn claim_linked(&self, digest: &Digest, file: &dyn File, meta: &Meta) -> io::Result<bool> {
+    pub(super) fn claim_linked(&self, digest: &Digest, file: &dyn File, meta: &Meta) -> io::Result<bool> {
         let mut claims = self.claims.lock().expect("no panic holds it");
         if !claims.digests.insert(*digest) && !self.always {
             return Ok(false);
@@ -302,18 +333,17 @@ impl Stager<'_> {
     }
 
     /// Gives a source that did not become a blob its mode back, unless one of its other names did.
-    fn give_back(&self, file: &dyn File, before: &Meta) -> io::Result<()> {
+    pub(super) fn give_back(&self, file: &dyn File, before: &Meta) -> io::Result<()> {
         let claims = self.claims.lock().expect("no panic holds it");
         if claims.files.contains(&(before.device, before.inode)) { Ok(()) } else { file.set_mode(before.mode) }
     }
 
-    fn hit(&self, item: &Item, meta: &Meta, digests: Digests, hashed: Option<(Stamp, bool)>) -> Staged {
-        let (item, source) = (item.clone(), Some(*meta));
-        Staged { item, digests, source, file: None, hashed, linked: false, was_linked: false, note: None }
+    pub(super) fn hit(&self, item: &Item, meta: &Meta, digests: Digests, hashed: Option<(Stamp, bool)>) -> Staged {
+        Staged::known(item, Some(*meta), digests, hashed)
     }
 
     /// Whether a good copy is stored already. A stamp that disagrees is settled by hashing.
-    fn known(&self, digest: &Digest) -> Result<Known> {
+    pub(super) fn known(&self, digest: &Digest) -> Result<Known> {
         let Some(row) = self.snapshot.blob(digest)? else { return Ok(Known::No(None)) };
         // A condemned blob may go at any time: no reason to skip staging.
         if self.snapshot.condemned(digest)?.is_some() {
@@ -323,7 +353,8 @@ impl Stager<'_> {
         let Some(meta) = self.ledger.blobs.meta(digest)? else { return Ok(Known::No(Some((row.stamp, false)))) };
         let now = blobs::stamp(&meta);
         let damaged = self.snapshot.damaged(digest)?.is_some();
-        let doubtful = damaged || !row.stamp.agrees(&now) || self.options.verify_existing;
+        let as_recorded = row.stamp.agrees(&now) || planted(Bug::StampIgnored);
+        let doubtful = damaged || !row.is_verified() || !as_recorded || self.options.verify_existing;
         // A moved source is traded for the stored copy, so that is never believed for its stamp alone.
         if !doubtful && self.options.take_in != TakeIn::Move {
             return Ok(if self.always { Known::No(None) } else { Known::Yes(None) });
@@ -336,9 +367,9 @@ impl Stager<'_> {
         }
     }
 
-    fn check_expected(&self, item: &Item, digests: &Digests) -> Result<()> {
+    pub(super) fn check_expected(&self, item: &Item, digests: &Digests) -> Result<()> {
         match self.options.expect {
-            Some(expected) if expected != digests.digest => Err(Error::new(
+            Some(expected) if expected != digests.digest && !planted(Bug::ExpectIgnored) => Err(Error::new(
                 ErrorKind::Mismatch,
                 format!("add {}", item.path.display()),
                 format!("its digest is {}, and {expected} was expected", digests.digest),
@@ -348,7 +379,7 @@ impl Stager<'_> {
     }
 
     /// Opens a source; never waits for a fifo.
-    fn open_source(&self, path: &Path) -> Result<(Box<dyn File>, Meta)> {
+    pub(super) fn open_source(&self, path: &Path) -> Result<(Box<dyn File>, Meta)> {
         let file = self.ledger.machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
         let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;
         if meta.kind != FileKind::File {
@@ -379,12 +410,12 @@ impl Stager<'_> {
     /// Removes a staged file that is not wanted after all.
     pub(super) fn unstage(&self, staged: &Staged) {
         if let Some((path, _)) = &staged.file {
-            let _ = self.ledger.machine.unlink(path);
+            let _ = self.discard(path);
             self.claims.lock().expect("no panic holds it").digests.remove(&staged.digests.digest);
         }
     }
 
-    fn ticks(&self, bytes: u64) -> bool {
+    pub(super) fn ticks(&self, bytes: u64) -> bool {
         self.observer.progress(0, bytes);
         !self.observer.cancelled()
     }
@@ -394,118 +425,23 @@ impl Stager<'_> {
     }
 }
 
-fn interrupted() -> Error {
+/// The tick of the clock that gave a file its ctime.
+fn tick(source: &Meta) -> Duration {
+    if source.ctime_ns % 1_000_000_000 == 0 { COARSE_TIME_TICK } else { FILE_TIME_TICK }
+}
+
+fn nanos(time: Duration) -> i128 {
+    i128::try_from(time.as_nanos()).unwrap_or(i128::MAX / 2)
+}
+
+pub(super) fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "go on", "it was asked to stop")
-}
-
-/// What became of an attempt to take a source in by link.
-enum Linked {
-    Done(Box<Staged>),
-    Copy(String),
-}
-
-impl Stager<'_> {
-    /// Links a source into staging: mode first, then proof that no writer is left, then the hash, then size, mtime and
-    /// ctime compared. Whatever does not hold makes it a copy, and the source is as it was.
-    fn link(&self, item: &Item, take_in: TakeIn) -> Result<Linked> {
-        let (_, mut before) = self.open_source(&item.path)?;
-        let alone = (before.links > 1).then(|| self.several_names.lock().unwrap_or_else(|p| p.into_inner()));
-        if alone.is_some() {
-            before = self.open_source(&item.path)?.1;
-        }
-        if let Some(reason) = self.objection(&before, take_in) {
-            return Ok(Linked::Copy(reason.to_owned()));
-        }
-        let path = self.session.next_path();
-        if let Err(e) = self.ledger.machine.link(&item.path, &path) {
-            return Ok(Linked::Copy(format!("the filesystem refused the link ({e})")));
-        }
-        let taken = self.take(item, &path, &before);
-        match &taken {
-            Ok(Linked::Done(staged)) if staged.file.is_some() => {}
-            _ => {
-                let _ = self.ledger.machine.unlink(&path);
-            }
-        }
-        taken
-    }
-
-    /// Why a source cannot become the blob itself.
-    fn objection(&self, source: &Meta, take_in: TakeIn) -> Option<&'static str> {
-        let blob_mode = self.ledger.policy.blob_mode;
-        if source.size_bytes == 0 {
-            Some("empty files are never hardlinked")
-        } else if source.uid != self.ledger.machine.user() {
-            Some("it belongs to another user")
-        } else if blob_mode & 0o444 & !source.mode != 0 {
-            Some("as a blob it would be readable to more people than it is")
-        } else if source.mode & 0o7000 != 0 {
-            Some("it has a setuid, setgid or sticky bit")
-        } else if source.mode & 0o111 != 0 && take_in == TakeIn::Link {
-            Some("as a blob it would no longer be executable")
-        } else {
-            None
-        }
-    }
-
-    fn take(&self, item: &Item, path: &Path, before: &Meta) -> Result<Linked> {
-        let (file, meta) = self.open_source(path)?;
-        if (meta.device, meta.inode) != (before.device, before.inode) {
-            return Ok(Linked::Copy("it was replaced meanwhile".to_owned()));
-        }
-        let mode = self.ledger.policy.blob_mode;
-        file.set_mode(mode).map_err(|e| Error::io("set the mode of", &item.path, e))?;
-        let taken = self.take_sealed(item, path, file.as_ref());
-        if !matches!(&taken, Ok(Linked::Done(staged)) if staged.file.is_some()) {
-            self.give_back(file.as_ref(), before).map_err(|e| Error::io("restore the mode of", &item.path, e))?;
-        }
-        taken.map(|linked| match linked {
-            Linked::Done(mut staged) => {
-                staged.source = Some(Meta { mode: before.mode, ..staged.source.unwrap_or(*before) });
-                Linked::Done(staged)
-            }
-            copy => copy,
-        })
-    }
-
-    fn take_sealed(&self, item: &Item, path: &Path, file: &dyn File) -> Result<Linked> {
-        if !file.read_lease().map_err(|e| Error::io("take a lease on", &item.path, e))? {
-            return Ok(Linked::Copy("it is open for writing, or that cannot be ruled out".to_owned()));
-        }
-        let sealed = file.meta().map_err(|e| Error::io("look at", path, e))?;
-        let digests = self.hash(item, file, &sealed);
-        let undisturbed = file.end_lease();
-        let now = file.meta().map_err(|e| Error::io("look at", path, e))?;
-        let Some(digests) = digests?.filter(|_| undisturbed && unchanged(&sealed, &now)) else {
-            return Ok(Linked::Copy("it was written to meanwhile".to_owned()));
-        };
-        self.check_expected(item, &digests)?;
-        let hashed = match self.known(&digests.digest)? {
-            Known::Yes(hashed) => {
-                let mut hit = self.hit(item, &sealed, digests, hashed);
-                hit.was_linked = true;
-                hit.note = Some("its bytes were stored already".to_owned());
-                return Ok(Linked::Done(Box::new(hit)));
-            }
-            Known::No(hashed) => hashed,
-        };
-        let claimed = self.claim_linked(&digests.digest, file, &now);
-        if !claimed.map_err(|e| Error::io("set the mode of", &item.path, e))? {
-            let mut hit = self.hit(item, &sealed, digests, None);
-            hit.was_linked = true;
-            hit.note = Some("its bytes are added from another file".to_owned());
-            return Ok(Linked::Done(Box::new(hit)));
-        }
-        let stamp = blobs::stamp(&now);
-        let hit = self.hit(item, &sealed, digests, hashed);
-        Ok(Linked::Done(Box::new(Staged { file: Some((path.to_owned(), stamp)), linked: true, ..hit })))
-    }
 }
 
 /// Whether a file is still what it was: nobody can set a ctime.
 pub(super) fn unchanged(before: &Meta, after: &Meta) -> bool {
     let key = |m: &Meta| (m.device, m.inode, m.size_bytes, m.mtime_ns, m.ctime_ns);
-    key(before) == key(after)
+    key(before) == key(after) || planted(Bug::ChangeUnseen)
 }
 
 fn fill(input: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {

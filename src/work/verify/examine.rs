@@ -7,12 +7,13 @@ use std::time::Duration;
 use crate::format::record::copies::CarrierRow;
 use crate::format::table::BlobRow;
 use crate::hashing::digest_sealed;
-use crate::hashing::sealed::Stopped;
+use crate::hashing::sealed::{Stopped, digests_sealed};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open, trouble};
+use crate::parts::blobs::stamp;
 use crate::vocabulary::events::{CarrierSeen, VerifyStatus};
 use crate::vocabulary::limits::MAP_WINDOW_BYTES;
-use crate::vocabulary::{Digest, Error, Event, Observer, Result};
+use crate::vocabulary::{Blake3, Digest, Error, Event, Observer, Result, Stamp};
 use crate::work::Context;
 use crate::work::blob::{Meter, NOT_REGULAR};
 
@@ -35,11 +36,19 @@ pub(in crate::work) struct Examiner<'a> {
 /// What became of one blob.
 pub(in crate::work) enum Examined {
     /// It was examined, and told.
-    Found { status: VerifyStatus, read_bytes: u64, quarantined: bool, bad_carriers: u64 },
+    Found { status: VerifyStatus, read_bytes: u64, quarantined: bool, bad_carriers: u64, proved: Option<Proved> },
     /// It was collected meanwhile.
     Gone,
     /// The observer asked to stop.
     Stopped,
+}
+
+/// A blob that was taken from the disk alone, and whose bytes are now known to be right.
+pub(in crate::work) struct Proved {
+    pub(super) digest: Digest,
+    pub(super) blake3: Blake3,
+    /// Its file, as it was read.
+    pub(super) stamp: Stamp,
 }
 
 /// What one look at a blob's file has shown.
@@ -53,6 +62,8 @@ pub(in crate::work) struct Look {
     pub(in crate::work) read_bytes: u64,
     /// Whether it was unreadable because the disk said so, and not for want of permission or descriptors.
     pub(in crate::work) by_disk: bool,
+    /// Only where the record has none.
+    pub(in crate::work) blake3: Option<Blake3>,
 }
 
 impl Examiner<'_> {
@@ -70,11 +81,12 @@ impl Examiner<'_> {
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
         let Some(carriers) = self.carriers(digest, size_bytes, &meter)? else { return Ok(Examined::Stopped) };
         meter.finish();
-        let Look { status, detail, read_bytes, .. } = *look;
+        let Look { status, detail, read_bytes, file, blake3, .. } = *look;
+        let proved = blake3.zip(file).map(|(blake3, file)| Proved { digest: *digest, blake3, stamp: stamp(&file) });
         let names = self.snapshot.names_of(digest)?;
         let bad_carriers = carriers.iter().filter(|carrier| carrier.status != VerifyStatus::Ok).count() as u64;
         self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail, carriers });
-        Ok(Examined::Found { status, read_bytes, quarantined, bad_carriers })
+        Ok(Examined::Found { status, read_bytes, quarantined, bad_carriers, proved })
     }
 
     /// Looks at every carrier of a blob; `None`: asked to stop. One that was removed meanwhile is none.
@@ -99,7 +111,7 @@ impl Examiner<'_> {
         meter: &Meter<'_>,
     ) -> Option<Look> {
         let path = self.ctx.ledger.carriers.path(digest, number);
-        match look_once(self.ctx.ledger, digest, &path, Some(size_bytes), meter) {
+        match look_once(self.ctx.ledger, digest, &path, Some(size_bytes), false, meter) {
             Ok(look) => Some(look),
             Err(stopped) if stopped.error.kind() == io::ErrorKind::Interrupted => None,
             Err(stopped) => Some(stopped.into_look(Some(size_bytes))),
@@ -135,10 +147,12 @@ impl Examiner<'_> {
         let ledger = self.ctx.ledger;
         let expected = row.map(|row| row.stamp.size_bytes);
         let path = ledger.blobs.path(digest);
-        let mut result = look_once(ledger, digest, &path, expected, meter);
+        let unverified = row.is_some_and(|row| !row.is_verified());
+        let look_once = || look_once(ledger, digest, &path, expected, unverified, meter);
+        let mut result = look_once();
         if matches!(&result, Err(stopped) if trouble::is_transient(&stopped.error)) {
             ledger.machine.pause(RECOVERY);
-            result = look_once(ledger, digest, &path, expected, meter);
+            result = look_once();
         }
         match result {
             Ok(mut look) => {
@@ -212,7 +226,7 @@ impl Stopped {
             offset => format!("{} at byte {offset}{of}", self.error),
         };
         let by_disk = trouble::is_disk(&self.error);
-        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset, by_disk }
+        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset, by_disk, blake3: None }
     }
 }
 
@@ -221,6 +235,7 @@ fn look_once(
     digest: &Digest,
     path: &Path,
     expected: Option<u64>,
+    unverified: bool,
     meter: &Meter<'_>,
 ) -> Result<Look, Stopped> {
     let at_beginning = |error| Stopped { offset: 0, error };
@@ -238,12 +253,17 @@ fn look_once(
         Err(e) => return Err(at_beginning(e)),
     };
     let meta = file.meta().map_err(at_beginning)?;
-    match digest_sealed(file.as_ref(), &|bytes| meter.advance(bytes)) {
-        Ok((found, size)) if found == *digest => {
+    let go_on = |bytes| meter.advance(bytes);
+    let read = match unverified {
+        false => digest_sealed(file.as_ref(), &go_on).map(|(found, size)| (found, size, None)),
+        true => digests_sealed(file.as_ref(), &go_on).map(|d| (d.digest, d.size_bytes, Some(d.blake3))),
+    };
+    match read {
+        Ok((found, read_bytes, blake3)) if found == *digest => {
             let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
-            Ok(Look { status, detail, file, read_bytes: size, by_disk: false })
+            Ok(Look { status, detail, file, read_bytes, by_disk: false, blake3 })
         }
-        Ok((found, size)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
+        Ok((found, size, _)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
         Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
             Ok(corrupt(cut_short(file.as_ref(), &stopped, expected), meta, stopped.offset))
         }
@@ -253,11 +273,11 @@ fn look_once(
 
 fn missing() -> Look {
     let detail = "its file is not there".to_owned();
-    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0, by_disk: false }
+    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0, by_disk: false, blake3: None }
 }
 
 fn corrupt(detail: String, file: Meta, read_bytes: u64) -> Look {
-    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes, by_disk: false }
+    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes, by_disk: false, blake3: None }
 }
 
 /// In what way bytes are other ones than they should be.

@@ -12,9 +12,12 @@ mod tests;
 
 use super::Context;
 use super::names::Target;
+use crate::format::record::{BlobRecord, Record, SinceRecord};
+use crate::ledger::Tables;
+use crate::parts::blobs::stamp;
 use crate::vocabulary::events::VerifyStatus;
 use crate::vocabulary::{Event, Observer, Prefix, Result};
-use examine::{Examined, Examiner};
+use examine::{Examined, Examiner, Proved};
 use select::Selection;
 
 /// Blobs that are worked on at once: memory is bounded by this, however many there are.
@@ -80,14 +83,44 @@ pub fn verify(
         selection.announce(&batch, observer);
         for chunk in batch.chunks(CHUNK) {
             let done = ctx.workers.map(chunk.to_vec(), |(digest, size)| examiner.examine(&digest, size));
+            let mut proved = Vec::new();
             for examined in done {
-                report.count(&examined?);
+                let examined = examined?;
+                report.count(&examined);
+                if let Examined::Found { proved: Some(one), .. } = examined {
+                    proved.push(one);
+                }
             }
+            // What cannot be put on record is proved again next time.
+            let _ = put_on_record(ctx, proved);
             if report.interrupted {
                 return Ok(report);
             }
         }
     }
+}
+
+/// Blobs that were taken from the disk are trusted once they were hashed.
+fn put_on_record(ctx: &Context<'_>, proved: Vec<Proved>) -> Result<()> {
+    if proved.is_empty() || !ctx.ledger.policy.writable {
+        return Ok(());
+    }
+    ctx.ledger.transact(move |tx| {
+        for Proved { digest, blake3, stamp: read } in proved {
+            let there = tx.ledger().blobs.meta(&digest)?;
+            let row = tx.blob(&digest)?.filter(|row| !row.is_verified());
+            let Some(row) = row.filter(|_| there.is_some_and(|meta| stamp(&meta).agrees(&read))) else { continue };
+            let (unrooted, condemned) = (tx.unrooted(&digest)?, tx.condemned(&digest)?);
+            tx.push(Record::Blob(BlobRecord { digest, blake3, stamp: read, added: row.added }));
+            // Being looked at keeps nothing.
+            unrooted.map(|since| Record::Unrooted(SinceRecord { digest, since })).into_iter().for_each(|r| tx.push(r));
+            condemned
+                .map(|since| Record::Condemned(SinceRecord { digest, since }))
+                .into_iter()
+                .for_each(|r| tx.push(r));
+        }
+        Ok(())
+    })
 }
 
 fn can_quarantine(ctx: &Context<'_>, observer: &dyn Observer) -> bool {
@@ -101,7 +134,7 @@ fn can_quarantine(ctx: &Context<'_>, observer: &dyn Observer) -> bool {
 impl VerifyReport {
     fn count(&mut self, examined: &Examined) {
         match examined {
-            Examined::Found { status, read_bytes, quarantined, bad_carriers } => {
+            Examined::Found { status, read_bytes, quarantined, bad_carriers, .. } => {
                 let status = match status {
                     VerifyStatus::Ok => &mut self.ok,
                     VerifyStatus::Corrupt => &mut self.corrupt,

@@ -253,7 +253,7 @@ impl File for MemoryFile {
     fn windows(&self, _: u64, _: u64, _: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         unreachable!()
     }
-    fn drop_cache(&self) {
+    fn drop_cache(&self) -> bool {
         unreachable!()
     }
     fn as_any(&self) -> &dyn Any {

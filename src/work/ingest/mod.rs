@@ -11,6 +11,7 @@ mod stage;
 mod take;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use self::settle::Vouched;
 use self::stage::{Staged, Stager};
 use self::walk::{Item, Walk, chain};
 use super::Context;
+use super::spill::spill;
 use crate::format::session::SessionKind;
 use crate::format::settings::Durability;
 use crate::ledger::Ledger;
@@ -311,7 +313,9 @@ impl<'a> Adding<'a> {
                 Ok(committed) => committed,
                 Err(e) => return Err(self.lose(batch, e)),
             };
+            let digests: BTreeSet<Digest> = batch.iter().map(|staged| staged.digests.digest).collect();
             batch = self.acknowledge(batch, committed)?;
+            self.spill(&digests);
         }
         let busy = Error::new(ErrorKind::Busy, "add it", "its stored copy went away each time it was looked at");
         for staged in batch {
@@ -319,6 +323,14 @@ impl<'a> Adding<'a> {
         }
         self.stager = None;
         Ok(())
+    }
+
+    /// Names that found no room for one more link get one. What is kept is kept without it: trouble is only told.
+    fn spill(&self, digests: &BTreeSet<Digest>) {
+        if let Err(e) = spill(self.ledger(), &|digest| digests.contains(digest)) {
+            let text = format!("Some names could not be applied, and are counted meanwhile: {}", chain(&e));
+            self.observer.event(&Event::Notice { text });
+        }
     }
 
     fn commit(&mut self, batch: &[Staged]) -> Result<Committed> {

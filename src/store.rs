@@ -15,13 +15,16 @@ use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, 
 use crate::work::Context;
 use crate::work::check::{self, CheckReport};
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
-use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why};
+use crate::work::doctor::{self, Measured};
+use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why, WhyGone};
 use crate::work::from_disk::{self, FromDisk};
 use crate::work::ingest::{self, AddOptions, AddReport, AliasKind, Source};
 use crate::work::init::{self, NewStoreSpec};
-use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode};
+use crate::work::lease::{self, Lease, Leased};
+use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode, Unlocked};
 use crate::work::mend::{self, MendPlan, MendReport};
 use crate::work::names::{self, RemovePlan, RemoveReport, Target};
+use crate::work::repair::{self, RepairOptions, RepairReport, RepairScope};
 use crate::work::upkeep::{self, CompactReport, FrameInfo, RebuildReport, RunInfo};
 use crate::work::verify::{self, VerifyOptions, VerifyReport};
 
@@ -37,11 +40,13 @@ pub struct OpenOptions {
     pub lock_timeout: Duration,
     /// Write nothing to the store, whether it could be or not.
     pub read_only: bool,
+    /// Open, or make, a store in a directory that everybody may write to.
+    pub trust_directory: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, read_only: false }
+        OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, read_only: false, trust_directory: false }
     }
 }
 
@@ -110,6 +115,9 @@ impl Store {
             hardlinked: new.alias == AliasKind::Hardlinked,
             cache: new.cache,
         };
+        if !options.trust_directory {
+            refuse_strangers(machine.as_ref(), directory)?;
+        }
         let made = init::create(&machine, directory, &spec)?;
         Ok((Store::open(machine, directory, options)?, made))
     }
@@ -120,8 +128,14 @@ impl Store {
     /// A store that this process cannot write to (mounted read-only, owned by somebody else, on a filesystem whose locks
     /// other machines do not see, with a feature that this program can only read) can be read all the same:
     /// [`Store::read_only_reason`] says why, and so does the error of every verb that would write.
+    ///
+    /// [`ErrorKind::Untrusted`] for a directory that everybody may write to, unless `options` trust it: a stranger could
+    /// have put anything there.
     pub fn open(machine: Arc<dyn Machine>, directory: &Path, options: &OpenOptions) -> Result<Store> {
         let directory = machine.canonical(directory).map_err(|e| no_store(directory, e))?;
+        if !options.trust_directory {
+            refuse_strangers(machine.as_ref(), &directory)?;
+        }
         let layout = Layout::new(&directory);
         let settings = read_settings(machine.as_ref(), &layout)?;
         let filesystem = machine.filesystem(&directory);
@@ -151,6 +165,9 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<(Store, FromDisk)> {
         let directory = machine.canonical(directory).map_err(|e| no_store(directory, e))?;
+        if !options.trust_directory {
+            refuse_strangers(machine.as_ref(), &directory)?;
+        }
         let workers = Workers::new(options.jobs)?;
         let mut report = from_disk::rebuild(&machine, &directory, discard, &workers, observer)?;
         drop(workers);
@@ -235,6 +252,11 @@ impl Store {
         names::unpin(&self.writing()?, target)
     }
 
+    /// Keeps blobs for running work, as long as the lease lives; see [`lease::lease`].
+    pub fn lease(&self, what: &[Leased]) -> Result<Lease> {
+        lease::lease(&self.writing()?, what)
+    }
+
     /// Makes a file outside the store.
     pub fn get(
         &self,
@@ -255,6 +277,11 @@ impl Store {
     ) -> Result<MaterializeReport> {
         let options = MaterializeOptions { mode: Some(Mode::Hardlink), ..MaterializeOptions::default() };
         self.get(target, destination, &options, observer)
+    }
+
+    /// Puts a private copy in the place of a link to a blob; see [`materialize::unlock`].
+    pub fn unlock(&self, path: &Path, observer: &dyn Observer) -> Result<Unlocked> {
+        materialize::unlock(&self.reading(), path, observer)
     }
 
     /// Recreates below `directory` what is below `prefix`.
@@ -320,6 +347,16 @@ impl Store {
         find::why(&self.reading(), digest, grace)
     }
 
+    /// Measures this machine and this store; see [`doctor::examine`].
+    pub fn examine(&self, destinations: &[PathBuf]) -> Result<Vec<Measured>> {
+        doctor::examine(&self.reading(), destinations)
+    }
+
+    /// What removed a blob, or took a name away; see [`find::why_gone`].
+    pub fn why_gone(&self, target: &Target) -> Result<WhyGone> {
+        find::why_gone(&self.reading(), target)
+    }
+
     /// Bytes that would be freed if all names of a blob went.
     pub fn reclaimable(&self, digest: &Digest) -> Result<u64> {
         find::reclaimable(&self.reading(), digest)
@@ -350,6 +387,17 @@ impl Store {
     ) -> Result<VerifyReport> {
         let ctx = if options.quarantine { self.writing()? } else { self.reading() };
         verify::verify(&ctx, what, prefixes, options, observer)
+    }
+
+    /// Puts good bytes in the place of bad or missing ones; see [`repair::repair`].
+    pub fn repair(
+        &self,
+        scope: &RepairScope,
+        options: &RepairOptions,
+        observer: &dyn Observer,
+    ) -> Result<RepairReport> {
+        let ctx = if options.dry_run { self.reading() } else { self.writing()? };
+        repair::repair(&ctx, scope, options, observer)
     }
 
     /// Compares the records with what is on the disk, reading no blob; see [`check::check`].
@@ -449,6 +497,19 @@ fn read_settings(machine: &dyn Machine, layout: &Layout) -> Result<Settings> {
             Err(Error::new(ErrorKind::Unsupported, attempt, reason))
         }
         None => Ok(settings),
+    }
+}
+
+/// Refuses a directory in which everybody may put other files in the place of blobs. One that is not there yet is
+/// nobody's.
+fn refuse_strangers(machine: &dyn Machine, directory: &Path) -> Result<()> {
+    match machine.stat(directory) {
+        Ok(meta) if meta.kind == FileKind::Directory && meta.mode & 0o002 != 0 => {
+            let reason =
+                format!("everybody may write to it (mode {:04o}), and could have put anything there", meta.mode);
+            Err(Error::new(ErrorKind::Untrusted, format!("use the store directory {}", directory.display()), reason))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -564,3 +564,25 @@ fn hostile_stores_are_refused_in_words() {
         assert!(files(&away).len() >= before.len(), "nothing outside was taken away through {part}");
     }
 }
+
+#[test]
+fn a_store_directory_that_everybody_may_write_to_is_refused_unless_told() {
+    let place = Place::with_store();
+    place.file("a", "bytes");
+    place.json(&["add", "a"]).exits(0);
+    fs::set_permissions(place.store(), fs::Permissions::from_mode(0o777)).unwrap();
+    for words in [&["ls"][..], &["add", "a", "--name", "b"], &["gc"], &["verify"], &["init"]] {
+        let ran = place.larder(words).exits(5);
+        assert!(ran.err.contains("everybody may write") && ran.err.contains("chmod o-w"), "{words:?}: {}", ran.err);
+    }
+    place.json(&["ls", "--trust-directory"]).exits(0);
+    place.json(&["add", "a", "--name", "b", "--trust-directory"]).exits(0);
+    fs::set_permissions(place.store(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(place.names().len(), 2);
+
+    let empty = place.path("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::set_permissions(&empty, fs::Permissions::from_mode(0o777)).unwrap();
+    place.json(&["--store", "empty", "add", "a"]).exits(5);
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "nothing is made there");
+}

@@ -95,6 +95,44 @@ fn why_tells_what_keeps_a_blob() {
 }
 
 #[test]
+fn why_gone_tells_what_took_a_name_and_a_blob_away() {
+    let place = place();
+    let (s, gone) = (digest(b"s"), |what: &str| place.json(&["why-gone", what]).exits(0));
+    place.json(&["why-gone", "no/such"]).exits(1);
+    place.json(&["why-gone", &digest(b"never seen")]).exits(1);
+    assert_eq!(gone("d/small").event("summary")["gone"], false);
+
+    place.json(&["mv", "d/small", "d/moved"]).exits(0);
+    place.json(&["rm", "d"]).exits(0);
+    let of_name = gone("d/small");
+    let departed = of_name.event("departed");
+    assert_eq!((&departed["name"], &departed["rule"]), (&"d/small".into(), &"mv to d/moved".into()));
+    assert_eq!(departed["digest"], s.as_str());
+    assert_eq!((of_name.events("removed").len(), &of_name.event("summary")["gone"]), (0, &true.into()));
+    let of_digest = gone(&s);
+    assert_eq!(of_digest.event("summary")["gone"], false, "it is not collected yet");
+    assert_eq!(of_digest.names("departed"), ["d/small", "d/moved", "d/twin"], "in the order of time, then of names");
+
+    place.json(&["gc", "--grace", "0s", "--yes-most"]).exits(0);
+    for again in ["", "compact", "rebuild"] {
+        if !again.is_empty() {
+            place.json(&[again]).exits(0);
+        }
+        let removed = gone(&s).event("removed");
+        assert_eq!((&removed["digest"], &removed["rule"]), (&s.as_str().into(), &"gc: unrooted".into()), "{again}");
+        assert_eq!((&removed["size_bytes"], removed["when"].is_string()), (&1.into(), true));
+        assert_eq!(gone("d/twin").event("departed")["rule"], "rm", "{again}");
+        assert_eq!(gone("d/twin").event("removed")["digest"], s.as_str(), "{again}");
+    }
+    let words = place.larder(&["why-gone", "d/twin"]).exits(0).text();
+    assert!(words.contains("d/twin is gone") && words.contains("gc: unrooted"), "{words}");
+    // What came back is not gone, and how it went before is still told by its name.
+    place.json(&["add", "d"]).exits(0);
+    assert_eq!(gone(&s).event("summary")["gone"], false);
+    assert_eq!(gone("d/twin").event("departed")["rule"], "rm");
+}
+
+#[test]
 fn stats_agree_with_the_disk() {
     let place = place();
     let stats = place.json(&["stats"]).exits(0).event("stats");

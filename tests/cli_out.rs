@@ -41,6 +41,40 @@ fn get_makes_a_private_file() {
 }
 
 #[test]
+fn what_was_broken_off_goes_on_with_the_same_command() {
+    let place = place();
+    for mode in ["copy", "reflink", "hardlink", "symlink"] {
+        let words = ["checkout", "d", mode, "--mode", mode];
+        // Where the filesystem has no reflinks, there is nothing to go on with.
+        if place.json(&words).code == 3 {
+            continue;
+        }
+        fs::remove_file(place.path(mode).join("sub/b")).unwrap();
+        let again = place.json(&words).exits(0).event("summary");
+        assert_eq!(
+            (&again["files"], &again["unchanged"], &again["failed"]),
+            (&1.into(), &3.into(), &0.into()),
+            "{mode}"
+        );
+        if mode == "copy" {
+            assert_eq!(again["not_restored"], 0);
+        }
+        // Other bytes of the same size are somebody's own.
+        fs::remove_file(place.path(mode).join("sub/b")).unwrap();
+        place.file(format!("{mode}/sub/b"), "own");
+        place.json(&words).exits(3);
+        assert_eq!(fs::read(place.path(mode).join("sub/b")).unwrap(), b"own");
+    }
+    place.json(&["get", "d/a", "out"]).exits(0);
+    assert_eq!(place.json(&["get", "d/a", "out"]).exits(0).event("summary")["unchanged"], 1);
+    place.json(&["get", "d/tool", "out"]).exits(1);
+    // A link to the blob is no private file, whatever its bytes.
+    place.json(&["get", "d/a", "linked", "--mode", "hardlink"]).exits(0);
+    place.json(&["get", "d/a", "linked"]).exits(1);
+    place.sound();
+}
+
+#[test]
 fn nothing_is_overwritten_without_replace() {
     let place = place();
     place.file("out", "mine");

@@ -6,18 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Files of tests that belong to the promises; a document may name one of them before it is there.
-const AWAITED: [&str; 8] = [
-    "tests/promise_1_",
-    "tests/promise_2_",
-    "tests/promise_3_",
-    "tests/promise_4_",
-    "tests/promise_5_",
-    "tests/promise_6_",
-    "tests/promise_7_",
-    "tests/cli",
-];
-
 /// Words that the documents do not use, and the one that they use instead. Matched without regard to case, as whole
 /// words.
 const SYNONYMS: [(&str, &str); 20] = [
@@ -274,12 +262,11 @@ impl Known {
     }
 
     fn has_path(&self, path: &str) -> bool {
-        let awaited = AWAITED.iter().any(|awaited| path.starts_with(awaited));
         let matches = |known: &String| match path.split_once('*') {
             Some((before, after)) => known.starts_with(before) && known[before.len()..].ends_with(after),
             None => known == path,
         };
-        awaited || self.paths.iter().any(matches)
+        self.paths.iter().any(matches)
     }
 
     /// Relative links, and the headings within pages that they lead to.

@@ -15,8 +15,8 @@ use larder::format::header::{Header, SegmentKind};
 use larder::format::hint;
 use larder::format::page::{BOUNDS_LEVEL, PageBuilder};
 use larder::format::record::{
-    self, AliasRecord, BlobRecord, DamagedRecord, EndRecord, FenceRecord, HealedRecord, Moment, NameFindingRecord,
-    OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
+    self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
+    NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
 };
 use larder::format::run::{Footer, PageRef, RunId, RunKey, encode_header};
 use larder::format::session::{SessionFile, SessionKind};
@@ -162,7 +162,7 @@ fn records() -> Vec<Record> {
     vec![
         Record::Blob(BlobRecord { digest, blake3, stamp, added: since }),
         alias(b"models/Llama/7B.gguf"),
-        Record::Unalias(UnaliasRecord { name: name(b"a"), was }),
+        Record::Unalias(UnaliasRecord { name: name(b"a"), was, rule: "rm".to_owned(), when: since }),
         Record::Pin(PinRecord { digest, note: "mine".to_owned(), since }),
         Record::Unpin(digest),
         Record::Unrooted(SinceRecord { digest, since }),
@@ -183,6 +183,7 @@ fn records() -> Vec<Record> {
         Record::Fence(FenceRecord { from: 1, to: 2, reason, since }),
         Record::FenceLifted(1),
         end(),
+        Record::Departed(DepartedRecord { name: name(b"a"), digest, rule: "rm".to_owned(), when: since }),
     ]
 }
 

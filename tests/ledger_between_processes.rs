@@ -168,7 +168,7 @@ fn one_frame_may_take_the_last_name_of_a_directory_away_and_give_it_another() {
                 let inode = tx.blob(&alias.digest)?.unwrap().stamp.inode;
                 let was = Replaced { digest: alias.digest, hardlinked: true, inode };
                 let (digest, size_bytes, added) = (alias.digest, alias.size_bytes, tx.moment());
-                tx.push(Record::Unalias(UnaliasRecord { name: from, was }));
+                tx.push(Record::Unalias(UnaliasRecord { name: from, was, rule: "mv".into(), when: added }));
                 tx.push(Record::Alias(AliasRecord {
                     name: to,
                     digest,

@@ -308,7 +308,43 @@ fn a_full_disk_is_an_answer() {
     }
 }
 
+/// On a filesystem that never overwrites in place, even writing the last frame again takes room.
+#[test]
+fn a_full_disk_on_which_overwriting_takes_room() {
+    let start = begun(12, Durability::Batch);
+    let world = start.world(12);
+    world.fail(Fault::errno(errno::ENOSPC).kind(CallKind::Write).under("/store/journal"));
+    let process = world.process("remover");
+    let opened = Opened::open(&process).unwrap();
+    process.note(&format!("added src/a {}", digest(A)));
+    opened.remove(&["src/a"]).expect("removing works on a full disk");
+    assert_eq!(world.look("/store/reserve").unwrap().content.len(), 0, "the reserve was given up for it");
+    world.clear_faults();
+    holds(12, &world, &Ok(()), &[]);
+}
+
 /// Links run out, or there are none of that kind: names are findings on record and the bytes are kept.
+#[test]
+fn deleting_works_where_no_inode_is_free() {
+    let start = begun(6, Durability::Batch);
+    for free in 0..6 {
+        let world = start.world(free);
+        world.set_free_inodes(free);
+        let opened = Opened::open(&world.process("a")).unwrap();
+        opened.remove(&["src/a"]).unwrap_or_else(|e| panic!("{free} inodes free: {e}"));
+        let before = world.tree().len();
+        let report = opened.collect(Duration::ZERO).unwrap_or_else(|e| panic!("{free} inodes free: {e}"));
+        assert_eq!(report.removed_blobs, 1, "{free} inodes free");
+        assert_eq!(world.tree().len(), before - 1, "{free} inodes free: one file less, and nothing left over");
+        if let Err(e) = opened.add(&["/one"], &AddOptions::default()) {
+            assert_eq!(e.kind(), ErrorKind::NoSpace, "{free} inodes free: {e}");
+        }
+        kit::staging_is_empty(&world);
+        world.set_free_inodes(1000);
+        holds(free, &world, &Ok(()), &[]);
+    }
+}
+
 #[test]
 fn names_that_cannot_be_linked_are_findings() {
     let start = begun(11, Durability::Batch);

@@ -39,6 +39,9 @@ pub(crate) struct Global {
     /// How long to wait when another process writes: 500ms, 30s, 5m [default: 30s]
     #[arg(long, global = true, value_name = "TIME", value_parser = words::duration, help_heading = "Everywhere")]
     pub(crate) lock_timeout: Option<Duration>,
+    /// Use a store directory that everybody may write to
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub(crate) trust_directory: bool,
     /// Draw no progress on the terminal
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) no_progress: bool,
@@ -117,7 +120,8 @@ impl Context {
     /// How a store is opened.
     pub(crate) fn options(&self, read_only: bool) -> OpenOptions {
         let lock_timeout = self.global.lock_timeout.unwrap_or(limits::LOCK_TIMEOUT);
-        OpenOptions { jobs: self.global.jobs, lock_timeout, read_only }
+        let trust_directory = self.global.trust_directory || self.command == "doctor";
+        OpenOptions { jobs: self.global.jobs, lock_timeout, read_only, trust_directory }
     }
 
     /// A size for people, exact with `-v`.

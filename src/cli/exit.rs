@@ -39,7 +39,7 @@ impl Exit {
             ErrorKind::Damaged => Exit::Findings,
             ErrorKind::Taken if matches!(command, "add" | "link" | "mv") => Exit::Findings,
             ErrorKind::Busy => Exit::Busy,
-            ErrorKind::Refused => Exit::Refused,
+            ErrorKind::Refused | ErrorKind::Untrusted => Exit::Refused,
             _ => Exit::Failed,
         }
     }
@@ -70,6 +70,7 @@ mod tests {
         assert_eq!(code(ErrorKind::Taken, "get"), 1);
         assert_eq!(code(ErrorKind::Busy, "gc"), 4);
         assert_eq!(code(ErrorKind::Refused, "unlink"), 5);
+        assert_eq!(code(ErrorKind::Untrusted, "ls"), 5);
     }
 
     #[test]

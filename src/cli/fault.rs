@@ -58,6 +58,7 @@ pub(crate) fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::SourceChanged => "source_changed",
         ErrorKind::Busy => "busy",
         ErrorKind::Refused => "refused",
+        ErrorKind::Untrusted => "untrusted",
         ErrorKind::Damaged => "damaged",
         ErrorKind::NoSpace => "no_space",
         ErrorKind::ReadOnly => "read_only",

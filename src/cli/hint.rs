@@ -43,9 +43,14 @@ fn general(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Busy => {
             "another larder is at work on this store: wait for it, or wait longer with --lock-timeout 5m"
         }
-        ErrorKind::Damaged => "`larder verify` names everything that is damaged; adding a good copy again heals it",
+        ErrorKind::Damaged => {
+            "`larder verify` names everything that is damaged; `larder repair` mends it, from copies that larder knows or with --from PATH"
+        }
         ErrorKind::NoSpace => "`larder rm` and then `larder gc --grace 0s` free space; `larder stats` shows how much",
         ErrorKind::ReadOnly => "reading works here, writing does not: mount it writable, or use another store",
+        ErrorKind::Untrusted => {
+            "take that right away (chmod o-w), after a look at who used it; --trust-directory uses it as it is"
+        }
         ErrorKind::Permission => "use larder as the owner of the files and of the store",
         ErrorKind::NotKept => {
             "nothing of it is kept: look at the disk and the system's log, then run the same command again"

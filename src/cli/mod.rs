@@ -8,6 +8,7 @@ mod exit;
 mod fault;
 mod hint;
 mod json;
+mod mended;
 mod output;
 mod panic;
 mod report;

@@ -11,6 +11,7 @@ use larder::{Event, Finding, Name, Observer};
 
 use super::context::Context;
 use super::json::Line;
+use super::mended;
 use super::text;
 
 /// Most different notes that are counted apart.
@@ -96,6 +97,7 @@ impl<'a> Watch<'a> {
             Event::Verified { status, .. } if *status != VerifyStatus::Ok => {
                 out.say(&words(self.context, event));
             }
+            Event::Repaired(told) => out.say(&mended::words(told)),
             Event::Found(_) | Event::Mended { .. } => out.say(&words(self.context, event)),
             _ if out.verbose() => out.say(&words(self.context, event)),
             _ => {}
@@ -205,6 +207,7 @@ fn line(event: &Event) -> Option<Line> {
             .with("size_bytes", size_bytes)
             .with("mode", mode)
             .maybe("note", note.as_ref()),
+        Event::Repaired(told) => mended::line(told),
         Event::Found(found) => finding(Line::event("finding"), found).with("mended_by", found.code.mend().word()),
         Event::Mended { finding: found, how, planned } => {
             finding(Line::event(if *planned { "would_mend" } else { "mended" }), found).with("how", how)

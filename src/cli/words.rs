@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use larder::store;
 use larder::work::ingest::AliasKind;
+use larder::work::lease::Leased;
 use larder::work::materialize;
 use larder::work::names::Target;
 use larder::{Digest, Error, ErrorKind, Name, Prefix};
@@ -167,6 +168,14 @@ pub(crate) enum Scope {
     Digest(Digest),
     /// A name and everything below it.
     Names(Prefix),
+}
+
+/// What `lease` keeps for it.
+pub(crate) fn leased(scope: &Scope) -> Leased {
+    match scope {
+        Scope::Digest(digest) => Leased::Blob(*digest),
+        Scope::Names(prefix) => Leased::Names(prefix.clone()),
+    }
 }
 
 fn read_target(text: &OsStr) -> Result<Target, Error> {

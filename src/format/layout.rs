@@ -34,6 +34,29 @@ impl Layout {
         path
     }
 
+    /// `carriers/ab/cdef….N`, one more inode of a blob.
+    pub fn carrier(&self, digest: &Digest, number: u32) -> PathBuf {
+        let hex = digest.to_hex();
+        self.carrier_dir(digest.as_bytes()[0]).join(format!("{}.{number}", &hex[2..]))
+    }
+
+    /// The directory of all carriers of blobs whose digest begins with `first`; made when there is a first one.
+    pub fn carrier_dir(&self, first: u8) -> PathBuf {
+        self.carriers().join(format!("{first:02x}"))
+    }
+
+    /// Where carriers are.
+    pub fn carriers(&self) -> PathBuf {
+        self.root.join("carriers")
+    }
+
+    /// The digest and number of the carrier file `file` in the directory of `first`; `None` if it is no carrier's name.
+    pub fn carrier_of(first: u8, file: &str) -> Option<(Digest, u32)> {
+        let (digest, number) = file.split_once('.')?;
+        let read = number.parse().ok().filter(|n: &u32| *n > 0 && n.to_string() == number)?;
+        Some((Layout::digest_of(first, digest)?, read))
+    }
+
     /// The directory of all blobs whose digest begins with `first`.
     pub fn blob_dir(&self, first: u8) -> PathBuf {
         self.root.join(format!("sha256/{first:02x}"))
@@ -108,5 +131,12 @@ mod tests {
         assert_eq!(Layout::digest_of(0xe3, file), Some(Digest::EMPTY));
         assert_eq!(Layout::digest_of(0xe3, &file.to_uppercase()), None);
         assert_eq!(Layout::digest_of(0xe3, "x"), None);
+        let carrier = layout.carrier(&Digest::EMPTY, 12);
+        assert_eq!(carrier, PathBuf::from(path.to_str().unwrap().replace("sha256", "carriers") + ".12"));
+        let file = carrier.file_name().unwrap().to_str().unwrap();
+        assert_eq!(Layout::carrier_of(0xe3, file), Some((Digest::EMPTY, 12)));
+        for other in ["", "12", &file.replace(".12", ""), &file.replace(".12", ".012"), &file.replace(".12", ".0")] {
+            assert_eq!(Layout::carrier_of(0xe3, other), None, "{other}");
+        }
     }
 }

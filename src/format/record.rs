@@ -3,9 +3,12 @@
 //! A payload is a count and that many records; each record is its kind, its version, the length of its body, and a
 //! postcard body. A kind or version that this program does not know makes the frame unreadable to it, loudly.
 
+pub mod copies;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::copies::{CarrierRecord, CarrierRemovedRecord, SourcesRecord};
 use super::Malformed;
 use crate::vocabulary::limits::{FRAME_PAYLOAD_BYTES, FRAME_RECORDS, RECORD_BYTES};
 use crate::vocabulary::{Blake3, Digest, Name, Stamp};
@@ -71,6 +74,23 @@ pub struct UnaliasRecord {
     pub name: Name,
     /// What it meant.
     pub was: Replaced,
+    /// What took it away: `rm`, `unlink`, …
+    pub rule: String,
+    /// When.
+    pub when: Moment,
+}
+
+/// A name that a blob had until something took it away: what a base keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartedRecord {
+    /// The name.
+    pub name: Name,
+    /// What it meant.
+    pub digest: Digest,
+    /// What took it away.
+    pub rule: String,
+    /// When.
+    pub when: Moment,
 }
 
 /// A blob is kept by hand.
@@ -223,6 +243,14 @@ pub enum Record {
     FenceLifted(u64),
     /// The end of a base.
     End(EndRecord),
+    /// The files that a blob was added from.
+    Sources(SourcesRecord),
+    /// The store keeps one more inode of a blob.
+    Carrier(CarrierRecord),
+    /// It keeps that no more.
+    CarrierRemoved(CarrierRemovedRecord),
+    /// A name that a blob had.
+    Departed(DepartedRecord),
 }
 
 impl Record {
@@ -244,6 +272,10 @@ impl Record {
             Record::Fence(_) => 14,
             Record::FenceLifted(_) => 15,
             Record::End(_) => 16,
+            Record::Sources(_) => 17,
+            Record::Carrier(_) => 18,
+            Record::CarrierRemoved(_) => 19,
+            Record::Departed(_) => 22,
         }
     }
 
@@ -264,6 +296,10 @@ impl Record {
             Record::Fence(r) => postcard::to_allocvec(r),
             Record::FenceLifted(r) => postcard::to_allocvec(r),
             Record::End(r) => postcard::to_allocvec(r),
+            Record::Sources(r) => postcard::to_allocvec(r),
+            Record::Carrier(r) => postcard::to_allocvec(r),
+            Record::CarrierRemoved(r) => postcard::to_allocvec(r),
+            Record::Departed(r) => postcard::to_allocvec(r),
         };
         encoded.expect("records hold nothing that postcard cannot write to memory")
     }
@@ -289,6 +325,10 @@ impl Record {
             14 => Record::Fence(read(body)?),
             15 => Record::FenceLifted(read(body)?),
             16 => Record::End(read(body)?),
+            17 => Record::Sources(read(body)?),
+            18 => Record::Carrier(read(body)?),
+            19 => Record::CarrierRemoved(read(body)?),
+            22 => Record::Departed(read(body)?),
             _ => return Err(Malformed::Version),
         })
     }
@@ -431,7 +471,8 @@ mod tests {
                 replaces: Some(was),
                 added: since,
             }),
-            Record::Unalias(UnaliasRecord { name: name("a"), was }),
+            Record::Unalias(UnaliasRecord { name: name("a"), was, rule: "rm".into(), when: since }),
+            Record::Departed(DepartedRecord { name: name("a"), digest, rule: "rm".into(), when: since }),
             Record::Pin(PinRecord { digest, note: "mine".into(), since }),
             Record::Unpin(digest),
             Record::Unrooted(SinceRecord { digest, since }),

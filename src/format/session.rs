@@ -20,6 +20,8 @@ pub enum SessionKind {
     Reader,
     /// Removes; it protects nothing.
     Collect,
+    /// Keeps what it lists for a command that runs.
+    Lease,
 }
 
 impl SessionKind {
@@ -29,6 +31,7 @@ impl SessionKind {
             SessionKind::Ingest => "ingest",
             SessionKind::Reader => "reader",
             SessionKind::Collect => "collect",
+            SessionKind::Lease => "lease",
         }
     }
 }
@@ -53,6 +56,7 @@ impl SessionFile {
             SessionKind::Ingest => 1,
             SessionKind::Reader => 2,
             SessionKind::Collect => 3,
+            SessionKind::Lease => 4,
         });
         bytes.extend_from_slice(&self.stamp.to_le_bytes());
         bytes.extend_from_slice(&u32::try_from(self.held.len()).expect("bounded by MOST_HELD").to_le_bytes());
@@ -84,6 +88,7 @@ impl SessionFile {
             1 => SessionKind::Ingest,
             2 => SessionKind::Reader,
             3 => SessionKind::Collect,
+            4 => SessionKind::Lease,
             _ => return Err(Malformed::Fields),
         };
         let held = bytes[FIXED..end].chunks_exact(32).map(|d| Digest::from_bytes(array(d, 0))).collect();

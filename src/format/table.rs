@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
+use super::record::copies::{CarrierRow, SourcesRow};
 use super::record::{
     AliasRecord, BlobRecord, DamagedRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord, Record,
 };
@@ -42,6 +43,14 @@ pub enum Table {
     NameFinding = 12,
     /// Fences by their first sequence (big-endian).
     Fence = 13,
+    /// The files that blobs were added from, by digest.
+    Sources = 14,
+    /// Further inodes of blobs, by digest and number (big-endian).
+    Carrier = 15,
+    /// Names that a blob had until something took them away: the digest, then the name.
+    Departed = 16,
+    /// The same by name: the name, a zero byte (which no name has), then the digest; no value.
+    Meant = 17,
 }
 
 impl Table {
@@ -125,6 +134,15 @@ pub struct GoneRow {
     pub when: Moment,
 }
 
+/// The row of a name that was taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartedRow {
+    /// What took it away.
+    pub rule: String,
+    /// When.
+    pub when: Moment,
+}
+
 /// A damaged blob's row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DamagedRow {
@@ -174,6 +192,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
 /// One change of a table: the key, and the value or its absence.
 pub type Effect = (Vec<u8>, Option<Vec<u8>>);
 
+/// What goes with a blob when it is removed. Its carriers are removed by records of their own, in the same frame.
+const OF_A_BLOB: [Table; 6] =
+    [Table::Blob, Table::Unrooted, Table::Condemned, Table::Orphan, Table::Damaged, Table::Sources];
+
 /// What `record` does to the tables, in order.
 pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
     let mut put = |key: Vec<u8>, value: Vec<u8>| change((key, Some(value)));
@@ -197,15 +219,28 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
         Record::Removed(r) => {
             let gone = GoneRow { size_bytes: r.size_bytes, rule: r.rule.clone(), when: r.when };
             put(Table::Gone.key(r.digest.as_bytes()), encode(&gone));
-            for table in [Table::Blob, Table::Unrooted, Table::Condemned, Table::Orphan, Table::Damaged] {
+            for table in OF_A_BLOB {
                 change((table.key(r.digest.as_bytes()), None));
             }
             change((size_key(r.size_bytes, &r.digest), None));
         }
-        Record::Unalias(r) => unname(&r.name, &r.was.digest, change),
+        Record::Unalias(r) => {
+            unname(&r.name, &r.was.digest, &mut change);
+            departed(&r.name, &r.was.digest, &r.rule, r.when, change);
+        }
+        Record::Departed(r) => departed(&r.name, &r.digest, &r.rule, r.when, change),
         Record::Unpin(digest) => change((Table::Pin.key(digest.as_bytes()), None)),
         Record::NameMended(name) => change((Table::NameFinding.key(name.as_bytes()), None)),
         Record::FenceLifted(from) => change((Table::Fence.key(&from.to_be_bytes()), None)),
+        Record::Sources(r) => {
+            let row = SourcesRow { files: r.files.clone(), since: r.since };
+            put(Table::Sources.key(r.digest.as_bytes()), encode(&row));
+        }
+        Record::Carrier(r) => {
+            let row = CarrierRow { stamp: r.stamp, since: r.since };
+            put(carrier_key(&r.digest, r.number), encode(&row));
+        }
+        Record::CarrierRemoved(r) => change((carrier_key(&r.digest, r.number), None)),
         Record::End(_) => {}
     }
 }
@@ -240,7 +275,26 @@ fn alias_effects(r: &AliasRecord, mut change: impl FnMut(Effect)) {
     if let Some(key) = fold_key(&r.name) {
         change((key, Some(Vec::new())));
     }
+    if let Some(was) = r.replaces.filter(|was| was.digest != r.digest) {
+        departed(&r.name, &was.digest, REPLACED, r.added, &mut change);
+    }
     rooted(&r.digest, change);
+}
+
+/// What took the former meaning of a name away that got another one.
+pub const REPLACED: &str = "replaced";
+
+fn departed(name: &Name, digest: &Digest, rule: &str, when: Moment, mut change: impl FnMut(Effect)) {
+    let row = DepartedRow { rule: rule.to_owned(), when };
+    change((Table::Departed.key2(digest.as_bytes(), name.as_bytes()), Some(encode(&row))));
+    let mut meant = meant_prefix(name);
+    meant.extend_from_slice(digest.as_bytes());
+    change((meant, Some(Vec::new())));
+}
+
+/// The prefix of the keys of all digests that a name meant.
+pub fn meant_prefix(name: &Name) -> Vec<u8> {
+    Table::Meant.key2(name.as_bytes(), &[0])
 }
 
 fn unname(name: &Name, digest: &Digest, mut change: impl FnMut(Effect)) {
@@ -272,6 +326,11 @@ fn name_finding_row(r: &NameFindingRecord) -> Vec<u8> {
 
 fn fence_row(r: &FenceRecord) -> Vec<u8> {
     encode(&FenceRow { to: r.to, reason: r.reason.clone(), since: r.since })
+}
+
+/// The key of one carrier of a blob.
+pub fn carrier_key(digest: &Digest, number: u32) -> Vec<u8> {
+    Table::Carrier.key2(digest.as_bytes(), &number.to_be_bytes())
 }
 
 /// The key under which a large blob is found by its size.

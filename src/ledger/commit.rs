@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::hold::Hold;
 use super::{Ledger, Tables};
-use crate::format::record::{Moment, Record, SinceRecord};
+use crate::format::record::{HealedRecord, Moment, Record, SinceRecord};
 use crate::ledger::load;
 use crate::parts::index::View;
 use crate::vocabulary::limits::{FRAME_PAYLOAD_BYTES, FRAME_RECORDS, TAIL_MAX_RECORDS};
@@ -17,7 +17,7 @@ use crate::vocabulary::{Digest, Error, ErrorKind, Result};
 const FRAME_ENOUGH: usize = FRAME_RECORDS / 4;
 /// Bytes, likewise: one more transaction of the largest kind (a batch of the longest names) still fits.
 const FRAME_ENOUGH_BYTES: usize = FRAME_PAYLOAD_BYTES / 4;
-/// What a record takes besides its name, at most, but for notes, which are bounded and rare.
+/// What a record takes besides its name or paths, at most, but for notes, which are bounded and rare.
 const RECORD_FIXED_BYTES: usize = 320;
 
 /// A transaction under way: it reads the newest records, its own included, and adds to them.
@@ -173,7 +173,23 @@ impl<'a> Tx<'a> {
     pub fn push(&mut self, record: Record) {
         load::apply(&mut self.view, std::slice::from_ref(&record));
         self.bytes += RECORD_FIXED_BYTES + record.touches().map_or(0, |name| name.as_bytes().len());
+        if let Record::Sources(sources) = &record {
+            self.bytes += sources.files.iter().map(|file| file.path.len()).sum::<usize>();
+        }
         self.records.push(record);
+    }
+
+    /// Records a heal. Its names are made anew, so findings about them are over; what cannot be applied even then is
+    /// found again.
+    pub fn heal(&mut self, healed: HealedRecord) -> Result<()> {
+        let names = self.names_of(&healed.digest)?;
+        self.push(Record::Healed(healed));
+        for name in names {
+            if self.name_finding(&name)?.is_some() {
+                self.push(Record::NameMended(name));
+            }
+        }
+        Ok(())
     }
 
     /// Records that `digest` has lost its last root, if it has.

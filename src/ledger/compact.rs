@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::fold::all_rows;
 use super::{Ledger, Tables};
+use crate::format::record::copies::{CarrierRecord, CarrierRow, SourcesRecord, SourcesRow};
 use crate::format::record::{
-    self, AliasRecord, BlobRecord, DamagedRecord, EndRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord,
-    PayloadWriter, PinRecord, Record, RemovedRecord, SinceRecord,
+    self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, Moment, NameFindingRecord,
+    OrphanRecord, PayloadWriter, PinRecord, Record, RemovedRecord, SinceRecord,
 };
 use crate::format::table::{
-    self, AliasRow, BlobRow, DamagedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
+    self, AliasRow, BlobRow, DamagedRow, DepartedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
 };
 use crate::ledger::hold::nanos;
 use crate::parts::index::{Index, Run, Source};
@@ -199,7 +200,7 @@ fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> 
         }
         t if t == Table::Gone as u8 => {
             let row: GoneRow = read(value)?;
-            if now_ns.saturating_sub(row.when.time_ns) > nanos(GONE_KEPT) {
+            if is_forgotten(row.when, now_ns) {
                 return Ok(None);
             }
             let (digest, size_bytes) = (digest(rest)?, row.size_bytes);
@@ -208,6 +209,14 @@ fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> 
         t if t == Table::Damaged as u8 => {
             let DamagedRow { inode, reason, quarantined, since } = read(value)?;
             Record::Damaged(DamagedRecord { digest: digest(rest)?, inode, reason, quarantined, since })
+        }
+        t if t == Table::Departed as u8 => {
+            let DepartedRow { rule, when } = read(value)?;
+            if is_forgotten(when, now_ns) {
+                return Ok(None);
+            }
+            let (of, name) = rest.split_at_checked(32).ok_or_else(undecodable)?;
+            Record::Departed(DepartedRecord { name: Name::new(name)?, digest: digest(of)?, rule, when })
         }
         t if t == Table::NameFinding as u8 => {
             let NameFindingRow { reason, since } = read(value)?;
@@ -219,8 +228,23 @@ fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> 
             let from = rest.try_into().map(u64::from_be_bytes).map_err(|_| undecodable())?;
             Record::Fence(FenceRecord { from, to, reason, since })
         }
+        t if t == Table::Sources as u8 => {
+            let SourcesRow { files, since } = read(value)?;
+            Record::Sources(SourcesRecord { digest: digest(rest)?, files, since })
+        }
+        t if t == Table::Carrier as u8 => {
+            let CarrierRow { stamp, since } = read(value)?;
+            let (blob, number) = rest.split_at_checked(32).ok_or_else(undecodable)?;
+            let number = number.try_into().map(u32::from_be_bytes).map_err(|_| undecodable())?;
+            Record::Carrier(CarrierRecord { digest: digest(blob)?, number, stamp, since })
+        }
         _ => return Ok(None),
     }))
+}
+
+/// Whether it is too long ago that something went for anybody to ask.
+fn is_forgotten(when: Moment, now_ns: u64) -> bool {
+    now_ns.saturating_sub(when.time_ns) > nanos(GONE_KEPT)
 }
 
 fn alias(name: &[u8], row: AliasRow) -> Result<AliasRecord> {

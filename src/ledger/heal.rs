@@ -3,6 +3,7 @@
 //! Every step looks which file is where before it moves one, so it can be done again after any crash. What is exchanged
 //! in is a second link: the staged file stays until its session ends.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,9 +18,13 @@ use crate::vocabulary::{Digest, Error, Result, Stamp};
 impl Hold<'_> {
     /// Does, or finishes, what the heals and quarantines among `records` say.
     pub(super) fn finish_heals(&mut self, records: &[Record]) -> Result<()> {
+        let found = reasons(records);
         for record in records {
             match record {
-                Record::Healed(heal) => self.heal(heal)?,
+                Record::Healed(heal) => {
+                    let reason = found.get(&heal.digest).unwrap_or(&"these bytes were not those of the digest");
+                    self.heal(heal, &format!("healed: {reason}"))?;
+                }
                 Record::Damaged(damaged) if damaged.quarantined => self.quarantine(damaged)?,
                 _ => {}
             }
@@ -27,7 +32,7 @@ impl Hold<'_> {
         Ok(())
     }
 
-    fn heal(&mut self, heal: &HealedRecord) -> Result<()> {
+    fn heal(&mut self, heal: &HealedRecord, reason: &str) -> Result<()> {
         let mut dirs = BlobDirs::default();
         self.ledger.blobs.watch(&heal.digest, &mut dirs)?;
         if self.finishing {
@@ -44,10 +49,10 @@ impl Hold<'_> {
                 self.give_up(heal)?;
                 return Ok(());
             }
-            self.exchange_in(heal, &staged, &second)?;
+            self.exchange_in(heal, &staged, &second, reason)?;
         }
         if !heal.staged.is_empty() && self.inode(&second)?.is_some_and(|inode| inode != heal.good.inode) {
-            self.to_quarantine(&second, &heal.digest, "healed: these bytes were not those of the digest")?;
+            self.to_quarantine(&second, &heal.digest, reason)?;
         }
         if self.syncs() {
             self.ledger.blobs.sync(&dirs)?;
@@ -74,7 +79,7 @@ impl Hold<'_> {
     }
 
     /// Brings a second link of the staged file into the blob's place, and what was there to `second`.
-    fn exchange_in(&self, heal: &HealedRecord, staged: &Path, second: &Path) -> Result<()> {
+    fn exchange_in(&self, heal: &HealedRecord, staged: &Path, second: &Path, reason: &str) -> Result<()> {
         let machine = self.ledger.machine.as_ref();
         let place = self.ledger.layout.blob(&heal.digest);
         match machine.link(staged, second) {
@@ -89,7 +94,7 @@ impl Hold<'_> {
         match machine.exchange(second, &place) {
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {
                 // Not in one step, then: between the two the blob is missing, which finishing puts right.
-                self.to_quarantine(&place, &heal.digest, "healed: these bytes were not those of the digest")?;
+                self.to_quarantine(&place, &heal.digest, reason)?;
                 machine.rename(second, &place).map_err(|e| Error::io("publish", &place, e))
             }
             other => other.map_err(|e| Error::io("exchange", &place, e)),
@@ -171,6 +176,15 @@ impl Hold<'_> {
             Err(e) => Err(Error::io("look at", path, e)),
         }
     }
+}
+
+/// What was found of blobs that the same frame heals: the reason that goes to quarantine with the bad bytes.
+fn reasons(records: &[Record]) -> BTreeMap<Digest, &str> {
+    let found = records.iter().filter_map(|record| match record {
+        Record::Damaged(damaged) if !damaged.quarantined => Some((damaged.digest, damaged.reason.as_str())),
+        _ => None,
+    });
+    found.collect()
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -319,7 +319,8 @@ impl Hold<'_> {
         if !self.syncs() {
             return Ok(());
         }
-        match self.appender().write_again(cursor) {
+        // Where bytes are never overwritten in place (btrfs), even this takes room: whoever only removes must get past it.
+        match self.with_room(|| self.appender().write_again(cursor)) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == ErrorKind::Damaged => Err(e),
             Err(e) => self.copy_last(cursor, e),
@@ -334,7 +335,9 @@ impl Hold<'_> {
             let before = self.appender().before_last(cursor, &frame);
             self.begin_segment(before, &[frame])
         });
-        copied.map_err(|_| self.poison(why.as_kind(ErrorKind::ReadOnly)))
+        // Its remedy is another one where it is room that is missing.
+        let kind = if why.kind() == ErrorKind::NoSpace { ErrorKind::NoSpace } else { ErrorKind::ReadOnly };
+        copied.map_err(|_| self.poison(why.as_kind(kind)))
     }
 
     pub(super) fn open_appender(&mut self) -> Result<()> {
@@ -418,6 +421,9 @@ impl Hold<'_> {
     /// before it. Once that is synced, nothing of it is kept; if it cannot be, nobody knows.
     fn drop_own_frame(&mut self, before: &Cursor, used: u64, why: Error) -> Error {
         let first = used.max(before.sequence) + 1;
+        if why.kind() == ErrorKind::NoSpace {
+            self.give_up_reserve();
+        }
         let dropped = self.ledger.journal.begin_segment(before, first, &[], true);
         self.poison(match dropped {
             Ok(_) => why.as_kind(ErrorKind::NotKept),

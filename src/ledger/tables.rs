@@ -1,8 +1,9 @@
 //! The tables of the index, read as what they hold.
 
 use crate::format::record::Moment;
+use crate::format::record::copies::{CarrierRow, SourcesRow};
 use crate::format::table::{
-    self, AliasRow, BlobRow, DamagedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
+    self, AliasRow, BlobRow, DamagedRow, DepartedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
 };
 use crate::parts::index::View;
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Prefix, Result};
@@ -50,9 +51,51 @@ pub trait Tables: Sized {
         self.row(Table::Gone, digest.as_bytes())
     }
 
+    /// The names that a blob had until something took them away, in order.
+    fn departed(&self, digest: &Digest) -> Result<Vec<(Name, DepartedRow)>> {
+        let prefix = Table::Departed.key(digest.as_bytes());
+        let rows = self.view().prefix(&prefix).map(|row| {
+            let (key, value) = row?;
+            Ok((name_of(&key[prefix.len()..])?, decode(&value, Table::Departed)?))
+        });
+        rows.collect()
+    }
+
+    /// The blobs that a name meant until something took it away, in order of digests.
+    fn meant(&self, name: &Name) -> Result<Vec<Digest>> {
+        let prefix = table::meant_prefix(name);
+        let digest = |bytes: &[u8]| bytes.try_into().map(Digest::from_bytes).map_err(|_| damaged(Table::Meant));
+        self.view().prefix(&prefix).map(|row| digest(&row?.0[prefix.len()..])).collect()
+    }
+
     /// What is wrong with a blob.
     fn damaged(&self, digest: &Digest) -> Result<Option<DamagedRow>> {
         self.row(Table::Damaged, digest.as_bytes())
+    }
+
+    /// The files that a blob was added from.
+    fn sources(&self, digest: &Digest) -> Result<Option<SourcesRow>> {
+        self.row(Table::Sources, digest.as_bytes())
+    }
+
+    /// The further inodes of a blob, by their numbers.
+    fn carriers(&self, digest: &Digest) -> Result<Vec<(u32, CarrierRow)>> {
+        let prefix = Table::Carrier.key(digest.as_bytes());
+        let rows = self.view().prefix(&prefix).map(|row| {
+            let (key, value) = row?;
+            Ok((carrier_number(&key[prefix.len()..])?, decode(&value, Table::Carrier)?))
+        });
+        rows.collect()
+    }
+
+    /// Every further inode of every blob, in the order of digests and numbers.
+    fn all_carriers(&self) -> Rows<'_, (Digest, u32), CarrierRow> {
+        Box::new(self.view().prefix(&Table::Carrier.key(&[])).map(|row| {
+            let (key, value) = row?;
+            let (digest, number) = key[1..].split_at_checked(32).ok_or_else(|| damaged(Table::Carrier))?;
+            let digest = digest.try_into().map(Digest::from_bytes).map_err(|_| damaged(Table::Carrier))?;
+            Ok(((digest, carrier_number(number)?), decode(&value, Table::Carrier)?))
+        }))
     }
 
     /// Why a name could not be applied.
@@ -227,6 +270,10 @@ fn row<T: serde::de::DeserializeOwned>(view: &View, table: Table, key: &[u8]) ->
 
 fn decode<T: serde::de::DeserializeOwned>(value: &[u8], table: Table) -> Result<T> {
     table::decode(value).map_err(|_| damaged(table))
+}
+
+fn carrier_number(bytes: &[u8]) -> Result<u32> {
+    bytes.try_into().map(u32::from_be_bytes).map_err(|_| damaged(Table::Carrier))
 }
 
 fn name_of(bytes: &[u8]) -> Result<Name> {

@@ -134,6 +134,9 @@ pub trait File: Send + Sync {
     fn allocate(&self, size_bytes: u64) -> io::Result<()>;
     /// `flock` without waiting; `false` when somebody else holds it.
     fn try_lock(&self, how: Lock) -> io::Result<bool>;
+    /// Lets every program that this process starts from now on have the descriptor too, and with it its lock (`fcntl`,
+    /// `FD_CLOEXEC`).
+    fn let_children_inherit(&self) -> io::Result<()>;
     /// Lets go of the lock.
     fn unlock(&self) -> io::Result<()>;
     /// The next range at or after `offset` that holds data (`SEEK_DATA`, `SEEK_HOLE`); `None` when only a hole is
@@ -186,6 +189,9 @@ pub trait Machine: Send + Sync {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
     /// `FICLONE`: makes `to` share all of `from`'s extents.
     fn reflink(&self, from: &dyn File, to: &dyn File) -> io::Result<()>;
+    /// The most names that a file on the filesystem of `path` may have (`pathconf`, `_PC_LINK_MAX`); `None` where it does
+    /// not say.
+    fn link_limit(&self, path: &Path) -> io::Result<Option<u64>>;
     /// `statfs`.
     fn filesystem(&self, path: &Path) -> io::Result<Filesystem>;
     /// The wall clock, nanoseconds since the epoch.

@@ -19,6 +19,11 @@ pub fn is_symlink(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ELOOP)
 }
 
+/// Whether the disk could not give what was written to it, or gave something that its own checksum does not match.
+pub fn is_disk(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|number| [libc::EIO, libc::EBADMSG].contains(&number))
+}
+
 /// Whether this filesystem, or the kernel, has no such call.
 pub fn is_unsupported(error: &io::Error) -> bool {
     let by_number = [libc::ENOTSUP, libc::EOPNOTSUPP, libc::ENOSYS];
@@ -36,5 +41,6 @@ mod tests {
         assert!(is_transient(&error(libc::EMFILE)) && !is_transient(&error(libc::EIO)));
         assert!(is_unsupported(&error(libc::EOPNOTSUPP)) && is_unsupported(&io::ErrorKind::Unsupported.into()));
         assert!(!is_unsupported(&error(libc::EXDEV)));
+        assert!(is_disk(&error(libc::EIO)) && !is_disk(&error(libc::EACCES)));
     }
 }

@@ -28,6 +28,14 @@ pub fn stamp(meta: &Meta) -> Stamp {
     }
 }
 
+/// The store's blob mode, less what the source did not allow: no copy is readable to more people than its source.
+/// A group may be another one for the copy, so its bit is kept only where everybody may read anyway.
+pub fn mode_for(blob_mode: u32, source: &Meta) -> u32 {
+    let others = source.mode & 0o004;
+    let group = if others != 0 { source.mode & 0o040 } else { 0 };
+    blob_mode & (0o400 | group | others)
+}
+
 /// More directories than this are synced with one `syncfs` where that can be trusted.
 const FEW_DIRECTORIES: usize = 8;
 
@@ -129,6 +137,16 @@ impl Blobs {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(Error::io("move", &path, e)),
+        }
+    }
+
+    /// Unlinks a blob where it is; `false` if it is not there.
+    pub fn remove(&self, digest: &Digest) -> Result<bool> {
+        let path = self.path(digest);
+        match self.machine.unlink(&path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("remove", &path, e)),
         }
     }
 

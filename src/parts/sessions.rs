@@ -66,11 +66,11 @@ impl Sessions {
         let open = |path: &Path| self.machine.open(path, Open::Directory).map_err(|e| Error::io("open", path, e));
         let above = open(&staging)?;
         self.machine.create_dir(&directory, self.directory_mode).map_err(|e| Error::io("create", &directory, e))?;
-        let folders = [open(&directory)?, above];
-        let path = directory.join(FILE);
-        let file = self.machine.open(&path, Open::CreateNew { mode: 0o644 });
-        let file = file.map_err(|e| Error::io("create", &path, e))?;
-        self.lock(file.as_ref(), &path)?;
+        let opened = open(&directory).and_then(|folder| Ok(([folder, above], self.create_file(&directory)?)));
+        let (folders, file) = opened.inspect_err(|_| {
+            // On a full disk each failed attempt would take a bit more.
+            let _ = empty(self.machine.as_ref(), &directory);
+        })?;
         let says = SessionFile { kind, stamp, held };
         let session = Session {
             machine: Arc::clone(&self.machine),
@@ -83,6 +83,14 @@ impl Sessions {
         };
         session.write()?;
         Ok(session)
+    }
+
+    fn create_file(&self, directory: &Path) -> Result<Box<dyn File>> {
+        let path = directory.join(FILE);
+        let file = self.machine.open(&path, Open::CreateNew { mode: 0o644 });
+        let file = file.map_err(|e| Error::io("create", &path, e))?;
+        self.lock(file.as_ref(), &path)?;
+        Ok(file)
     }
 
     /// Locks a session's new file. A report that probes it without `lock` holds it for a moment, shared.
@@ -174,6 +182,11 @@ impl Session {
     pub fn hold(&self, digests: impl IntoIterator<Item = Digest>) -> Result<()> {
         self.says.lock().expect("no panic holds it").held.extend(digests);
         self.write()
+    }
+
+    /// Lets what this process starts from now on keep the session alive: its lock goes with its descriptor.
+    pub fn let_children_inherit(&self) -> Result<()> {
+        self.file.let_children_inherit().map_err(|e| Error::io("hand on", &self.directory.join(FILE), e))
     }
 
     fn write(&self) -> Result<()> {

@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Busy,
     /// It would endanger what is kept, so it was not done.
     Refused,
+    /// Strangers may write to the store directory.
+    Untrusted,
     /// Something kept is damaged; it was found and named.
     Damaged,
     /// Bytes or inodes have run out.
@@ -84,6 +86,13 @@ impl Error {
     #[must_use]
     pub fn as_kind_not_kept(self) -> Self {
         if self.kind == ErrorKind::NoSpace { self } else { self.as_kind(ErrorKind::NotKept) }
+    }
+
+    /// The same error, with a reason that the failed call itself could not tell.
+    #[must_use]
+    pub fn because(mut self, reason: String) -> Self {
+        self.reason = reason;
+        self
     }
 
     /// What kind of trouble it was.

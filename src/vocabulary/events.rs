@@ -56,6 +56,81 @@ impl VerifyStatus {
     }
 }
 
+/// What became of one blob that was to be repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepairStatus {
+    /// Its bytes are right as they are.
+    Sound,
+    /// Good bytes are in its place, and every name of it leads to them.
+    Repaired,
+    /// Good bytes were found, and nothing was changed since nobody wanted it to be.
+    WouldRepair,
+    /// No good bytes were found, or they could not be put in place.
+    Unrepaired,
+}
+
+impl RepairStatus {
+    /// The word for it in JSON and on the terminal.
+    pub fn word(self) -> &'static str {
+        match self {
+            RepairStatus::Sound => "sound",
+            RepairStatus::Repaired => "repaired",
+            RepairStatus::WouldRepair => "would_repair",
+            RepairStatus::Unrepaired => "unrepaired",
+        }
+    }
+}
+
+/// Where good bytes may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The store's own further inode of the blob.
+    Carrier,
+    /// A file under `names/` that is another inode than the bad one.
+    Name,
+    /// The file that the blob was added from.
+    Source,
+    /// What the caller offered.
+    Offered,
+}
+
+impl Origin {
+    /// The word for it in JSON and on the terminal.
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::Carrier => "carrier",
+            Origin::Name => "name",
+            Origin::Source => "source",
+            Origin::Offered => "offered",
+        }
+    }
+}
+
+/// One blob that was to be repaired, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// The digest that names it.
+    pub digest: Digest,
+    /// Every alias of it.
+    pub names: Vec<Name>,
+    /// Its recorded length in bytes.
+    pub size_bytes: u64,
+    /// What came of it.
+    pub status: RepairStatus,
+    /// What was wrong with it; empty when nothing was.
+    pub found: String,
+    /// Where the good bytes were.
+    pub from: Option<(Origin, PathBuf)>,
+    /// What was looked at in vain, and why it would not do.
+    pub tried: Vec<(PathBuf, String)>,
+    /// Links to the bad file that larder does not know: they keep the bad bytes.
+    pub outside_links: u64,
+    /// Those of them that it does know: files that were taken in by link.
+    pub outside: Vec<PathBuf>,
+    /// Files in quarantine that stood in this blob's place, now or before.
+    pub evidence: Vec<PathBuf>,
+}
+
 /// Something that happened, told when it is true: an [`Event::Added`] comes after its batch is durable.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -114,6 +189,8 @@ pub enum Event {
         /// Why not the way that was asked for.
         note: Option<String>,
     },
+    /// A blob was to be repaired: told after what became of it is durable.
+    Repaired(Box<Repair>),
     /// Something is wrong with the structure of the store.
     Found(Finding),
     /// A finding is mended, or, where nothing is changed yet, would be.

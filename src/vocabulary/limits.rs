@@ -18,6 +18,11 @@ pub const BATCH_BYTES: u64 = 256 << 20;
 /// Time after which a batch is closed, so that acknowledgements flow.
 pub const BATCH_TIME: Duration = Duration::from_secs(2);
 
+/// Most files that a blob was added from that are remembered: a second and third place to look for good bytes.
+pub const SOURCES_MOST: usize = 4;
+/// Bytes of all their paths together, for one blob: a batch of the longest names and paths still fits a frame.
+pub const SOURCES_BYTES: usize = 1024;
+
 /// A file up to this size is read into memory whole and hashed before anything is written.
 pub const SMALL_FILE_BYTES: u64 = 1 << 20;
 /// How much is read, hashed and written at a time.
@@ -79,6 +84,8 @@ pub const RUNS_NAMED: usize = 64;
 pub const RESERVE_BYTES: u64 = 4 << 20;
 /// Longest `larder.toml` that is read.
 pub const SETTINGS_BYTES: u64 = 64 << 10;
+/// Most blobs that one frame heals: their files change places while `lock` is held.
+pub const REPAIR_BATCH: usize = 64;
 /// Most blobs removed under one hold of the lock.
 pub const REMOVE_BATCH: usize = 256;
 /// A store with more blobs than this is not emptied by more than half without being told twice.

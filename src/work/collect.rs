@@ -141,22 +141,31 @@ pub fn collect(
     observer.expect(plan.doomed.len() as u64, plan.doomed.iter().map(|d| d.size_bytes).sum());
     condemn(ctx.ledger, plan)?;
     let ledger = ctx.ledger;
-    let session = ledger.hold(|hold| {
-        let sequence = hold.snapshot.cursor.sequence;
-        hold.with_room(|| ledger.sessions.open(SessionKind::Collect, sequence, Vec::new()))
-    })?;
+    let session = session(ledger)?;
     for batch in plan.doomed.chunks(REMOVE_BATCH) {
         if observer.cancelled() {
             report.interrupted = true;
             break;
         }
-        remove(ledger, &session, batch, &mut report)?;
+        remove(ledger, session.as_ref(), batch, &mut report)?;
         observer.progress(batch.len() as u64, batch.iter().map(|d| d.size_bytes).sum());
     }
     drop(session);
     ledger.refill_reserve();
     ledger.compact_if_due();
     Ok(report)
+}
+
+/// The session in whose folder files are put out of the way; none where not even one more inode is to be had, which no
+/// reserve helps against: deleting works there, too.
+fn session(ledger: &Ledger) -> Result<Option<Session>> {
+    ledger.hold(|hold| {
+        let sequence = hold.snapshot.cursor.sequence;
+        match hold.with_room(|| ledger.sessions.open(SessionKind::Collect, sequence, Vec::new())) {
+            Err(e) if e.kind() == ErrorKind::NoSpace => Ok(None),
+            opened => opened.map(Some),
+        }
+    })
 }
 
 fn refuse_if_fenced(snapshot: &Snapshot) -> Result<()> {
@@ -385,8 +394,8 @@ fn condemn(ledger: &Ledger, plan: &CollectPlan) -> Result<()> {
 }
 
 /// Removes what is still condemned and what no running work might rest on: a frame, synced, then the files out of the
-/// way under the same hold of `lock`, then unlinked outside of it.
-fn remove(ledger: &Ledger, session: &Session, batch: &[Doomed], report: &mut CollectReport) -> Result<()> {
+/// way under the same hold of `lock`, then unlinked outside of it. Without a session they are unlinked where they are.
+fn remove(ledger: &Ledger, session: Option<&Session>, batch: &[Doomed], report: &mut CollectReport) -> Result<()> {
     let mut out = Vec::new();
     ledger.hold(|hold| {
         let sessions = ledger.sessions.list()?;
@@ -412,10 +421,11 @@ fn remove(ledger: &Ledger, session: &Session, batch: &[Doomed], report: &mut Col
         }
         hold.commit(&records)?;
         for (digest, size_bytes) in going {
-            let aside = session.next_path();
             let meta = ledger.blobs.meta(&digest)?;
-            if ledger.blobs.take_out(&digest, &aside)? {
-                out.push(aside);
+            match session.map(Session::next_path) {
+                Some(aside) if ledger.blobs.take_out(&digest, &aside)? => out.push(aside),
+                Some(_) => {}
+                None => _ = ledger.blobs.remove(&digest)?,
             }
             report.removed_blobs += 1;
             report.removed_bytes += size_bytes;

@@ -1,5 +1,9 @@
 //! Looking: names, blobs, what keeps them, and what it all costs.
 
+mod gone;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +17,8 @@ use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::parts::blobs;
 use crate::parts::sessions::Found;
 use crate::vocabulary::{Blake3, Digest, DigestPrefix, Error, ErrorKind, Name, Prefix, Result, Stamp};
+
+pub use gone::{Departure, Removal, WhyGone, why_gone};
 
 /// One alias, as `ls` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,8 @@ pub struct BlobInfo {
     pub pin: Option<String>,
     /// Whether its file is known to be damaged.
     pub damaged: bool,
+    /// The files that it was added from, as far as they are remembered: `repair` looks there for good bytes.
+    pub sources: Vec<PathBuf>,
 }
 
 /// Everything that keeps a blob alive, or that it is waiting for.
@@ -293,7 +301,13 @@ fn blob_info(ledger: &Ledger, snapshot: &Snapshot, digest: Digest, row: &BlobRow
         aliases,
         pin: snapshot.pin(&digest)?.map(|pin| pin.note),
         damaged: snapshot.damaged(&digest)?.is_some(),
+        sources: sources(snapshot, &digest)?,
     })
+}
+
+fn sources(snapshot: &Snapshot, digest: &Digest) -> Result<Vec<PathBuf>> {
+    let files = snapshot.sources(digest)?.map_or(Vec::new(), |row| row.files);
+    Ok(files.into_iter().map(|file| PathBuf::from(OsStr::from_bytes(&file.path))).collect())
 }
 
 /// The footprint of one blob; none where something that is no file stands in its place.

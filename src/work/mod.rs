@@ -3,16 +3,19 @@
 mod blob;
 pub mod check;
 pub mod collect;
+pub mod doctor;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod from_disk;
 pub mod ingest;
 pub mod init;
+pub mod lease;
 pub mod links;
 pub mod materialize;
 pub mod mend;
 pub mod names;
+pub mod repair;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

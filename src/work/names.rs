@@ -46,6 +46,11 @@ pub struct RemoveReport {
     pub unrooted_blobs: u64,
 }
 
+/// What takes names away, as `why-gone` tells it.
+const RM: &str = "rm";
+const UNLINK: &str = "unlink";
+const MV: &str = "mv";
+
 /// What a target means: [`ErrorKind::NotFound`] for a name that is not given and a digest that is not on record.
 pub fn resolve(tables: &impl Tables, target: &Target) -> Result<Digest> {
     match target {
@@ -116,7 +121,7 @@ pub fn rename(ctx: &Context<'_>, from: &Name, to: &Name, replace: bool) -> Resul
         }
         let before = tx.alias(&to)?;
         let same = before.as_ref().is_some_and(|before| before.digest == row.digest);
-        take(tx, from, &row)?;
+        take(tx, from, &row, format!("{MV} to {to}"))?;
         check_free(tx, &to, before.as_ref(), replace || same)?;
         give(tx, to, row, before.as_ref())
     })
@@ -131,7 +136,7 @@ pub fn unlink(ctx: &Context<'_>, name: &Name) -> Result<()> {
             let reason = format!("it is the last name of {}, which nothing else keeps; rm takes it away", row.digest);
             return Err(Error::new(ErrorKind::Refused, format!("unlink {name:?}"), reason));
         }
-        take(tx, name, &row)
+        take(tx, name, &row, UNLINK.to_owned())
     })
 }
 
@@ -215,7 +220,8 @@ fn remove_batch(tx: &mut Tx<'_>, names: Vec<(Name, Digest)>) -> Result<RemovedBa
             Some(row) if row.digest != planned => removed.changed.push(name),
             Some(row) => {
                 let was = replaced(tx, &row)?;
-                tx.push(Record::Unalias(UnaliasRecord { name, was }));
+                let when = tx.moment();
+                tx.push(Record::Unalias(UnaliasRecord { name, was, rule: RM.to_owned(), when }));
                 removed.report.names += 1;
                 digests.insert(planned);
             }
@@ -342,9 +348,9 @@ fn give(tx: &mut Tx<'_>, name: Name, row: AliasRow, before: Option<&AliasRow>) -
     Ok(())
 }
 
-fn take(tx: &mut Tx<'_>, name: Name, row: &AliasRow) -> Result<()> {
-    let was = replaced(tx, row)?;
-    tx.push(Record::Unalias(UnaliasRecord { name, was }));
+fn take(tx: &mut Tx<'_>, name: Name, row: &AliasRow, rule: String) -> Result<()> {
+    let (was, when) = (replaced(tx, row)?, tx.moment());
+    tx.push(Record::Unalias(UnaliasRecord { name, was, rule, when }));
     Ok(())
 }
 

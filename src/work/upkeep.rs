@@ -207,7 +207,14 @@ fn line(record: &Record) -> String {
         Record::NameMended(name) => format!("applied {name:?} after all"),
         Record::Fence(r) => format!("fence from {} to {}: {:?}", r.from, r.to, r.reason),
         Record::FenceLifted(from) => format!("fence from {from} lifted"),
+        Record::Sources(r) => {
+            let paths: Vec<_> = r.files.iter().map(|file| String::from_utf8_lossy(&file.path)).collect();
+            format!("sources of {}: {paths:?}", r.digest)
+        }
+        Record::Carrier(r) => format!("carrier {} of {}, inode {}", r.number, r.digest, r.stamp.inode),
+        Record::CarrierRemoved(r) => format!("carrier {} of {} removed", r.number, r.digest),
         Record::End(r) => format!("end of the base: {} records through {}", r.records, r.through),
+        Record::Departed(r) => format!("departed {:?} of {} ({})", r.name, r.digest, r.rule),
     }
 }
 

@@ -88,6 +88,11 @@ impl Place {
         Place { root }
     }
 
+    /// A place in a directory of one's choice, which may be on a filesystem of its own.
+    pub fn inside(directory: &Path) -> Place {
+        Place { root: tempfile::tempdir_in(directory).expect("a temporary directory") }
+    }
+
     /// A place whose store is made already.
     pub fn with_store() -> Place {
         let place = Place::new();

@@ -6,9 +6,11 @@ mod check;
 mod checkout;
 mod compact;
 mod debug;
+mod doctor;
 mod gc;
 mod get;
 mod init;
+mod lease;
 mod link;
 mod ls;
 mod made;
@@ -17,14 +19,17 @@ mod path;
 mod pin;
 mod plan;
 mod rebuild;
+mod repair;
 mod rm;
 mod show;
 mod stats;
 mod unlink;
+mod unlock;
 mod unpin;
 mod verify;
 mod r#where;
 mod why;
+mod why_gone;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -47,12 +52,16 @@ pub(crate) enum Command {
     Where(r#where::Args),
     /// Tell what keeps a blob alive
     Why(why::Args),
+    /// Tell what removed a blob or took a name away
+    WhyGone(why_gone::Args),
     /// Tell what the store holds and costs
     Stats(stats::Args),
     /// Make one file outside the store
     Get(get::Args),
     /// Make the files of a tree outside the store
     Checkout(checkout::Args),
+    /// Make a linked file private and writable
+    Unlock(unlock::Args),
     /// Write the bytes of a blob to standard output
     Cat(cat::Args),
     /// Print where the file of a blob is
@@ -69,8 +78,12 @@ pub(crate) enum Command {
     Pin(pin::Args),
     /// Keep it no longer
     Unpin(unpin::Args),
+    /// Keep what a command uses while it runs
+    Lease(lease::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
+    /// Put good bytes in the place of damaged ones
+    Repair(repair::Args),
     /// Compare the store's records with what is on the disk
     Check(check::Args),
     /// Remove blobs that nothing keeps
@@ -79,6 +92,8 @@ pub(crate) enum Command {
     Compact(compact::Args),
     /// Make the index anew from the journal
     Rebuild(rebuild::Args),
+    /// Measure this machine and this store, and say what follows
+    Doctor(doctor::Args),
     /// Look into the store's own files
     #[command(subcommand)]
     Debug(debug::Command),
@@ -94,9 +109,11 @@ impl Command {
             Command::Show(_) => "show",
             Command::Where(_) => "where",
             Command::Why(_) => "why",
+            Command::WhyGone(_) => "why-gone",
             Command::Stats(_) => "stats",
             Command::Get(_) => "get",
             Command::Checkout(_) => "checkout",
+            Command::Unlock(_) => "unlock",
             Command::Cat(_) => "cat",
             Command::Path(_) => "path",
             Command::Link(_) => "link",
@@ -105,11 +122,14 @@ impl Command {
             Command::Rm(_) => "rm",
             Command::Pin(_) => "pin",
             Command::Unpin(_) => "unpin",
+            Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
+            Command::Repair(_) => "repair",
             Command::Check(_) => "check",
             Command::Gc(_) => "gc",
             Command::Compact(_) => "compact",
             Command::Rebuild(_) => "rebuild",
+            Command::Doctor(_) => "doctor",
             Command::Debug(_) => "debug",
         }
     }
@@ -123,9 +143,11 @@ impl Command {
             Command::Show(args) => show::run(context, args),
             Command::Where(args) => r#where::run(context, args),
             Command::Why(args) => why::run(context, args),
+            Command::WhyGone(args) => why_gone::run(context, args),
             Command::Stats(args) => stats::run(context, args),
             Command::Get(args) => get::run(context, args),
             Command::Checkout(args) => checkout::run(context, args),
+            Command::Unlock(args) => unlock::run(context, args),
             Command::Cat(args) => cat::run(context, args),
             Command::Path(args) => path::run(context, args),
             Command::Link(args) => link::run(context, args),
@@ -134,11 +156,14 @@ impl Command {
             Command::Rm(args) => rm::run(context, args),
             Command::Pin(args) => pin::run(context, args),
             Command::Unpin(args) => unpin::run(context, args),
+            Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
+            Command::Repair(args) => repair::run(context, args),
             Command::Check(args) => check::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Compact(args) => compact::run(context, args),
             Command::Rebuild(args) => rebuild::run(context, args),
+            Command::Doctor(args) => doctor::run(context, args),
             Command::Debug(command) => debug::run(context, command),
         }
     }

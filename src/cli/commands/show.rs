@@ -47,6 +47,7 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
         .with("allocated_bytes", blob.allocated_bytes)
         .time("added", blob.added_ns)
         .with("pin", blob.pin.as_ref())
+        .list("sources", blob.sources.iter().map(|path| Line::part().path("path", path)))
         .object("stamp", stamp(&blob.stamp));
     let line = match &blob.now {
         Some(now) => line.object("now", stamp(now)),
@@ -77,6 +78,7 @@ fn words(context: &Context, blob: &BlobInfo) -> String {
         field("links", blob.links.to_string()),
         field("added", text::time(blob.added_ns)),
     ];
+    rows.extend(blob.sources.iter().map(|path| field("added from", text::path(path))));
     rows.extend(blob.pin.as_ref().map(|note| field("pinned", pinned(note))));
     let mut words = text::table(&[], &[], rows);
     words.push_str(&format!("\n{}", text::count(blob.aliases.len() as u64, "name")));
@@ -144,11 +146,13 @@ mod tests {
             aliases: Vec::new(),
             pin: None,
             damaged: false,
+            sources: vec!["/src/a".into()],
         };
         let value: serde_json::Value = serde_json::from_str(&line(&blob).close()).unwrap();
         assert_eq!(value["present"], false);
         assert!(value["now"].is_null() && value["pin"].is_null());
         assert_eq!(value["stamp"]["mode"], "0444");
+        assert_eq!(value["sources"], serde_json::json!([{"path": "/src/a"}]));
         assert_eq!(state(&blob), "missing");
         assert_eq!(state(&BlobInfo { now: Some(recorded), ..blob }), "as it was recorded");
     }

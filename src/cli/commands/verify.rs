@@ -97,7 +97,9 @@ fn words(context: &Context, args: &Args, report: &VerifyReport, time: Duration) 
         lines.push(format!("  quarantined {}", report.quarantined));
     }
     if report.corrupt > 0 && !args.quarantine {
-        lines.push("  --quarantine moves corrupt blobs away; adding a good copy again heals them".to_owned());
+        lines.push(
+            "  --quarantine moves corrupt blobs away; `larder repair` puts good copies in their place".to_owned(),
+        );
     }
     if report.interrupted {
         lines.push("  stopped before its end".to_owned());

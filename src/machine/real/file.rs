@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, lseek};
@@ -86,6 +87,11 @@ impl File for OpenFile {
     fn allocate(&self, size_bytes: u64) -> io::Result<()> {
         // The call refuses a length of zero, for which there is nothing to have.
         if size_bytes == 0 { Ok(()) } else { hints::allocate(&self.file, size_bytes) }
+    }
+
+    fn let_children_inherit(&self) -> io::Result<()> {
+        fcntl(&self.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(())
     }
 
     fn try_lock(&self, how: Lock) -> io::Result<bool> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{PathconfVar, pathconf};
 
 use crate::machine::Filesystem;
 
@@ -38,6 +39,11 @@ fn free_bytes(path: &Path) -> io::Result<u64> {
 /// The counts are not equally wide on all platforms.
 fn wide(count: impl Into<u64>) -> u64 {
     count.into()
+}
+
+/// The most names that a file may have there, if the filesystem says.
+pub(super) fn link_limit(path: &Path) -> io::Result<Option<u64>> {
+    Ok(pathconf(path, PathconfVar::LINK_MAX)?.and_then(|limit| u64::try_from(limit).ok()))
 }
 
 #[cfg(target_os = "linux")]

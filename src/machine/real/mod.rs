@@ -13,6 +13,7 @@ mod map;
 mod open;
 mod read;
 mod reflink;
+mod relay;
 mod rename;
 mod system;
 mod windows;
@@ -27,6 +28,7 @@ use super::{File, Filesystem, Listed, Machine, Meta, Open};
 use file::OpenFile;
 
 pub use guard::install_guard;
+pub use relay::{end_relay, relay_signals, take_signals};
 
 /// The operating system that this process runs on. Cheap to make and to clone: it holds no state.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,6 +107,10 @@ impl Machine for Real {
 
     fn reflink(&self, from: &dyn File, to: &dyn File) -> io::Result<()> {
         reflink::reflink(OpenFile::behind(from)?, OpenFile::behind(to)?)
+    }
+
+    fn link_limit(&self, path: &Path) -> io::Result<Option<u64>> {
+        filesystem::link_limit(path)
     }
 
     fn filesystem(&self, path: &Path) -> io::Result<Filesystem> {

@@ -140,6 +140,11 @@ impl File for SimulatedFile {
         })
     }
 
+    /// No program here starts another one.
+    fn let_children_inherit(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn try_lock(&self, how: Lock) -> io::Result<bool> {
         let request = self.request(CallKind::TryLock).at(0, u64::from(how == Lock::Exclusive));
         match self.caller.call(&request, |state| state.lock(self.handle, how)) {

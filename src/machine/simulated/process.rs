@@ -278,6 +278,13 @@ impl Machine for Simulated {
         })
     }
 
+    fn link_limit(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.caller.call(&Request::new(CallKind::Filesystem, path), |state| {
+            state.find(path, true)?;
+            Ok(Some(state.options.link_limit))
+        })
+    }
+
     fn filesystem(&self, path: &Path) -> io::Result<Filesystem> {
         self.caller.call(&Request::new(CallKind::Filesystem, path), |state| {
             state.find(path, true)?;

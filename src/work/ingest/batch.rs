@@ -1,10 +1,12 @@
 //! One batch: synced, published, recorded under `lock`, acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::stage::Staged;
+use crate::format::record::copies::{SourceFile, SourcesRecord, remembered};
 use crate::format::record::{AliasRecord, BlobRecord, HealedRecord, Record, Replaced};
 use crate::format::settings::Durability;
 use crate::format::table::BlobRow;
@@ -35,6 +37,8 @@ pub(super) enum Outcome {
 pub(super) struct Rules {
     pub replace: bool,
     pub hardlinked: bool,
+    /// Whether the sources stay where they are, and may be asked for their bytes again.
+    pub sources_stay: bool,
 }
 
 /// What a committed batch came to.
@@ -106,6 +110,9 @@ pub(super) fn commit(ledger: &Ledger, session: &Arc<Session>, batch: &[Staged], 
 
 fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) -> Result<Committed> {
     let mut blobs = resolve(tx, session, batch)?;
+    if rules.sources_stay {
+        remember_sources(tx, &blobs, batch)?;
+    }
     let mut notices = Vec::new();
     let mut outcomes = Vec::with_capacity(batch.len());
     for staged in batch {
@@ -119,6 +126,41 @@ fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) ->
     // Nothing is rested on yet that this very frame says.
     session.restamp(tx.moment().sequence - 1)?;
     Ok(Committed { outcomes, notices })
+}
+
+/// Puts on record where bytes came from that are new here, or good again: `repair` looks there for them. What was known
+/// before stays, behind what was read just now.
+fn remember_sources(tx: &mut Tx<'_>, blobs: &BTreeMap<Digest, Resolved>, batch: &[Staged]) -> Result<()> {
+    let mut fresh: BTreeMap<Digest, Vec<SourceFile>> = BTreeMap::new();
+    for staged in batch {
+        let digest = staged.digests.digest;
+        let is_fresh = matches!(blobs.get(&digest), Some(Resolved::Kept(AddStatus::New | AddStatus::Healed)));
+        if is_fresh && digest != Digest::EMPTY {
+            fresh.entry(digest).or_default().extend(source_file(staged));
+        }
+    }
+    for (digest, now) in fresh {
+        let healed = matches!(blobs.get(&digest), Some(Resolved::Kept(AddStatus::Healed)));
+        let before = if healed { tx.sources(&digest)?.map_or(Vec::new(), |row| row.files) } else { Vec::new() };
+        let files = remembered(now.into_iter().chain(before.iter().cloned()));
+        if files != before {
+            let since = tx.moment();
+            tx.push(Record::Sources(SourcesRecord { digest, files, since }));
+        }
+    }
+    Ok(())
+}
+
+fn source_file(staged: &Staged) -> Option<SourceFile> {
+    let path = staged.item.path.as_os_str().as_bytes().to_vec();
+    staged.source.map(|meta| SourceFile {
+        path,
+        size_bytes: meta.size_bytes,
+        mtime_ns: meta.mtime_ns,
+        ctime_ns: meta.ctime_ns,
+        inode: meta.inode,
+        device: meta.device,
+    })
 }
 
 /// What became of one digest of a batch.
@@ -165,7 +207,10 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
             return Ok(Resolved::Kept(AddStatus::Dedup));
         }
         if let Some(there) = there.filter(|_| hashed(true)) {
-            tx.push(restamped(sources[0], there, row));
+            match restamped(sources[0], there, row) {
+                Record::Healed(heal) => tx.heal(heal)?,
+                other => tx.push(other),
+            }
             return Ok(Resolved::Kept(AddStatus::Dedup));
         }
     }
@@ -177,7 +222,7 @@ fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &m
         // On record, and in its place something that nobody here has hashed: that happens outside the lock.
         (Some(_), Some(_)) if !damaged && !hashed(false) => Ok(Resolved::Again),
         (Some(row), _) => {
-            tx.push(Record::Healed(healed(tx, source, path, stamp, &row)));
+            tx.heal(healed(tx, source, path, stamp, &row))?;
             Ok(Resolved::Kept(AddStatus::Healed))
         }
         (None, there) => {

@@ -145,7 +145,7 @@ pub fn add_stream(
             adding.report.interrupted = true;
             return Ok(adding.finish());
         }
-        other => other?,
+        other => other.map_err(|e| with_room(ctx.ledger, e))?,
     };
     adding.put(batch::sync_if_each(ctx.ledger, staged)?)?;
     adding.flush()?;
@@ -315,11 +315,13 @@ impl<'a> Adding<'a> {
             batch::sync_staged(self.ledger(), self.ctx.workers, self.witness.as_deref(), batch)?;
         }
         let hardlinked = self.options.alias.map_or(self.ctx.hardlinked, |kind| kind == AliasKind::Hardlinked);
-        batch::commit(self.ledger(), &self.session, batch, Rules { replace: self.options.replace, hardlinked })
+        let (replace, sources_stay) = (self.options.replace, self.options.take_in != TakeIn::Move);
+        batch::commit(self.ledger(), &self.session, batch, Rules { replace, hardlinked, sources_stay })
     }
 
     /// Nothing of the batch is kept: every source of it failed, and what went wrong is the error of it all.
     fn lose(&mut self, batch: Vec<Staged>, error: Error) -> Error {
+        let error = with_room(self.ledger(), error);
         if error.kind() == ErrorKind::OutcomeUnknown {
             self.session.keep();
         }
@@ -448,5 +450,19 @@ impl<'a> Adding<'a> {
     fn finish(self) -> AddReport {
         self.ctx.ledger.compact_if_due();
         self.report
+    }
+}
+
+/// Says beside an error for want of room how much there is.
+fn with_room(ledger: &Ledger, error: Error) -> Error {
+    match ledger.machine.filesystem(&ledger.layout.staging()) {
+        Ok(there) if error.kind() == ErrorKind::NoSpace => {
+            let inodes = match there.free_inodes {
+                u64::MAX => String::new(),
+                free => format!(" and {free} inodes"),
+            };
+            error.because(format!("{} bytes{inodes} are free, with this batch staged", there.free_bytes))
+        }
+        _ => error,
     }
 }

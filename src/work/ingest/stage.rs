@@ -372,13 +372,8 @@ impl Stager<'_> {
         Ok(blobs::stamp(&meta))
     }
 
-    /// The store's blob mode, less what the source did not allow: no copy is readable to more people than its source.
-    /// A group may be another one for the copy, so its bit is kept only where everybody may read anyway, or the process
-    /// has that group.
     fn mode_for(&self, source: &Meta) -> u32 {
-        let others = source.mode & 0o004;
-        let group = if others != 0 { source.mode & 0o040 } else { 0 };
-        self.ledger.policy.blob_mode & (0o400 | group | others)
+        blobs::mode_for(self.ledger.policy.blob_mode, source)
     }
 
     /// Removes a staged file that is not wanted after all.

@@ -10,6 +10,7 @@ mod place;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod unlock;
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -28,6 +29,7 @@ use crate::work::blob::{Meter, missing};
 use place::{Item, Made, Maker};
 
 pub use checkout::checkout;
+pub use unlock::{Unlocked, unlock};
 
 /// How a file outside the store is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Mode, look, store_root, taken};
 use crate::format::table::{AliasRow, BlobRow};
+use crate::hashing::Sha256;
+use crate::hashing::file::read_through;
 use crate::ledger::Snapshot;
-use crate::machine::{FileKind, Machine, Meta, trouble};
+use crate::machine::{FileKind, Machine, Meta, Open, trouble};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Result, Stamp};
 use crate::work::Context;
@@ -109,12 +111,28 @@ impl<'a> Maker<'a> {
                 Linked::Unchanged => (None, false),
                 Linked::Impossible(why) => {
                     reasons.push(why);
-                    self.private(item, &mut reasons, meter)?
+                    self.private(item, &blob, &mut reasons, meter)?
                 }
             },
-            Mode::Reflink | Mode::Copy => self.private(item, &mut reasons, meter)?,
+            Mode::Reflink | Mode::Copy => self.private(item, &blob, &mut reasons, meter)?,
         };
         Ok(Made { mode, size_bytes: item.size_bytes, reasons, not_restored })
+    }
+
+    /// Whether what is there already is a private file with the blob's bytes: what was broken off goes on where it
+    /// stopped. A file that cannot be read is somebody else's matter.
+    fn is_private_already(&self, item: &Item, blob: &Meta, there: &Meta, meter: &Meter<'_>) -> Result<bool> {
+        let own = there.kind == FileKind::File && (there.device, there.inode) != (blob.device, blob.inode);
+        if self.replace || !own || there.size_bytes != item.size_bytes {
+            return Ok(false);
+        }
+        let Ok(file) = self.machine().open(&item.destination, Open::Read) else { return Ok(false) };
+        let mut hasher = Sha256::default();
+        match read_through(file.as_ref(), &mut hasher, &|_| meter.goes_on(), &mut |_, _| Ok(())) {
+            Ok(_) => Ok(hasher.finish() == item.digest),
+            Err(_) if !meter.goes_on() => Err(interrupted(item)),
+            Err(_) => Ok(false),
+        }
     }
 
     /// What the blob's file looks like. Whatever way is taken, it is known to be good by its stamp or its bytes; copying
@@ -149,8 +167,8 @@ impl<'a> Maker<'a> {
         if there.is_some_and(|there| is_the_same(&there, blob, item)) {
             return Ok(Linked::Unchanged);
         }
-        self.refuse_if_taken(item, there.as_ref())?;
         if item.size_bytes == 0 {
+            self.refuse_if_taken(item, there.as_ref())?;
             return Ok(Linked::Impossible("empty files are never hardlinked".to_owned()));
         }
         let from = self.ctx.ledger.blobs.path(&item.digest);
@@ -158,10 +176,14 @@ impl<'a> Maker<'a> {
         if there.is_none() {
             return self.judge_link(item, machine.link(&from, &item.destination));
         }
+        // Where no link can be made, what is there may be the private file that was made instead: that is seen next.
         let temporary = Temporary::new(machine, &item.destination)?;
         match self.judge_link(item, machine.link(&from, &temporary.path))? {
-            // The guard removes the second name: renaming one name of a file over another one of it does nothing.
-            Linked::Made => temporary.replace(&item.destination).map(|()| Linked::Made),
+            Linked::Made => {
+                self.refuse_if_taken(item, there.as_ref())?;
+                // The guard removes the second name: renaming one name of a file over another of it does nothing.
+                temporary.replace(&item.destination).map(|()| Linked::Made)
+            }
             other => Ok(other),
         }
     }
@@ -203,8 +225,20 @@ impl<'a> Maker<'a> {
     }
 
     /// Makes a file of the user's own, under a temporary name until it is whole.
-    fn private(&self, item: &Item, reasons: &mut Vec<String>, meter: &Meter<'_>) -> Result<(Option<Mode>, bool)> {
-        self.refuse_if_taken(item, look(&self.ctx, &item.destination)?.as_ref())?;
+    fn private(
+        &self,
+        item: &Item,
+        blob: &Meta,
+        reasons: &mut Vec<String>,
+        meter: &Meter<'_>,
+    ) -> Result<(Option<Mode>, bool)> {
+        let there = look(&self.ctx, &item.destination)?;
+        if let Some(there) = &there
+            && self.is_private_already(item, blob, there, meter)?
+        {
+            return Ok((None, differs(item, there)));
+        }
+        self.refuse_if_taken(item, there.as_ref())?;
         let temporary = Temporary::new(self.machine(), &item.destination)?;
         let (mode, restored) = self.fill(item, &temporary.path, reasons, meter)?;
         self.put(temporary, &item.destination)?;
@@ -267,22 +301,27 @@ fn why_no_link(e: &io::Error) -> Option<&'static str> {
 }
 
 /// A file beside its destination under a name of its own, which is gone in the end however it ends.
-struct Temporary<'a> {
+pub(super) struct Temporary<'a> {
     machine: &'a dyn Machine,
     path: PathBuf,
 }
 
 impl<'a> Temporary<'a> {
     /// A path in the directory of `destination` that nothing has; whoever makes something there makes it new.
-    fn new(machine: &'a dyn Machine, destination: &Path) -> Result<Self> {
+    pub(super) fn new(machine: &'a dyn Machine, destination: &Path) -> Result<Self> {
         let mut random = [0; 8];
         machine.random(&mut random).map_err(|e| Error::system("get random bytes", e))?;
         let name = format!(".larder-{:016x}", u64::from_le_bytes(random));
         Ok(Temporary { machine, path: destination.with_file_name(name) })
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Puts it in the place of what is there.
-    fn replace(self, destination: &Path) -> Result<()> {
+    pub(super) fn replace(self, destination: &Path) -> Result<()> {
         self.machine.rename(&self.path, destination).map_err(|e| Error::io("make", destination, e))
     }
 

@@ -297,13 +297,12 @@ fn restamp(
 ) -> Result<()> {
     let (unrooted, condemned) = (tx.unrooted(digest)?, tx.condemned(digest)?);
     let (digest, added) = (*digest, row.added);
-    tx.push(match now.inode == row.stamp.inode {
-        true => Record::Blob(BlobRecord { digest, blake3, stamp: now, added }),
-        false => {
-            let (bad, staged) = (Some(row.stamp), String::new());
-            Record::Healed(HealedRecord { digest, blake3, bad, good: now, staged, added })
-        }
-    });
+    if now.inode == row.stamp.inode {
+        tx.push(Record::Blob(BlobRecord { digest, blake3, stamp: now, added }));
+    } else {
+        let (bad, staged) = (Some(row.stamp), String::new());
+        tx.heal(HealedRecord { digest, blake3, bad, good: now, staged, added })?;
+    }
     let since = |since| SinceRecord { digest, since };
     unrooted.map(|moment| Record::Unrooted(since(moment))).into_iter().for_each(|record| tx.push(record));
     condemned.map(|moment| Record::Condemned(since(moment))).into_iter().for_each(|record| tx.push(record));

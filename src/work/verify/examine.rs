@@ -24,15 +24,15 @@ const HEAL_WAITS: u32 = 20;
 const HEAL_WAIT: Duration = Duration::from_millis(5);
 
 /// Examines blobs.
-pub(super) struct Examiner<'a> {
-    pub(super) ctx: Context<'a>,
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) quarantine: bool,
-    pub(super) observer: &'a dyn Observer,
+pub(in crate::work) struct Examiner<'a> {
+    pub(in crate::work) ctx: Context<'a>,
+    pub(in crate::work) snapshot: &'a Snapshot,
+    pub(in crate::work) quarantine: bool,
+    pub(in crate::work) observer: &'a dyn Observer,
 }
 
 /// What became of one blob.
-pub(super) enum Examined {
+pub(in crate::work) enum Examined {
     /// It was examined, and told.
     Found { status: VerifyStatus, read_bytes: u64, quarantined: bool, proved: Option<Proved> },
     /// It was collected meanwhile.
@@ -42,7 +42,7 @@ pub(super) enum Examined {
 }
 
 /// A blob that was taken from the disk alone, and whose bytes are now known to be right.
-pub(super) struct Proved {
+pub(in crate::work) struct Proved {
     pub(super) digest: Digest,
     pub(super) blake3: Blake3,
     /// Its file, as it was read.
@@ -50,20 +50,23 @@ pub(super) struct Proved {
 }
 
 /// What one look at a blob's file has shown.
-pub(super) struct Look {
-    pub(super) status: VerifyStatus,
+#[derive(Clone)]
+pub(in crate::work) struct Look {
+    pub(in crate::work) status: VerifyStatus,
     /// What exactly was wrong.
-    pub(super) detail: String,
+    pub(in crate::work) detail: String,
     /// The file that was looked at, if there is one.
-    pub(super) file: Option<Meta>,
-    pub(super) read_bytes: u64,
+    pub(in crate::work) file: Option<Meta>,
+    pub(in crate::work) read_bytes: u64,
+    /// Whether it was unreadable because the disk said so, and not for want of permission or descriptors.
+    pub(in crate::work) by_disk: bool,
     /// Only where the record has none.
-    pub(super) blake3: Option<Blake3>,
+    pub(in crate::work) blake3: Option<Blake3>,
 }
 
 impl Examiner<'_> {
     /// Examines a blob that is on record with `size_bytes`, and tells what was found.
-    pub(super) fn examine(&self, digest: &Digest, size_bytes: u64) -> Result<Examined> {
+    pub(in crate::work) fn examine(&self, digest: &Digest, size_bytes: u64) -> Result<Examined> {
         let meter = Meter::new(self.observer, size_bytes);
         let (row, mut look) = match self.look_until_settled(digest, &meter)? {
             Settled::Looked(row, look) => (row, look),
@@ -75,7 +78,7 @@ impl Examiner<'_> {
         };
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
         meter.finish();
-        let Look { status, detail, read_bytes, file, blake3 } = *look;
+        let Look { status, detail, read_bytes, file, blake3, .. } = *look;
         let proved = blake3.zip(file).map(|(blake3, file)| Proved { digest: *digest, blake3, stamp: stamp(&file) });
         let names = self.snapshot.names_of(digest)?;
         self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail });
@@ -83,7 +86,7 @@ impl Examiner<'_> {
     }
 
     /// Looks at a blob until it is good, or what is wrong with it is not explained by what others do to it meanwhile.
-    fn look_until_settled(&self, digest: &Digest, meter: &Meter<'_>) -> Result<Settled> {
+    pub(in crate::work) fn look_until_settled(&self, digest: &Digest, meter: &Meter<'_>) -> Result<Settled> {
         let mut row = self.snapshot.blob(digest)?;
         let mut tries = TRIES;
         loop {
@@ -159,7 +162,7 @@ impl Examiner<'_> {
 }
 
 /// What looking has led to.
-enum Settled {
+pub(in crate::work) enum Settled {
     /// The record that the last look was at, and what it showed.
     Looked(Option<BlobRow>, Box<Look>),
     /// The blob was collected meanwhile.
@@ -182,7 +185,8 @@ impl Stopped {
             0 => self.error.to_string(),
             offset => format!("{} at byte {offset}{of}", self.error),
         };
-        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset, blake3: None }
+        let by_disk = trouble::is_disk(&self.error);
+        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset, by_disk, blake3: None }
     }
 }
 
@@ -216,7 +220,8 @@ fn look_once(
     };
     match read {
         Ok((found, read_bytes, blake3)) if found == *digest => {
-            Ok(Look { status: VerifyStatus::Ok, detail: String::new(), file: Some(meta), read_bytes, blake3 })
+            let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
+            Ok(Look { status, detail, file, read_bytes, by_disk: false, blake3 })
         }
         Ok((found, size, _)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
         Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -228,11 +233,11 @@ fn look_once(
 
 fn missing() -> Look {
     let detail = "its file is not there".to_owned();
-    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0, blake3: None }
+    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0, by_disk: false, blake3: None }
 }
 
 fn corrupt(detail: String, file: Meta, read_bytes: u64) -> Look {
-    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes, blake3: None }
+    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes, by_disk: false, blake3: None }
 }
 
 /// In what way bytes are other ones than they should be.

@@ -17,7 +17,7 @@ impl Examiner<'_> {
     ///
     /// There is nothing to move of a missing blob, and nothing is put on record about it: its file may be back the next
     /// moment, as with a directory that was not mounted, and the store's own names of it may be the last good copy.
-    pub(super) fn quarantine_if_asked(&self, digest: &Digest, row: Option<&BlobRow>, look: &mut Look) -> bool {
+    pub(in crate::work) fn quarantine_if_asked(&self, digest: &Digest, row: Option<&BlobRow>, look: &mut Look) -> bool {
         let (VerifyStatus::Corrupt, Some(row), Some(file), true) = (look.status, row, look.file, self.quarantine)
         else {
             return false;

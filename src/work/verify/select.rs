@@ -13,10 +13,10 @@ use crate::work::names::Target;
 const PICKED_MOST: usize = 1 << 20;
 
 /// Blobs to be verified, each with its size in bytes.
-pub(super) type Batch = Vec<(Digest, u64)>;
+pub(in crate::work) type Batch = Vec<(Digest, u64)>;
 
 /// What was asked for.
-pub(super) enum Selection<'a> {
+pub(in crate::work) enum Selection<'a> {
     /// Every blob on record.
     All(&'a Snapshot),
     /// What is named.
@@ -25,7 +25,7 @@ pub(super) enum Selection<'a> {
 
 impl<'a> Selection<'a> {
     /// Looks everything up; what is not in the store is [`ErrorKind::NotFound`].
-    pub(super) fn new(snapshot: &'a Snapshot, targets: &[Target], prefixes: &'a [Prefix]) -> Result<Self> {
+    pub(in crate::work) fn new(snapshot: &'a Snapshot, targets: &[Target], prefixes: &'a [Prefix]) -> Result<Self> {
         let targets = targets.iter().map(|target| sized(snapshot, target)).collect::<Result<Batch>>()?;
         for prefix in prefixes {
             if *prefix != Prefix::Everything && snapshot.aliases(prefix).next().transpose()?.is_none() {
@@ -40,7 +40,7 @@ impl<'a> Selection<'a> {
     }
 
     /// The next blobs behind `last`; none at the end.
-    pub(super) fn after(&self, last: Option<&Digest>) -> Result<Batch> {
+    pub(in crate::work) fn after(&self, last: Option<&Digest>) -> Result<Batch> {
         match self {
             Selection::All(snapshot) => all_after(snapshot, last),
             Selection::Named { snapshot, targets, prefixes } => named_after(snapshot, targets, prefixes, last),
@@ -48,7 +48,7 @@ impl<'a> Selection<'a> {
     }
 
     /// Tells how much there is to do, where that is known at the beginning.
-    pub(super) fn announce_all(&self, observer: &dyn Observer) -> Result<()> {
+    pub(in crate::work) fn announce_all(&self, observer: &dyn Observer) -> Result<()> {
         if let Selection::All(snapshot) = self {
             let (mut blobs, mut bytes) = (0, 0u64);
             for row in snapshot.blobs(&FIRST) {
@@ -61,7 +61,7 @@ impl<'a> Selection<'a> {
     }
 
     /// Tells how much a batch is, where it was not told before.
-    pub(super) fn announce(&self, batch: &Batch, observer: &dyn Observer) {
+    pub(in crate::work) fn announce(&self, batch: &Batch, observer: &dyn Observer) {
         if let Selection::Named { .. } = self {
             observer.expect(batch.len() as u64, batch.iter().fold(0, |sum, (_, size)| sum.saturating_add(*size)));
         }

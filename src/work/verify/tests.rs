@@ -280,7 +280,12 @@ fn what_is_collected_meanwhile_is_no_finding() {
             .transact(move |tx| {
                 let name = Name::new("file").unwrap();
                 let was = crate::format::record::Replaced { digest, hardlinked: false, inode: 0 };
-                tx.push(Record::Unalias(crate::format::record::UnaliasRecord { name, was }));
+                tx.push(Record::Unalias(crate::format::record::UnaliasRecord {
+                    name,
+                    was,
+                    rule: "rm".into(),
+                    when: tx.moment(),
+                }));
                 let removed = RemovedRecord { digest, size_bytes: 5, rule: "gc".into(), when: tx.moment() };
                 tx.push(Record::Removed(removed));
                 Ok(())

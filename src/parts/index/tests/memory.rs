@@ -139,6 +139,9 @@ impl Machine for Memory {
     fn reflink(&self, _: &dyn File, _: &dyn File) -> io::Result<()> {
         unreachable!()
     }
+    fn link_limit(&self, _: &Path) -> io::Result<Option<u64>> {
+        unreachable!()
+    }
     fn filesystem(&self, _: &Path) -> io::Result<Filesystem> {
         unreachable!()
     }
@@ -230,6 +233,9 @@ impl File for MemoryFile {
         unreachable!()
     }
     fn try_lock(&self, _: Lock) -> io::Result<bool> {
+        unreachable!()
+    }
+    fn let_children_inherit(&self) -> io::Result<()> {
         unreachable!()
     }
     fn unlock(&self) -> io::Result<()> {

@@ -15,6 +15,7 @@ use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, 
 use crate::work::Context;
 use crate::work::check::{self, CheckReport};
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
+use crate::work::copies::{self, CopiesOptions, CopiesReport};
 use crate::work::doctor::{self, Measured};
 use crate::work::find::{self, AliasInfo, BlobInfo, Stats, Why, WhyGone};
 use crate::work::from_disk::{self, FromDisk};
@@ -398,6 +399,18 @@ impl Store {
     ) -> Result<RepairReport> {
         let ctx = if options.dry_run { self.reading() } else { self.writing()? };
         repair::repair(&ctx, scope, options, observer)
+    }
+
+    /// Keeps so many copies of what is named; see [`copies::copies`].
+    pub fn copies(
+        &self,
+        what: &[Target],
+        prefixes: &[Prefix],
+        options: &CopiesOptions,
+        observer: &dyn Observer,
+    ) -> Result<CopiesReport> {
+        let ctx = if options.dry_run { self.reading() } else { self.writing()? };
+        copies::copies(&ctx, what, prefixes, options, observer)
     }
 
     /// Compares the records with what is on the disk, reading no blob; see [`check::check`].

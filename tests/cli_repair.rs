@@ -253,3 +253,82 @@ fn few_sources_are_remembered_and_none_of_what_was_moved() {
     let now = sources(&place);
     assert_eq!(now, serde_json::json!([{"path": place.path("hit").canonicalize().unwrap()}]));
 }
+
+/// Every copy of a blob, its own file first.
+fn inodes(place: &Place, i: u64) -> Vec<PathBuf> {
+    let shown = place.json(&["show", &id(i)]).exits(0).event("blob");
+    let carriers = shown["carriers"].as_array().unwrap().iter().map(|c| PathBuf::from(c["path"].as_str().unwrap()));
+    std::iter::once(place.blob(&id(i))).chain(carriers).collect()
+}
+
+#[test]
+fn copies_are_files_of_their_own_that_are_verified_counted_and_collected() {
+    let place = place();
+    let would = place.json(&["copies", "3", "d/00", "--dry-run"]).exits(0);
+    assert_eq!((&would.event("copies")["made"], inodes(&place, 0).len()), (&2.into(), 1));
+    let ran = place.json(&["copies", "3", "d/00", "also"]).exits(0);
+    assert_eq!((&ran.event("summary")["made"], &ran.event("summary")["blobs"]), (&4.into(), &2.into()));
+    let paths = inodes(&place, 0);
+    let numbers: std::collections::BTreeSet<u64> = paths.iter().map(|path| inode(path.clone())).collect();
+    assert_eq!(numbers.len(), 3);
+    for path in &paths[1..] {
+        assert_eq!(fs::read(path).unwrap(), noise(0, SIZE));
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o222, 0, "it is writable");
+    }
+    assert_eq!(place.json(&["copies", "3", "d/00"]).exits(0).event("summary")["made"], 0);
+    assert_eq!(place.json(&["stats"]).exits(0).event("stats")["carriers"], 4);
+    // One line for each blob; what is wrong with a carrier is a finding.
+    assert_eq!(place.json(&["verify"]).exits(0).events("verified").len(), 6);
+    spoil(&paths[2]);
+    let ran = place.json(&["verify", &id(0)]).exits(3);
+    let line = ran.event("verified");
+    assert_eq!((&line["status"], &line["carriers"][0]["status"]), (&"ok".into(), &"ok".into()));
+    assert_eq!((&line["carriers"][1]["number"], &line["carriers"][1]["status"]), (&2.into(), &"corrupt".into()));
+    assert_eq!(ran.event("summary")["bad_carriers"], 1);
+    assert!(place.larder(&["verify"]).exits(3).text().contains("carrier 2 is corrupt"));
+    // Compaction and a new index know them; fewer are kept when fewer are wanted, and none when the blob goes.
+    place.json(&["compact"]).exits(0);
+    place.json(&["rebuild"]).exits(0);
+    assert_eq!(inodes(&place, 3).len(), 3);
+    let ran = place.json(&["copies", "2", "also/three"]).exits(0);
+    assert_eq!(ran.event("summary")["removed"], 1);
+    assert_eq!(inodes(&place, 3).len(), 2);
+    place.json(&["rm", "."]).exits(0);
+    place.json(&["gc", "--grace", "0s"]).exits(0);
+    assert_eq!(outside::files(&place.store().join("carriers")), Vec::<PathBuf>::new());
+    assert_eq!(place.json(&["stats"]).exits(0).event("stats")["carriers"], 0);
+}
+
+#[test]
+fn copies_mend_each_other() {
+    let place = place();
+    place.json(&["copies", "3", "d/03"]).exits(0);
+    fs::remove_dir_all(place.path("d")).unwrap();
+    let paths = inodes(&place, 3);
+    spoil(&paths[0]);
+    spoil(&paths[1]);
+    let ran = place.json(&["repair", "d/03"]).exits(0);
+    let told = ran.events("repair");
+    assert_eq!((&told[0]["origin"], &told[0]["from"]), (&"carrier".into(), &paths[2].to_str().unwrap().into()));
+    assert_eq!((&told[1]["carrier"], &told[1]["origin"]), (&1.into(), &"blob".into()));
+    assert_eq!((&ran.event("summary")["repaired"], &ran.event("summary")["carriers"]), (&1.into(), &1.into()));
+    assert_eq!(evidence(&place).len(), 2);
+    is_whole(&place, 3);
+    // One that is gone is missed without being named.
+    fs::remove_file(&paths[2]).unwrap();
+    assert_eq!(place.json(&["repair"]).exits(0).event("repair")["carrier"], 2);
+    place.json(&["verify"]).exits(0);
+    // The last good one is never removed in favour of a bad one.
+    spoil(&paths[0]);
+    place.json(&["copies", "1", "d/03"]).exits(3);
+    assert_eq!(inodes(&place, 3).len(), 3);
+    place.json(&["repair", "--all"]).exits(0);
+    place.json(&["copies", "1", "d/03"]).exits(0);
+    assert_eq!(inodes(&place, 3).len(), 1);
+    is_whole(&place, 3);
+    place.sound();
+    for bad in [&["copies", "0", "d"][..], &["copies", "17", "d"], &["copies", "2"], &["copies", "2", "--all", "d"]] {
+        place.json(bad).exits(2);
+    }
+    place.json(&["copies", "2", "unknown"]).exits(1);
+}

@@ -14,6 +14,7 @@ use larder::format::frame::Frame;
 use larder::format::header::{Header, SegmentKind};
 use larder::format::hint;
 use larder::format::page::{BOUNDS_LEVEL, PageBuilder};
+use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
 use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
@@ -183,8 +184,15 @@ fn records() -> Vec<Record> {
         Record::Fence(FenceRecord { from: 1, to: 2, reason, since }),
         Record::FenceLifted(1),
         end(),
+        Record::Sources(SourcesRecord { digest, files: vec![source_file()], since }),
+        Record::Carrier(CarrierRecord { digest, number: 300, stamp, since }),
+        Record::CarrierRemoved(CarrierRemovedRecord { digest, number: 300 }),
         Record::Departed(DepartedRecord { name: name(b"a"), digest, rule: "rm".to_owned(), when: since }),
     ]
+}
+
+fn source_file() -> SourceFile {
+    SourceFile { path: b"/src/a".to_vec(), size_bytes: 7, mtime_ns: -1, ctime_ns: 2, inode: 200, device: 3 }
 }
 
 /// As long as a name may be: in capitals that get longer as small letters, and as deep as it may be.

@@ -101,6 +101,12 @@ impl Line {
         self
     }
 
+    /// As [`Line::list`], and nothing at all if there is nothing in it.
+    #[must_use]
+    pub(crate) fn list_unless_empty(self, key: &str, parts: impl ExactSizeIterator<Item = Line>) -> Line {
+        if parts.len() == 0 { self } else { self.list(key, parts) }
+    }
+
     /// The finished object, without a line feed.
     pub(crate) fn close(mut self) -> String {
         self.0.push('}');

@@ -18,6 +18,7 @@ pub(crate) fn line(told: &Repair) -> Line {
     let line = Line::event("repair")
         .with("status", told.status.word())
         .with("digest", told.digest.to_string())
+        .maybe("carrier", told.carrier)
         .names(told.names.iter())
         .with("size_bytes", told.size_bytes)
         .maybe("detail", (!told.found.is_empty()).then_some(&told.found));
@@ -37,7 +38,8 @@ pub(crate) fn words(told: &Repair) -> String {
     let names = told.names.iter().map(text::name).collect::<Vec<_>>().join(", ");
     let names = if names.is_empty() { "no name".to_owned() } else { names };
     let detail = if told.found.is_empty() { String::new() } else { format!(": {}", text::message(&told.found)) };
-    let mut lines = vec![format!("{}: {}{detail}; named {names}", word(told.status), told.digest)];
+    let copy = told.carrier.map_or(String::new(), |number| format!(" carrier {number} of"));
+    let mut lines = vec![format!("{}:{copy} {}{detail}; named {names}", word(told.status), told.digest)];
     if let Some((origin, path)) = &told.from {
         lines.push(format!("  from {} ({})", text::path(path), origin.word()));
     }
@@ -73,6 +75,7 @@ mod tests {
     fn told(status: RepairStatus) -> Repair {
         Repair {
             digest: Digest::EMPTY,
+            carrier: None,
             names: vec![Name::new("a").unwrap()],
             size_bytes: 7,
             status,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use larder::vocabulary::events::VerifyStatus;
+use larder::vocabulary::events::{CarrierSeen, VerifyStatus};
 use larder::{Event, Finding, Name, Observer};
 
 use super::context::Context;
@@ -94,7 +94,9 @@ impl<'a> Watch<'a> {
             Event::Failed { path, reason } => out.warn(&trouble("failed", &text::path(path), reason)),
             Event::Skipped { path, reason } => out.note(&trouble("skipped", &text::path(path), reason)),
             Event::Notice { text } => out.note(&format!("note: {}", text::message(text))),
-            Event::Verified { status, .. } if *status != VerifyStatus::Ok => {
+            Event::Verified { status, carriers, .. }
+                if *status != VerifyStatus::Ok || carriers.iter().any(|c| c.status != VerifyStatus::Ok) =>
+            {
                 out.say(&words(self.context, event));
             }
             Event::Repaired(told) => out.say(&mended::words(told)),
@@ -160,11 +162,15 @@ fn words(context: &Context, event: &Event) -> String {
             let size = context.size(*size_bytes);
             format!("{:9} {} {size:>10}  {}{}", status.word(), text::short(digest), text::name(name), remark(note))
         }
-        Event::Verified { digest, names, status, detail, .. } => {
+        Event::Verified { digest, names, status, detail, carriers, .. } => {
             let names = names.iter().map(text::name).collect::<Vec<_>>().join(", ");
             let names = if names.is_empty() { "no name".to_owned() } else { names };
             let detail = if detail.is_empty() { String::new() } else { format!(": {}", text::message(detail)) };
-            format!("{}: {digest}{detail}; named {names}", status.word())
+            format!("{}: {digest}{detail}; named {names}{}", status.word(), carriers_in_words(carriers))
+        }
+        Event::Copies { digest, names, copies, made, removed, .. } => {
+            let names = names.iter().map(text::name).collect::<Vec<_>>().join(", ");
+            format!("{copies} copies ({made} made, {removed} removed) of {}  {names}", text::short(digest))
         }
         Event::Materialized { from, path, mode, note, .. } => {
             format!("{mode:9} {} from {}{}", text::path(path), text::message(from), remark(note))
@@ -184,6 +190,17 @@ fn words(context: &Context, event: &Event) -> String {
     }
 }
 
+fn carriers_in_words(carriers: &[CarrierSeen]) -> String {
+    let bad = carriers.iter().filter(|carrier| carrier.status != VerifyStatus::Ok);
+    let words = bad.map(|c| format!("\n  carrier {} is {}: {}", c.number, c.status.word(), text::message(&c.detail)));
+    words.collect()
+}
+
+fn carrier(seen: &CarrierSeen) -> Line {
+    let line = Line::part().with("number", seen.number).with("status", seen.status.word());
+    line.maybe("detail", (!seen.detail.is_empty()).then_some(&seen.detail))
+}
+
 /// An event in JSON.
 fn line(event: &Event) -> Option<Line> {
     Some(match event {
@@ -195,18 +212,26 @@ fn line(event: &Event) -> Option<Line> {
             .maybe("note", note.as_ref()),
         Event::Skipped { path, reason } => Line::event("skipped").path("path", path).with("reason", reason),
         Event::Failed { path, reason } => Line::event("failed").path("path", path).with("reason", reason),
-        Event::Verified { digest, names, size_bytes, status, detail } => Line::event("verified")
+        Event::Verified { digest, names, size_bytes, status, detail, carriers } => Line::event("verified")
             .with("status", status.word())
             .with("digest", digest.to_string())
             .names(names.iter())
             .with("size_bytes", size_bytes)
-            .maybe("detail", (!detail.is_empty()).then_some(detail)),
+            .maybe("detail", (!detail.is_empty()).then_some(detail))
+            .list_unless_empty("carriers", carriers.iter().map(carrier)),
         Event::Materialized { from, path, size_bytes, mode, note } => Line::event("materialized")
             .with("from", from)
             .path("path", path)
             .with("size_bytes", size_bytes)
             .with("mode", mode)
             .maybe("note", note.as_ref()),
+        Event::Copies { digest, names, size_bytes, copies, made, removed } => Line::event("copies")
+            .with("digest", digest.to_string())
+            .names(names.iter())
+            .with("size_bytes", size_bytes)
+            .with("copies", copies)
+            .with("made", made)
+            .with("removed", removed),
         Event::Repaired(told) => mended::line(told),
         Event::Found(found) => finding(Line::event("finding"), found).with("mended_by", found.code.mend().word()),
         Event::Mended { finding: found, how, planned } => {
@@ -263,6 +288,7 @@ mod tests {
             size_bytes: 7,
             status: VerifyStatus::Corrupt,
             detail: String::new(),
+            carriers: Vec::new(),
         };
         let expected = format!(
             r#"{{"schema":1,"event":"verified","status":"corrupt","digest":"{}","names":["a"],"size_bytes":7}}"#,

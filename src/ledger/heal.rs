@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Tables;
 use super::hold::Hold;
+use super::{Ledger, Tables};
 use crate::format::record::{DamagedRecord, HealedRecord, Record};
+use crate::format::settings::Durability;
 use crate::machine::Open;
 use crate::parts::blobs::BlobDirs;
 use crate::parts::names::{Change, Wanted};
@@ -127,33 +128,7 @@ impl Hold<'_> {
 
     /// Moves a file to quarantine, under a name that nothing else has, with the reason beside it.
     fn to_quarantine(&self, from: &Path, digest: &Digest, reason: &str) -> Result<()> {
-        let machine = self.ledger.machine.as_ref();
-        let directory = self.ledger.layout.quarantine();
-        let handle = machine.open(&directory, Open::Directory).map_err(|e| Error::io("open", &directory, e))?;
-        let sequence = self.snapshot.cursor.sequence;
-        for attempt in 0..u32::MAX {
-            let kept = directory.join(format!("{}.{sequence}.{attempt}", digest.to_hex()));
-            match machine.rename_new(from, &kept) {
-                Ok(()) => {
-                    self.write_reason(&with_suffix(&kept, "reason"), reason);
-                    break;
-                }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io("move to quarantine", from, e)),
-            }
-        }
-        if self.syncs() {
-            handle.sync().map_err(|e| Error::io("sync", &directory, e))?;
-        }
-        Ok(())
-    }
-
-    /// The reason is for people; failing to write it loses nothing, since the journal has it too.
-    fn write_reason(&self, path: &Path, reason: &str) {
-        let text = format!("{reason}\nseen at {} ns since the epoch\n", self.ledger.machine.now_ns());
-        if let Ok(file) = self.ledger.machine.open(path, Open::CreateNew { mode: self.ledger.policy.blob_mode }) {
-            let _ = file.write_at(text.as_bytes(), 0).and_then(|()| file.sync());
-        }
+        self.ledger.keep_evidence(from, digest, self.snapshot.cursor.sequence, reason)
     }
 
     /// Makes every hardlinked name of a blob agree with what its file is now.
@@ -174,6 +149,38 @@ impl Hold<'_> {
             Ok(meta) => Ok(Some(meta.inode)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io("look at", path, e)),
+        }
+    }
+}
+
+impl Ledger {
+    /// Moves a file with bad bytes to quarantine, under a name that nothing else has, with the reason beside it, and syncs
+    /// that. Only under `lock`; `sequence` is where the journal is then.
+    pub fn keep_evidence(&self, from: &Path, digest: &Digest, sequence: u64, reason: &str) -> Result<()> {
+        let directory = self.layout.quarantine();
+        let handle = self.machine.open(&directory, Open::Directory).map_err(|e| Error::io("open", &directory, e))?;
+        for attempt in 0..u32::MAX {
+            let kept = directory.join(format!("{}.{sequence}.{attempt}", digest.to_hex()));
+            match self.machine.rename_new(from, &kept) {
+                Ok(()) => {
+                    self.write_reason(&with_suffix(&kept, "reason"), reason);
+                    break;
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("move to quarantine", from, e)),
+            }
+        }
+        match self.policy.durability {
+            Durability::None => Ok(()),
+            _ => handle.sync().map_err(|e| Error::io("sync", &directory, e)),
+        }
+    }
+
+    /// The reason is for people; failing to write it loses nothing, since the journal has it too.
+    fn write_reason(&self, path: &Path, reason: &str) {
+        let text = format!("{reason}\nseen at {} ns since the epoch\n", self.machine.now_ns());
+        if let Ok(file) = self.machine.open(path, Open::CreateNew { mode: self.policy.blob_mode }) {
+            let _ = file.write_at(text.as_bytes(), 0).and_then(|()| file.sync());
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::format::layout::Layout;
 use crate::format::settings::Durability;
 use crate::machine::Machine;
 use crate::parts::blobs::Blobs;
+use crate::parts::carriers::Carriers;
 use crate::parts::index::View;
 use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
@@ -91,6 +92,8 @@ pub struct Ledger {
     pub journal: Journal,
     /// The blob files.
     pub blobs: Blobs,
+    /// Further inodes of blobs.
+    pub carriers: Carriers,
     /// The directory view.
     pub names: Names,
     /// Running work.
@@ -109,6 +112,7 @@ impl Ledger {
             Names::new(Arc::clone(&machine), layout.clone(), policy.directory_mode, policy.blob_mode, policy.syncfs);
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
+        let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
         Ok(Ledger {
             machine,
@@ -116,6 +120,7 @@ impl Ledger {
             policy,
             journal,
             blobs,
+            carriers,
             names,
             sessions,
             current: RwLock::new(Arc::new(snapshot)),

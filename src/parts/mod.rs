@@ -1,6 +1,7 @@
 //! One durable thing each: blobs, names, sessions, journal, index.
 
 pub mod blobs;
+pub mod carriers;
 pub mod index;
 pub mod journal;
 pub mod names;

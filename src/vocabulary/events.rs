@@ -92,6 +92,8 @@ pub enum Origin {
     Source,
     /// What the caller offered.
     Offered,
+    /// The blob's own file, for a carrier.
+    Blob,
 }
 
 impl Origin {
@@ -102,6 +104,7 @@ impl Origin {
             Origin::Name => "name",
             Origin::Source => "source",
             Origin::Offered => "offered",
+            Origin::Blob => "blob",
         }
     }
 }
@@ -111,6 +114,8 @@ impl Origin {
 pub struct Repair {
     /// The digest that names it.
     pub digest: Digest,
+    /// The number of the carrier, where it is not the blob's own file that was repaired.
+    pub carrier: Option<u32>,
     /// Every alias of it.
     pub names: Vec<Name>,
     /// Its recorded length in bytes.
@@ -129,6 +134,17 @@ pub struct Repair {
     pub outside: Vec<PathBuf>,
     /// Files in quarantine that stood in this blob's place, now or before.
     pub evidence: Vec<PathBuf>,
+}
+
+/// What was found of one carrier by reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarrierSeen {
+    /// Its number, from 1.
+    pub number: u32,
+    /// What was found.
+    pub status: VerifyStatus,
+    /// What exactly was wrong; empty when nothing was.
+    pub detail: String,
 }
 
 /// Something that happened, told when it is true: an [`Event::Added`] comes after its batch is durable.
@@ -175,6 +191,8 @@ pub enum Event {
         status: VerifyStatus,
         /// What exactly was wrong; empty when nothing was.
         detail: String,
+        /// Its carriers: further inodes that the store keeps.
+        carriers: Vec<CarrierSeen>,
     },
     /// A file was made for a name outside the store.
     Materialized {
@@ -191,6 +209,21 @@ pub enum Event {
     },
     /// A blob was to be repaired: told after what became of it is durable.
     Repaired(Box<Repair>),
+    /// A blob has as many copies as was asked for; told after that is durable.
+    Copies {
+        /// The digest that names it.
+        digest: Digest,
+        /// Every alias of it.
+        names: Vec<Name>,
+        /// Its length in bytes.
+        size_bytes: u64,
+        /// How many inodes of it there are, the first included.
+        copies: u32,
+        /// How many were made for that.
+        made: u32,
+        /// How many were removed.
+        removed: u32,
+    },
     /// Something is wrong with the structure of the store.
     Found(Finding),
     /// A finding is mended, or, where nothing is changed yet, would be.

@@ -84,6 +84,8 @@ pub const RUNS_NAMED: usize = 64;
 pub const RESERVE_BYTES: u64 = 4 << 20;
 /// Longest `larder.toml` that is read.
 pub const SETTINGS_BYTES: u64 = 64 << 10;
+/// Most copies of one blob that are kept on request: past this, another disk does more.
+pub const COPIES_MOST: u32 = 16;
 /// Most blobs that one frame heals: their files change places while `lock` is held.
 pub const REPAIR_BATCH: usize = 64;
 /// Most blobs removed under one hold of the lock.

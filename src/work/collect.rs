@@ -4,6 +4,8 @@
 //! them cannot be read, nothing is removed at all. What is condemned waits until every session that might rest on it
 //! has ended. It leaves `sha256/` only after the frame that says so is synced.
 
+mod carriers;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
@@ -137,6 +139,8 @@ pub fn collect(
         None => &fresh,
     };
     refuse_most(plan, &fresh, options)?;
+    // Every frame was read by now: what no record knows, none knew.
+    carriers::remove_unrecorded(ctx.ledger)?;
     report.in_grace = fresh.in_grace;
     observer.expect(plan.doomed.len() as u64, plan.doomed.iter().map(|d| d.size_bytes).sum());
     condemn(ctx.ledger, plan)?;
@@ -216,6 +220,8 @@ fn unrooted(ledger: &Ledger, snapshot: &Snapshot, options: &CollectOptions, doom
             in_grace += 1;
         } else {
             doomed.push(doom(ledger, digest, UNROOTED)?);
+            let carriers = carriers::frees_bytes(ledger, snapshot, &digest)?;
+            doomed.last_mut().expect("it was just pushed").frees_bytes += carriers;
         }
     }
     Ok(in_grace)
@@ -416,11 +422,13 @@ fn remove(ledger: &Ledger, session: Option<&Session>, batch: &[Doomed], report: 
                 None => doomed.size_bytes,
             };
             let rule = format!("gc: {}", doomed.rule);
+            let numbers = carriers::unrecord(&hold.snapshot, &digest, &mut records)?;
             records.push(Record::Removed(RemovedRecord { digest, size_bytes, rule, when }));
-            going.push((digest, size_bytes));
+            going.push((digest, size_bytes, numbers));
         }
         hold.commit(&records)?;
-        for (digest, size_bytes) in going {
+        for (digest, size_bytes, numbers) in going {
+            report.freed_bytes += carriers::take_out(ledger, session, &digest, &numbers, &mut out)?;
             let meta = ledger.blobs.meta(&digest)?;
             match session.map(Session::next_path) {
                 Some(aside) if ledger.blobs.take_out(&digest, &aside)? => out.push(aside),

@@ -11,6 +11,7 @@ use super::Context;
 use super::ingest::AliasKind;
 use super::links::{Footprint, StagedLinks};
 use super::names::{self, Target};
+use crate::format::record::copies::CarrierRow;
 use crate::format::session::SessionKind;
 use crate::format::table::{AliasRow, BlobRow};
 use crate::ledger::{Ledger, Snapshot, Tables};
@@ -66,8 +67,23 @@ pub struct BlobInfo {
     pub pin: Option<String>,
     /// Whether its file is known to be damaged.
     pub damaged: bool,
+    /// The further inodes of it that the store keeps.
+    pub carriers: Vec<CarrierInfo>,
     /// The files that it was added from, as far as they are remembered: `repair` looks there for good bytes.
     pub sources: Vec<PathBuf>,
+}
+
+/// One further inode of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarrierInfo {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What its file looked like when it was recorded.
+    pub stamp: Stamp,
+    /// What it looks like now; `None` if it is not there.
+    pub now: Option<Stamp>,
 }
 
 /// Everything that keeps a blob alive, or that it is waiting for.
@@ -102,6 +118,10 @@ pub struct Stats {
     pub blob_bytes: u64,
     /// Bytes that they occupy on the disk.
     pub allocated_bytes: u64,
+    /// Further inodes of blobs that the store keeps.
+    pub carriers: u64,
+    /// Bytes of those.
+    pub carrier_bytes: u64,
     /// Aliases.
     pub names: u64,
     /// Bytes that the names stand for, each counted.
@@ -230,6 +250,10 @@ pub fn stats(ctx: &Context<'_>) -> Result<Stats> {
     };
     count_names(&snapshot, &mut stats)?;
     count_blobs(ctx, &snapshot, &mut stats)?;
+    for row in snapshot.all_carriers() {
+        stats.carriers += 1;
+        stats.carrier_bytes += row?.1.stamp.size_bytes;
+    }
     count_unrooted(ctx, &snapshot, &mut stats)?;
     Ok(stats)
 }
@@ -301,8 +325,17 @@ fn blob_info(ledger: &Ledger, snapshot: &Snapshot, digest: Digest, row: &BlobRow
         aliases,
         pin: snapshot.pin(&digest)?.map(|pin| pin.note),
         damaged: snapshot.damaged(&digest)?.is_some(),
+        carriers: carriers(ledger, snapshot, &digest)?,
         sources: sources(snapshot, &digest)?,
     })
+}
+
+fn carriers(ledger: &Ledger, snapshot: &Snapshot, digest: &Digest) -> Result<Vec<CarrierInfo>> {
+    let info = |(number, row): (u32, CarrierRow)| {
+        let now = ledger.carriers.meta(digest, number)?.as_ref().map(blobs::stamp);
+        Ok(CarrierInfo { number, path: ledger.carriers.path(digest, number), stamp: row.stamp, now })
+    };
+    snapshot.carriers(digest)?.into_iter().map(info).collect()
 }
 
 fn sources(snapshot: &Snapshot, digest: &Digest) -> Result<Vec<PathBuf>> {

@@ -3,7 +3,9 @@
 mod blob;
 pub mod check;
 pub mod collect;
+pub mod copies;
 pub mod doctor;
+mod duplicate;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -277,6 +277,14 @@ pub fn agrees(world: &World, opened: &Opened) {
             assert_eq!(alias.digest, digest, "{name} is among the names of another blob");
         }
     }
+    for row in snapshot.all_carriers() {
+        let ((digest, number), row) = row.unwrap();
+        let path = layout.carrier(&digest, number);
+        let now = stamp(world, &path).unwrap_or_else(|| panic!("carrier {number} of {digest} has no file"));
+        assert!(row.stamp.agrees(&now), "carrier {number} of {digest}: recorded as {:?}, and is {now:?}", row.stamp);
+        assert_eq!(self::digest(&world.read(&path).unwrap()), digest, "carrier {number} holds other bytes");
+        assert!(snapshot.blob(&digest).unwrap().is_some(), "carrier {number} of {digest} has no blob");
+    }
     for (seen, _) in world.tree() {
         let path = seen.to_str().unwrap();
         if let Some(name) = path.strip_prefix("/store/names/").filter(|_| world.read(path).is_some()) {
@@ -307,6 +315,12 @@ pub fn nothing_is_left_over(world: &World, opened: &Opened) {
         if let Some(rest) = path.strip_prefix("/store/sha256/").filter(|rest| rest.len() == 65) {
             let digest = Digest::from_bytes(hex(&rest.replace('/', "")));
             assert!(snapshot.is_rooted(&digest).unwrap(), "{path} has no root and was not collected");
+        }
+        if path.starts_with("/store/carriers/") && world.read(path).is_some() {
+            let recorded = snapshot.all_carriers().map(|row| row.unwrap().0);
+            let known =
+                recorded.map(|(digest, number)| opened.ledger.layout.carrier(&digest, number)).any(|p| p == seen);
+            assert!(known, "{path} is on no record and was not collected");
         }
     }
 }

@@ -5,6 +5,7 @@ mod cat;
 mod check;
 mod checkout;
 mod compact;
+mod copies;
 mod debug;
 mod doctor;
 mod gc;
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     Pin(pin::Args),
     /// Keep it no longer
     Unpin(unpin::Args),
+    /// Keep several copies of what matters
+    Copies(copies::Args),
     /// Keep what a command uses while it runs
     Lease(lease::Args),
     /// Compare blobs with their digests
@@ -122,6 +125,7 @@ impl Command {
             Command::Rm(_) => "rm",
             Command::Pin(_) => "pin",
             Command::Unpin(_) => "unpin",
+            Command::Copies(_) => "copies",
             Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
@@ -156,6 +160,7 @@ impl Command {
             Command::Rm(args) => rm::run(context, args),
             Command::Pin(args) => pin::run(context, args),
             Command::Unpin(args) => unpin::run(context, args),
+            Command::Copies(args) => copies::run(context, args),
             Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),

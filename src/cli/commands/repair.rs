@@ -77,6 +77,7 @@ fn summary_line(report: &RepairReport, dry_run: bool, time: Duration) -> Line {
         .with("dry_run", dry_run)
         .with("sound", report.sound)
         .with("repaired", report.repaired)
+        .with("carriers", report.carriers)
         .with("repaired_bytes", report.repaired_bytes)
         .with("unrepaired", report.unrepaired)
         .with("outside_links", report.outside_links)
@@ -90,6 +91,9 @@ fn summary(context: &Context, report: &RepairReport, dry_run: bool) -> String {
     let mut lines = vec![format!("{did} {blobs}, {size}")];
     if report.sound > 0 {
         lines.push(format!("  {} read and good", text::count(report.sound, "blob")));
+    }
+    if report.carriers > 0 {
+        lines.push(format!("  {} made anew", text::count(report.carriers, "carrier")));
     }
     if report.unrepaired > 0 {
         lines.push(format!("  {} could not be: {HELP}", text::count(report.unrepaired, "blob")));

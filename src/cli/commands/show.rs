@@ -1,7 +1,7 @@
 //! `larder show`: everything about one blob.
 
 use anyhow::Result;
-use larder::work::find::BlobInfo;
+use larder::work::find::{BlobInfo, CarrierInfo};
 use larder::work::names::Target;
 use larder::{Blake3, Stamp};
 
@@ -47,6 +47,7 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
         .with("allocated_bytes", blob.allocated_bytes)
         .time("added", blob.added_ns)
         .with("pin", blob.pin.as_ref())
+        .list("carriers", blob.carriers.iter().map(carrier))
         .list("sources", blob.sources.iter().map(|path| Line::part().path("path", path)))
         .object("stamp", stamp(&blob.stamp));
     let line = match &blob.now {
@@ -55,6 +56,14 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
     };
     line.names(blob.aliases.iter().map(|alias| &alias.name))
         .list("aliases", blob.aliases.iter().map(|alias| ls::fields(Line::part(), alias)))
+}
+
+fn carrier(info: &CarrierInfo) -> Line {
+    Line::part().with("number", info.number).path("path", &info.path).with("as_recorded", is_as_recorded(info))
+}
+
+fn is_as_recorded(info: &CarrierInfo) -> bool {
+    info.now.is_some_and(|now| info.stamp.agrees(&now))
 }
 
 fn stamp(stamp: &Stamp) -> Line {
@@ -78,6 +87,10 @@ fn words(context: &Context, blob: &BlobInfo) -> String {
         field("links", blob.links.to_string()),
         field("added", text::time(blob.added_ns)),
     ];
+    rows.extend(blob.carriers.iter().map(|info| {
+        let state = if is_as_recorded(info) { "" } else { " (not as it was recorded)" };
+        field("carrier", format!("{}{state}", text::path(&info.path)))
+    }));
     rows.extend(blob.sources.iter().map(|path| field("added from", text::path(path))));
     rows.extend(blob.pin.as_ref().map(|note| field("pinned", pinned(note))));
     let mut words = text::table(&[], &[], rows);
@@ -146,6 +159,7 @@ mod tests {
             aliases: Vec::new(),
             pin: None,
             damaged: false,
+            carriers: Vec::new(),
             sources: vec!["/src/a".into()],
         };
         let value: serde_json::Value = serde_json::from_str(&line(&blob).close()).unwrap();

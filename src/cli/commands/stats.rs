@@ -39,6 +39,8 @@ fn line(store: &Store, stats: &Stats) -> Line {
         .with("blobs", stats.blobs)
         .with("blob_bytes", stats.blob_bytes)
         .with("allocated_bytes", stats.allocated_bytes)
+        .with("carriers", stats.carriers)
+        .with("carrier_bytes", stats.carrier_bytes)
         .with("names", stats.names)
         .with("logical_bytes", stats.logical_bytes)
         .with("unrooted_blobs", stats.unrooted_blobs)
@@ -65,6 +67,7 @@ fn words(context: &Context, store: &Store, stats: &Stats) -> String {
         field("names", format!("{}, standing for {}", stats.names, size(stats.logical_bytes))),
         field("blobs", format!("{}, of {}", stats.blobs, size(stats.blob_bytes))),
         field("on the disk", size(stats.allocated_bytes)),
+        field("carriers", format!("{}, of {}", stats.carriers, size(stats.carrier_bytes))),
         field("saved", format!("{} ({percent}) by keeping the same bytes once", size(saved))),
         field(
             "unrooted",

@@ -62,7 +62,7 @@ fn split(what: &[Scope]) -> (Vec<Target>, Vec<Prefix>) {
 }
 
 fn findings(report: &VerifyReport) -> u64 {
-    report.corrupt + report.missing + report.unreadable
+    report.corrupt + report.missing + report.unreadable + report.bad_carriers
 }
 
 fn line(report: &VerifyReport, time: Duration) -> Line {
@@ -74,6 +74,7 @@ fn line(report: &VerifyReport, time: Duration) -> Line {
         .with("missing", report.missing)
         .with("unreadable", report.unreadable)
         .with("quarantined", report.quarantined)
+        .with("bad_carriers", report.bad_carriers)
         .with("interrupted", report.interrupted)
         .with("seconds", time.as_secs_f64())
 }
@@ -92,6 +93,12 @@ fn words(context: &Context, args: &Args, report: &VerifyReport, time: Duration) 
         _ => {
             lines.extend(rows.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("  {word:10}  {n}, named above")))
         }
+    }
+    if report.bad_carriers > 0 {
+        lines.push(format!(
+            "  carriers    {} are not good, named above; `larder repair` makes them anew",
+            report.bad_carriers
+        ));
     }
     if report.quarantined > 0 {
         lines.push(format!("  quarantined {}", report.quarantined));

@@ -6,6 +6,7 @@
 //! it out (`restore`).
 
 mod candidates;
+mod carriers;
 mod offered;
 mod restore;
 mod select;
@@ -20,10 +21,10 @@ use self::restore::{Ending, Mending};
 use self::select::{Broken, Picked, Picker};
 use self::stage::{Attempt, Bench};
 use super::Context;
+use super::copies::open_session;
 use super::links::StagedLinks;
 use super::names::Target;
 use super::verify::examine::Examiner;
-use crate::format::session::SessionKind;
 use crate::ledger::{Snapshot, Tables};
 use crate::machine::Meta;
 use crate::parts::sessions::Session;
@@ -72,7 +73,9 @@ pub struct RepairReport {
     pub repaired: u64,
     /// Bytes of those.
     pub repaired_bytes: u64,
-    /// Blobs that are wrong still.
+    /// Carriers that were wrong and now are right; with a dry run, that would be.
+    pub carriers: u64,
+    /// Blobs and carriers that are wrong still.
     pub unrepaired: u64,
     /// Links to bad files that larder does not know: they keep the bad bytes.
     pub outside_links: u64,
@@ -87,7 +90,8 @@ pub struct RepairReport {
 /// the bad one; in the files that the blob was added from; in what [`RepairOptions::from`] offers, a directory that is a
 /// store being asked by digest, any other being walked for files of the right size. A candidate is copied and hashed
 /// before it counts for anything. The bad file goes to quarantine with the reason. A corrupt blob without any good copy
-/// goes there too, so that nobody gets its bytes; its names stay on record. What the disk could not read is replaced by
+/// goes there too, so that nobody gets its bytes; its names stay on record. Carriers that are wrong are made anew from
+/// the blob's own file, once that is good. What the disk could not read is replaced by
 /// a good copy, and otherwise left alone; what this user may not read is left alone.
 ///
 /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for a name or digest that is not in the store, or a path that is
@@ -116,6 +120,9 @@ pub fn repair(
         if ended || repairing.report.interrupted {
             break;
         }
+    }
+    if !repairing.report.interrupted {
+        repairing.mend_carriers(scope)?;
     }
     if !options.dry_run {
         ctx.ledger.compact_if_due();
@@ -253,11 +260,7 @@ impl Repairing<'_> {
         if let Some(session) = &self.session {
             return Ok(Arc::clone(session));
         }
-        let ledger = self.ctx.ledger;
-        let open = |hold: &mut crate::ledger::hold::Hold<'_>| {
-            ledger.sessions.open(SessionKind::Ingest, hold.snapshot.cursor.sequence, Vec::new())
-        };
-        let session = Arc::new(ledger.hold(open)?);
+        let session = open_session(self.ctx.ledger)?;
         self.session = Some(Arc::clone(&session));
         Ok(session)
     }
@@ -324,6 +327,7 @@ impl Repairing<'_> {
     fn repair_of(&self, broken: &Broken, status: RepairStatus) -> Result<Repair> {
         Ok(Repair {
             digest: broken.digest,
+            carrier: None,
             names: self.snapshot.names_of(&broken.digest)?,
             size_bytes: broken.size_bytes,
             status,

@@ -15,6 +15,7 @@ use crate::parts::blobs;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::Origin;
 use crate::vocabulary::{Blake3, Error, Observer, Result, Stamp};
+use crate::work::duplicate::copy_hashed;
 
 /// What candidates are tried with. Without a session nothing is staged: they are hashed where they are.
 pub(super) struct Bench<'a> {
@@ -122,36 +123,13 @@ impl Bench<'_> {
         let to = machine.open(path, Open::CreateNew { mode }).map_err(|e| Error::io("create", path, e))?;
         let digests = match machine.reflink(from, to.as_ref()) {
             Ok(()) => self.hash(to.as_ref()),
-            Err(_) => self.copy(from, to.as_ref(), path)?,
+            Err(_) => copy_hashed(from, to.as_ref(), path, &|| !self.observer.cancelled())?,
         };
         if digests.as_ref().is_ok_and(|digests| digests.digest == broken.digest) {
             let staged = self.seal(broken, source, to.as_ref(), path)?;
             return Ok(self.judge(broken, candidate, digests, Some((path.to_owned(), staged))));
         }
         Ok(self.judge(broken, candidate, digests, None))
-    }
-
-    /// Copies and hashes; the inner error is one of reading.
-    fn copy(&self, from: &dyn File, to: &dyn File, path: &Path) -> Result<io::Result<Digests>> {
-        let mut hasher = Hasher::default();
-        let mut write_error = None;
-        let read = read_through(from, &mut hasher, &|_| !self.observer.cancelled(), &mut |piece, at| {
-            to.write_at(piece, at).map_err(|e| {
-                let stop = io::Error::from(e.kind());
-                write_error = Some(e);
-                stop
-            })
-        });
-        if let Some(e) = write_error {
-            return Err(Error::io("write", path, e));
-        }
-        let size = match read {
-            Ok(size) => size,
-            Err(e) => return Ok(Err(e)),
-        };
-        // A hole at the end was not written, and is part of the file all the same.
-        to.set_len(size).map_err(|e| Error::io("write", path, e))?;
-        Ok(Ok(hasher.finish()))
     }
 
     fn hash(&self, file: &dyn File) -> io::Result<Digests> {

@@ -1,17 +1,19 @@
 //! One blob: read, compared, and looked at again before anything bad is said of it.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
+use crate::format::record::copies::CarrierRow;
 use crate::format::table::BlobRow;
 use crate::hashing::digest_sealed;
 use crate::hashing::sealed::{Stopped, digests_sealed};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open, trouble};
 use crate::parts::blobs::stamp;
-use crate::vocabulary::events::VerifyStatus;
+use crate::vocabulary::events::{CarrierSeen, VerifyStatus};
 use crate::vocabulary::limits::MAP_WINDOW_BYTES;
-use crate::vocabulary::{Blake3, Digest, Event, Observer, Result, Stamp};
+use crate::vocabulary::{Blake3, Digest, Error, Event, Observer, Result, Stamp};
 use crate::work::Context;
 use crate::work::blob::{Meter, NOT_REGULAR};
 
@@ -34,7 +36,7 @@ pub(in crate::work) struct Examiner<'a> {
 /// What became of one blob.
 pub(in crate::work) enum Examined {
     /// It was examined, and told.
-    Found { status: VerifyStatus, read_bytes: u64, quarantined: bool, proved: Option<Proved> },
+    Found { status: VerifyStatus, read_bytes: u64, quarantined: bool, bad_carriers: u64, proved: Option<Proved> },
     /// It was collected meanwhile.
     Gone,
     /// The observer asked to stop.
@@ -77,12 +79,49 @@ impl Examiner<'_> {
             }
         };
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
+        let Some(carriers) = self.carriers(digest, size_bytes, &meter)? else { return Ok(Examined::Stopped) };
         meter.finish();
         let Look { status, detail, read_bytes, file, blake3, .. } = *look;
         let proved = blake3.zip(file).map(|(blake3, file)| Proved { digest: *digest, blake3, stamp: stamp(&file) });
         let names = self.snapshot.names_of(digest)?;
-        self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail });
-        Ok(Examined::Found { status, read_bytes, quarantined, proved })
+        let bad_carriers = carriers.iter().filter(|carrier| carrier.status != VerifyStatus::Ok).count() as u64;
+        self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail, carriers });
+        Ok(Examined::Found { status, read_bytes, quarantined, bad_carriers, proved })
+    }
+
+    /// Looks at every carrier of a blob; `None`: asked to stop. One that was removed meanwhile is none.
+    fn carriers(&self, digest: &Digest, size_bytes: u64, meter: &Meter<'_>) -> Result<Option<Vec<CarrierSeen>>> {
+        let mut seen = Vec::new();
+        for (number, row) in self.snapshot.carriers(digest)? {
+            let Some(look) = self.look_at_carrier(digest, number, size_bytes, meter) else { return Ok(None) };
+            let gone = || Ok::<_, Error>(!self.ledger_has(digest, number, &row)?);
+            if look.status == VerifyStatus::Ok || !gone()? {
+                seen.push(CarrierSeen { number, status: look.status, detail: look.detail });
+            }
+        }
+        Ok(Some(seen))
+    }
+
+    /// Looks at one carrier; `None`: asked to stop.
+    pub(in crate::work) fn look_at_carrier(
+        &self,
+        digest: &Digest,
+        number: u32,
+        size_bytes: u64,
+        meter: &Meter<'_>,
+    ) -> Option<Look> {
+        let path = self.ctx.ledger.carriers.path(digest, number);
+        match look_once(self.ctx.ledger, digest, &path, Some(size_bytes), false, meter) {
+            Ok(look) => Some(look),
+            Err(stopped) if stopped.error.kind() == io::ErrorKind::Interrupted => None,
+            Err(stopped) => Some(stopped.into_look(Some(size_bytes))),
+        }
+    }
+
+    /// Whether a carrier is on record now as it was when this work began.
+    fn ledger_has(&self, digest: &Digest, number: u32, row: &CarrierRow) -> Result<bool> {
+        let now = self.ctx.ledger.snapshot()?;
+        Ok(now.carriers(digest)?.contains(&(number, *row)))
     }
 
     /// Looks at a blob until it is good, or what is wrong with it is not explained by what others do to it meanwhile.
@@ -107,8 +146,9 @@ impl Examiner<'_> {
     fn look(&self, digest: &Digest, row: Option<&BlobRow>, meter: &Meter<'_>) -> Option<Look> {
         let ledger = self.ctx.ledger;
         let expected = row.map(|row| row.stamp.size_bytes);
+        let path = ledger.blobs.path(digest);
         let unverified = row.is_some_and(|row| !row.is_verified());
-        let look_once = || look_once(ledger, digest, expected, unverified, meter);
+        let look_once = || look_once(ledger, digest, &path, expected, unverified, meter);
         let mut result = look_once();
         if matches!(&result, Err(stopped) if trouble::is_transient(&stopped.error)) {
             ledger.machine.pause(RECOVERY);
@@ -193,13 +233,13 @@ impl Stopped {
 fn look_once(
     ledger: &Ledger,
     digest: &Digest,
+    path: &Path,
     expected: Option<u64>,
     unverified: bool,
     meter: &Meter<'_>,
 ) -> Result<Look, Stopped> {
     let at_beginning = |error| Stopped { offset: 0, error };
-    let path = ledger.blobs.path(digest);
-    let meta = match ledger.machine.lstat(&path) {
+    let meta = match ledger.machine.lstat(path) {
         Ok(meta) => meta,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(missing()),
         Err(e) => return Err(at_beginning(e)),
@@ -207,7 +247,7 @@ fn look_once(
     if meta.kind != FileKind::File {
         return Ok(corrupt(NOT_REGULAR.to_owned(), meta, 0));
     }
-    let file = match ledger.machine.open(&path, Open::Read) {
+    let file = match ledger.machine.open(path, Open::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(missing()),
         Err(e) => return Err(at_beginning(e)),

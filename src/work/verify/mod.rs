@@ -45,6 +45,8 @@ pub struct VerifyReport {
     pub missing: u64,
     /// That could not be read.
     pub unreadable: u64,
+    /// Carriers that are wrong, missing or unreadable.
+    pub bad_carriers: u64,
     /// Moved to quarantine.
     pub quarantined: u64,
     /// Whether it was stopped before its end.
@@ -132,7 +134,7 @@ fn can_quarantine(ctx: &Context<'_>, observer: &dyn Observer) -> bool {
 impl VerifyReport {
     fn count(&mut self, examined: &Examined) {
         match examined {
-            Examined::Found { status, read_bytes, quarantined, .. } => {
+            Examined::Found { status, read_bytes, quarantined, bad_carriers, .. } => {
                 let status = match status {
                     VerifyStatus::Ok => &mut self.ok,
                     VerifyStatus::Corrupt => &mut self.corrupt,
@@ -143,6 +145,7 @@ impl VerifyReport {
                 self.blobs += 1;
                 self.bytes += read_bytes;
                 self.quarantined += u64::from(*quarantined);
+                self.bad_carriers += bad_carriers;
             }
             Examined::Gone => {}
             Examined::Stopped => self.interrupted = true,

@@ -167,6 +167,9 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<(Store, FromDisk)> {
         let directory = machine.canonical(directory).map_err(|e| no_store(directory, e))?;
+        if !options.trust_directory {
+            refuse_strangers(machine.as_ref(), &directory)?;
+        }
         let workers = Workers::new(options.jobs)?;
         let mut report = from_disk::rebuild(&machine, &directory, discard, &workers, observer)?;
         drop(workers);

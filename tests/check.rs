@@ -16,6 +16,7 @@ use larder::ledger::Tables;
 use larder::machine::simulated::{Enumeration, Outcome, Schedule, Simulated, World, task};
 use larder::machine::{Machine, Open};
 use larder::work::check::{CheckReport, check};
+use larder::work::copies::{CopiesOptions, copies};
 use larder::work::ingest::{AddOptions, AliasKind};
 use larder::work::names::{Target, link, pin};
 use larder::work::verify::{VerifyOptions, verify};
@@ -305,6 +306,8 @@ fn work_that_goes_on_is_no_finding() {
             let opened = Opened::open(&process)?;
             opened.add(&["/more"], &AddOptions { replace: true, ..AddOptions::default() })?;
             opened.put("/more/d", "src/a", D)?;
+            let two = CopiesOptions { copies: 2, dry_run: false };
+            copies(&opened.ctx(), &[Target::Digest(digest(B))], &[], &two, &Silent)?;
             Ok(Vec::new())
         });
         let change = task("change", |process: Arc<Simulated>| -> Result<Vec<Finding>> {

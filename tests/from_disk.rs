@@ -50,8 +50,7 @@ fn lose(world: &World, directories: &[&str]) {
 }
 
 fn rebuild(process: &Arc<Simulated>, discard: bool) -> Result<(Store, FromDisk)> {
-    let options =
-        OpenOptions { jobs: 1, lock_timeout: Duration::from_secs(3600), read_only: false, trust_directory: false };
+    let options = OpenOptions { jobs: 1, lock_timeout: Duration::from_secs(3600), ..OpenOptions::default() };
     let machine: Arc<dyn Machine> = Arc::<Simulated>::clone(process);
     Store::rebuild_from_disk(machine, Path::new(kit::STORE), discard, &options, &Silent)
 }

@@ -15,6 +15,7 @@ use larder::ledger::Tables;
 use larder::machine::simulated::{Enumeration, Simulated, World};
 use larder::machine::{Machine, Open};
 use larder::work::check::check;
+use larder::work::copies::{CopiesOptions, copies};
 use larder::work::ingest::{AddOptions, AliasKind};
 use larder::work::mend::{MendReport, PIN_NOTE, mend, plan};
 use larder::work::names::{Target, link, pin};
@@ -134,6 +135,31 @@ fn blobs_are_mended() {
     let (world, _) = mends(6, FindingCode::Orphan, |world, _| world.put(blob(b"never added"), b"something else"));
     let kept = world.tree().into_keys().filter(|path| path.parent() == Some(Path::new("/store/quarantine")));
     assert_eq!(kept.filter(|path| world.read(path).as_deref() == Some(b"something else")).count(), 1);
+}
+
+/// Two files of A, made by the process that does the damage.
+fn two_of_a(process: &Arc<Simulated>) -> PathBuf {
+    let opened = Opened::open(process).unwrap();
+    let options = CopiesOptions { copies: 2, dry_run: false };
+    copies(&opened.ctx(), &[Target::Digest(digest(A))], &[], &options, &Silent).unwrap();
+    let (number, _) = opened.ledger.snapshot().unwrap().carriers(&digest(A)).unwrap()[0];
+    Layout::new(kit::STORE).carrier(&digest(A), number)
+}
+
+#[test]
+fn carriers_are_mended() {
+    mends(7, FindingCode::CarrierMissing, |_, vandal| vandal.unlink(&two_of_a(vandal)).unwrap());
+    mends(8, FindingCode::CarrierStamp, |_, vandal| {
+        vandal.open(&two_of_a(vandal), Open::Read).unwrap().set_mtime(1).unwrap();
+    });
+    let another = Layout::new(kit::STORE).carrier(&digest(A), 9);
+    let (world, _) = mends(9, FindingCode::CarrierOrphan, |world, vandal| {
+        two_of_a(vandal);
+        world.put(&another, A);
+        set_mode(vandal, &another, 0o444);
+    });
+    let opened = Opened::open(&world.process("looking")).unwrap();
+    assert_eq!(opened.ledger.snapshot().unwrap().carriers(&digest(A)).unwrap().len(), 2);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::runs::NewRuns;
 use super::{Ledger, Snapshot, Tables, load};
 use crate::format::current::Current;
 use crate::format::record::Record;
-use crate::parts::index::{Index, View, remove_unnamed};
+use crate::parts::index::{Index, RunMeta, View, remove_unnamed};
 use crate::parts::journal::Cursor;
 use crate::parts::journal::chain::{Damage, is_outgrown};
 use crate::vocabulary::Result;
@@ -20,10 +20,13 @@ impl Ledger {
         if damage.is_empty() { Ok(()) } else { self.fence(damage) }
     }
 
-    /// Whether the index was made from frames up to `sequence` and further, and can be read.
-    pub fn index_reaches(&self, sequence: u64) -> bool {
-        let opened = Index::open(self.machine.as_ref(), &self.layout.index()).ok().flatten();
-        opened.is_some_and(|(_, current)| current.store == self.policy.store && current.reach.sequence >= sequence)
+    /// Whether the records come from an index that was made from frames up to `sequence` and further. It is of no use
+    /// where the segment that it reaches is gone, and no help with what is damaged behind it.
+    pub fn index_reaches(&self, sequence: u64) -> Result<bool> {
+        let snapshot = self.snapshot()?;
+        let used: Vec<RunMeta> = snapshot.view.index().runs().iter().map(|run| run.meta()).collect();
+        let whole = |current: Current| current.reach.sequence >= sequence && current.runs == used;
+        Ok(snapshot.damage.is_empty() && self.current().is_some_and(whole))
     }
 
     /// Writes a base of everything that is known, whether there is a fence or not: what is damaged is behind it then,

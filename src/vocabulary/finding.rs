@@ -40,6 +40,12 @@ pub enum FindingCode {
     BlobUnlisted,
     /// A file under `sha256/` that no record knows.
     Orphan,
+    /// A carrier on record without its file.
+    CarrierMissing,
+    /// A carrier's file that is not the recorded one.
+    CarrierStamp,
+    /// A file under `carriers/` that no record knows.
+    CarrierOrphan,
     /// A name or pin of a blob of which there is no record.
     AliasDangling,
     /// A hardlinked name without its file.
@@ -88,7 +94,7 @@ impl Mend {
 
 impl FindingCode {
     /// Every code.
-    pub const ALL: [FindingCode; 27] = [
+    pub const ALL: [FindingCode; 30] = [
         FindingCode::JournalDamage,
         FindingCode::JournalFenced,
         FindingCode::JournalTorn,
@@ -105,6 +111,9 @@ impl FindingCode {
         FindingCode::BlobMode,
         FindingCode::BlobUnlisted,
         FindingCode::Orphan,
+        FindingCode::CarrierMissing,
+        FindingCode::CarrierStamp,
+        FindingCode::CarrierOrphan,
         FindingCode::AliasDangling,
         FindingCode::NameMissing,
         FindingCode::NameWrongInode,
@@ -137,6 +146,9 @@ impl FindingCode {
             FindingCode::BlobMode => "blob-mode",
             FindingCode::BlobUnlisted => "blob-unlisted",
             FindingCode::Orphan => "orphan",
+            FindingCode::CarrierMissing => "carrier-missing",
+            FindingCode::CarrierStamp => "carrier-stamp",
+            FindingCode::CarrierOrphan => "carrier-orphan",
             FindingCode::AliasDangling => "alias-dangling",
             FindingCode::NameMissing => "name-missing",
             FindingCode::NameWrongInode => "name-wrong-inode",

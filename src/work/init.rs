@@ -95,7 +95,7 @@ pub fn presence(machine: &dyn Machine, directory: &Path) -> Result<Presence> {
 fn has_records(machine: &dyn Machine, directory: &Path) -> Result<bool> {
     let journal = Layout::new(directory).journal();
     let entries = match machine.list(&journal) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(|e| Error::io("list", &journal, e))?,
     };
     for entry in entries {

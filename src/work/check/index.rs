@@ -7,8 +7,8 @@ use std::path::Path;
 use super::Checker;
 use super::settle::hold_shared;
 use crate::format::frame::Frame;
-use crate::format::record::Record;
-use crate::format::table::{self, GoneRow, Table};
+use crate::format::record::{Moment, Record};
+use crate::format::table::{self, DepartedRow, GoneRow, Table};
 use crate::ledger::Snapshot;
 use crate::parts::index::Index;
 use crate::parts::journal::chain::{Place, is_outgrown};
@@ -194,11 +194,19 @@ fn part(short: &Short, passes: u32) -> u32 {
     u32::from_le_bytes(short[1..5].try_into().expect("four bytes")) % passes
 }
 
-/// What was removed long ago: a base leaves it out, and the runs may still have it.
+/// What went long ago: a base leaves it out, and the runs may still have it. A row that only leads to another one does
+/// not say how long ago that was.
 fn is_forgotten(key: &[u8], value: &[u8], now_ns: u64) -> bool {
     let kept = u64::try_from(GONE_KEPT.as_nanos()).unwrap_or(u64::MAX);
-    let is_old = |row: GoneRow| now_ns.saturating_sub(row.when.time_ns) > kept;
-    key.first() == Some(&(Table::Gone as u8)) && table::decode(value).is_ok_and(is_old)
+    let is_old = |when: Moment| now_ns.saturating_sub(when.time_ns) > kept;
+    match key.first() {
+        Some(table) if *table == Table::Gone as u8 => table::decode(value).is_ok_and(|row: GoneRow| is_old(row.when)),
+        Some(table) if *table == Table::Departed as u8 => {
+            table::decode(value).is_ok_and(|row: DepartedRow| is_old(row.when))
+        }
+        Some(table) => *table == Table::Meant as u8,
+        None => false,
+    }
 }
 
 fn describe(key: &[u8]) -> String {

@@ -5,6 +5,7 @@
 //! and told if it is still so. So work that goes on meanwhile never makes a finding.
 
 mod blobs;
+mod carriers;
 mod index;
 mod journal;
 mod names;
@@ -71,6 +72,7 @@ pub(super) fn findings(ctx: &Context<'_>, observer: &dyn Observer, sink: &mut Si
     checker.journal()?;
     checker.index()?;
     checker.blobs()?;
+    checker.carriers()?;
     checker.names()?;
     checker.staging()?;
     Ok(checker.report)

@@ -15,9 +15,9 @@ use crate::vocabulary::{Digest, Error, Finding, FindingCode, Result, Stamp};
 type Done = Result<Result<(), String>>;
 
 /// A file that was read from the disk.
-struct Hashed {
-    digests: Digests,
-    stamp: Stamp,
+pub(super) struct Hashed {
+    pub(super) digests: Digests,
+    pub(super) stamp: Stamp,
 }
 
 impl Mender<'_> {
@@ -53,7 +53,7 @@ impl Mender<'_> {
     }
 
     /// Reads a file from the disk, not from a cache that may hold what a failed sync lost; its mode is right then.
-    fn hash(&self, path: &Path) -> Result<Option<Hashed>> {
+    pub(super) fn hash(&self, path: &Path) -> Result<Option<Hashed>> {
         let ledger = self.ctx.ledger;
         let meta = ledger.machine.lstat(path).map_err(|e| Error::io("look at", path, e))?;
         if meta.kind != FileKind::File {
@@ -136,7 +136,9 @@ impl Mender<'_> {
                 return Ok(Ok(()));
             }
             let row = tx.blob(&digest)?;
-            if let Some(row) = row.filter(|_| tx.is_rooted(&digest).is_ok_and(|rooted| !rooted)) {
+            // With a carrier, `larder repair` brings it back.
+            let nothing_keeps_it = !tx.is_rooted(&digest)? && tx.carriers(&digest)?.is_empty();
+            if let Some(row) = row.filter(|_| nothing_keeps_it) {
                 // Nothing kept it; what removed it may have been in a stretch that is lost.
                 let (rule, when) = ("check --repair: missing, and kept by nothing".to_owned(), tx.moment());
                 tx.push(Record::Removed(RemovedRecord { digest, size_bytes: row.stamp.size_bytes, rule, when }));
@@ -297,13 +299,12 @@ fn restamp(
 ) -> Result<()> {
     let (unrooted, condemned) = (tx.unrooted(digest)?, tx.condemned(digest)?);
     let (digest, added) = (*digest, row.added);
-    tx.push(match now.inode == row.stamp.inode {
-        true => Record::Blob(BlobRecord { digest, blake3, stamp: now, added }),
-        false => {
-            let (bad, staged) = (Some(row.stamp), String::new());
-            Record::Healed(HealedRecord { digest, blake3, bad, good: now, staged, added })
-        }
-    });
+    if now.inode == row.stamp.inode {
+        tx.push(Record::Blob(BlobRecord { digest, blake3, stamp: now, added }));
+    } else {
+        let (bad, staged) = (Some(row.stamp), String::new());
+        tx.heal(HealedRecord { digest, blake3, bad, good: now, staged, added })?;
+    }
     let since = |since| SinceRecord { digest, since };
     unrooted.map(|moment| Record::Unrooted(since(moment))).into_iter().for_each(|record| tx.push(record));
     condemned.map(|moment| Record::Condemned(since(moment))).into_iter().for_each(|record| tx.push(record));

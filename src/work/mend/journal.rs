@@ -33,7 +33,7 @@ impl Mender<'_> {
             let read = ledger.journal.read_all(0, &mut |_: &Frame, _: &[Record], _: Place<'_>| Ok(()))?;
             let newest = read.damage.iter().map(|damage| damage.to).max().unwrap_or(0);
             // An index that was made before the damage knows what stood there.
-            let known = bad_index.is_empty() && ledger.index_reaches(newest);
+            let known = bad_index.is_empty() && ledger.index_reaches(newest)?;
             self.lossy = !known || !self.of(&[FindingCode::JournalFenced]).is_empty();
             ledger.raise_fences(read.damage)?;
         }

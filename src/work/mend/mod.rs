@@ -5,6 +5,7 @@
 //! While anything could not be mended, the fence stays.
 
 mod blobs;
+mod carriers;
 mod journal;
 mod names;
 mod staging;
@@ -84,6 +85,8 @@ pub fn how(code: FindingCode) -> &'static str {
         FindingCode::BlobMode => "set its mode",
         FindingCode::BlobUnlisted => "begin its grace",
         FindingCode::Orphan => "hash it: take it in, or move it to quarantine",
+        FindingCode::CarrierMissing => "forget it",
+        FindingCode::CarrierStamp | FindingCode::CarrierOrphan => "hash it, and record it if it is a copy of the blob",
         FindingCode::AliasDangling => "take the blob in, or mark it damaged",
         FindingCode::NameMissing | FindingCode::NameUnapplied => "link it again",
         FindingCode::NameWrongInode => "link it again if the file has the blob's bytes",
@@ -124,6 +127,7 @@ fn execute(ctx: &Context<'_>, plan: &MendPlan, observer: &dyn Observer, report: 
     mender.layout()?;
     mender.fence()?;
     mender.blobs()?;
+    mender.carriers()?;
     mender.names()?;
     mender.staging()?;
     mender.unfence()

@@ -58,7 +58,7 @@ fn codes(opened: &Opened) -> Vec<&'static str> {
 
 /// Names in directories and beside them, one counted, one empty, a pin, a blob that nothing keeps.
 fn begun(seed: u64) -> World {
-    let sources: [(&str, &[u8]); 7] = [
+    let sources: [(&str, &[u8]); 8] = [
         ("/src/a", A),
         ("/src/a-b", B),
         ("/src/deep/er/c", C),
@@ -66,6 +66,7 @@ fn begun(seed: u64) -> World {
         ("/src/empty", b""),
         ("/more/d", D),
         ("/more/a", A),
+        ("/more/fresh", b"bytes that nobody has added yet"),
     ];
     let world = world(seed, Durability::Batch, &sources);
     let opened = Opened::open(&world.process("before")).unwrap();

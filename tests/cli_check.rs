@@ -14,7 +14,7 @@ fn place() -> Place {
     for i in 0..20 {
         place.file(format!("d/{i:02}"), noise(i, 10_000));
     }
-    place.file("d/empty", b"".to_vec());
+    place.file("d/empty", b"");
     place.json(&["add", "d"]).exits(0);
     place.json(&["link", "d/03", "also/three"]).exits(0);
     place

@@ -137,8 +137,11 @@ fn look(world: &World, path: &Path, what: &str) -> Found {
     if checked.findings == 0 { Found::Nothing } else { Found::Finding }
 }
 
+/// Takes damaged bytes, and where they were damaged.
+type Take<'a> = dyn FnMut(usize, Vec<u8>) + 'a;
+
 /// Damages each file in turn and counts how that was found.
-fn through(start: &Snapshot, verb: &str, damage: &dyn Fn(&[u8], &mut dyn FnMut(usize, Vec<u8>))) {
+fn through(start: &Snapshot, verb: &str, damage: &dyn Fn(&[u8], &mut Take<'_>)) {
     for (path, bytes) in files(&start.world(1)) {
         let mut counts: BTreeMap<Found, u64> = BTreeMap::new();
         damage(&bytes, &mut |at, damaged| {

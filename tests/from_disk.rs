@@ -248,6 +248,7 @@ fn killed_half_way_and_run_again_it_works() {
         let opened = Opened::open(&world.process("looking")).unwrap();
         opened.ledger.hold(|_| Ok(())).unwrap();
         let snapshot = opened.ledger.snapshot().unwrap();
+        assert!(!snapshot.is_fenced().unwrap(), "what was made anew is whole");
         for known in ["src/a", "src/deep/a", "src/empty"] {
             assert!(snapshot.alias(&name(known)).unwrap().is_some(), "{known} is lost");
         }

@@ -343,6 +343,24 @@ fn what_may_have_lost_its_name_is_pinned() {
     is_whole(&world, "pinned");
 }
 
+/// A blob that had lost its last name got a counted one in the frame that is damaged now: it may not go.
+#[test]
+fn what_was_about_to_go_may_have_got_a_name() {
+    let world = begun(44);
+    let opened = Opened::open(&world.process("before")).unwrap();
+    opened.put("/more/b", "other", B).unwrap();
+    opened.remove(&["b", "other"]).unwrap();
+    let end = world.read(segment(&world)).unwrap().len();
+    link(&opened.ctx(), &Target::Digest(digest(B)), &name("counted"), false, Some(AliasKind::Counted)).unwrap();
+    opened.put("/more/c", "later", C).unwrap();
+    drop(opened);
+    assert!(world.corrupt(segment(&world), end as u64 + 110));
+    let (opened, report) = repaired(&world);
+    assert_eq!((report.pinned, report.after.findings), (1, 0), "{report:?}");
+    opened.collect_with(Duration::ZERO, Duration::ZERO).unwrap();
+    assert_eq!(world.read(blob(B)).as_deref(), Some(B));
+}
+
 /// What cannot be mended keeps the fence up.
 #[test]
 fn the_fence_stays_while_anything_is_left() {

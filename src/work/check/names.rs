@@ -157,7 +157,7 @@ impl Checker<'_, '_> {
                 _ => _ = wanted.insert(meta.inode, meta.device),
             }
         }
-        for first in if wanted.is_empty() { 1..=0 } else { 0..=u8::MAX } {
+        for first in (0..=u8::MAX).filter(|_| !wanted.is_empty()) {
             for (digest, inode) in ledger.blobs.list(first).unwrap_or_default() {
                 let Some(device) = wanted.get(&inode) else { continue };
                 let blob = ledger.machine.lstat(&ledger.layout.blob(&digest));

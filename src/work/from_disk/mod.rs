@@ -78,7 +78,7 @@ pub fn rebuild(
         report.only_settings = true;
         return Ok(report);
     }
-    if !prepared.from_index(&mut report)? {
+    if !prepared.take_index(&mut report)? {
         join::join(&prepared, workers, observer, &mut report)?;
     }
     prepared.publish_settings()?;

@@ -93,7 +93,7 @@ impl Prepared {
 
     /// Everything from the index, if it is whole and of this store: then only what came after it is lost, which a fence
     /// says.
-    pub(super) fn from_index(&self, report: &mut FromDisk) -> Result<bool> {
+    pub(super) fn take_index(&self, report: &mut FromDisk) -> Result<bool> {
         let store = self.settings.id().expect("settings are checked");
         let opened = Index::open(self.machine.as_ref(), &self.layout.index()).ok().flatten();
         let Some((index, current)) = opened.filter(|(_, current)| current.store == store) else { return Ok(false) };

@@ -294,11 +294,20 @@ fn own_inodes(ledger: &Ledger, sessions: &[Found]) -> BTreeSet<u64> {
 
 /// Puts every unrecorded file on record, with whether it was a dead session's own, and only then empties the dead
 /// sessions, whose staging shows it.
-pub(super) fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
+fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
+    bury(ctx, |snapshot| refuse_fences(snapshot))
+}
+
+/// As [`bury_the_dead`], for a repair, which has put the records right by then and takes the fence away at its end.
+pub(super) fn bury_behind_the_fence(ctx: &Context<'_>) -> Result<u64> {
+    bury(ctx, |_| Ok(()))
+}
+
+fn bury(ctx: &Context<'_>, check: impl Fn(&Snapshot) -> Result<()>) -> Result<u64> {
     let ledger = ctx.ledger;
     let candidates = unrecorded(ctx, ledger.snapshot()?.as_ref())?;
     ledger.hold(|hold| {
-        refuse_fences(&hold.snapshot)?;
+        check(&hold.snapshot)?;
         let dead: Vec<Found> = ledger.sessions.list()?.into_iter().filter(|session| !session.alive).collect();
         let own = own_inodes(ledger, &dead);
         let since = hold.moment()?;

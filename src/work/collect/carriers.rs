@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::frees;
+use super::{frees, refuse_fences};
 use crate::format::record::Record;
 use crate::format::record::copies::CarrierRemovedRecord;
 use crate::ledger::{Ledger, Snapshot, Tables};
@@ -65,6 +65,7 @@ pub(super) fn remove_unrecorded(ledger: &Ledger) -> Result<()> {
         return Ok(());
     }
     ledger.hold(|hold| {
+        refuse_fences(&hold.snapshot)?;
         for found in &left {
             if unknown(found, &hold.snapshot)? {
                 ledger.carriers.remove(&found.digest, found.number)?;

@@ -8,7 +8,7 @@ impl Mender<'_> {
     pub(super) fn staging(&mut self) -> Result<()> {
         let stale = self.of(&[FindingCode::StagingStale]);
         if !stale.is_empty() {
-            collect::bury_the_dead(&self.ctx)?;
+            collect::bury_behind_the_fence(&self.ctx)?;
             stale.into_iter().for_each(|finding| self.mended(finding));
         }
         let ledger = self.ctx.ledger;

@@ -273,6 +273,8 @@ fn links_run_out() {
             assert!([0, 3].contains(&code), "{words:?} ends with {code} on {:?}", disk.kind);
             assert_eq!(place.names()[name], digest(&bytes));
             assert_eq!(place.cat(name), bytes);
+            // It is a file all the same: a link to one more inode of the blob.
+            assert_eq!(fs::read(place.store().join("names").join(name)).unwrap(), bytes, "{name} on {:?}", disk.kind);
         }
         // A file outside is made some other way, and that is told.
         let made = place.json(&["checkout", "many", "out"]).exits(0);

@@ -347,6 +347,16 @@ fn a_full_disk_and_failing_syncs_leave_nothing_to_go_on_with_and_nothing_wrong()
 }
 
 #[test]
+fn bytes_that_were_not_expected_leave_nothing_to_go_on_with() {
+    let world = begun(12, Durability::Batch);
+    let opened = Opened::open(&world.process("first")).unwrap();
+    let other = AddOptions { expect: Some(digest(b"other")), ..options() };
+    assert_eq!(opened.add(&[PATH], &other).unwrap_err().kind(), larder::ErrorKind::Mismatch);
+    drop(opened);
+    kit::staging_is_empty(&world);
+}
+
+#[test]
 fn small_files_links_and_scratch_stores_have_no_checkpoints() {
     for (durability, take_in) in [(Durability::None, TakeIn::Copy), (Durability::Batch, TakeIn::Link)] {
         let world = begun(10, durability);

@@ -236,3 +236,85 @@ fn no_copy_is_removed_while_the_blob_itself_is_bad() {
     assert_eq!((done.failed, done.blobs), (1, 1));
     assert_eq!((count_of(&opened, A), count_of(&opened, B)), (3, 1));
 }
+
+const MANY: [&str; 9] = ["0", "1", "2", "3", "4", "5", "6", "7", "8"];
+
+/// A machine on which a file has few names, and nine files that are the same.
+fn crowded(seed: u64) -> World {
+    let paths: Vec<String> = MANY.iter().map(|n| format!("/many/{n}")).collect();
+    let sources: Vec<(&str, &[u8])> = paths.iter().map(|path| (path.as_str(), A)).chain([("/src/b", B)]).collect();
+    let world = world(seed, Durability::Batch, &sources);
+    world.configure(|options| options.link_limit = 4);
+    world
+}
+
+/// How many inodes the names of A are links to; each of them has its bytes.
+fn spread(world: &World, opened: &Opened) -> usize {
+    let names = opened.ledger.snapshot().unwrap().names_of(&digest(A)).unwrap();
+    let inodes = names.iter().map(|name| {
+        let path = opened.ledger.layout.name(name);
+        assert_eq!(world.read(&path).as_deref(), Some(A), "names/{name}");
+        world.look(&path).unwrap().inode
+    });
+    inodes.collect::<std::collections::BTreeSet<_>>().len()
+}
+
+#[test]
+fn names_beyond_the_link_limit_are_links_to_carriers() {
+    let world = crowded(7);
+    let opened = Opened::open(&world.process("adder")).unwrap();
+    assert_eq!(opened.add(&["/many"], &AddOptions::default()).unwrap().failed, 0);
+    assert_eq!(opened.ledger.snapshot().unwrap().all_name_findings().count(), 0);
+    assert!(spread(&world, &opened) >= 3, "{} inodes", spread(&world, &opened));
+    kit::agrees(&world, &opened);
+    // One more name, another meaning, none: each finds its place, and leaves it.
+    opened.rename("many/8", "many/other", A).unwrap();
+    opened.put("/src/b", "many/7", B).unwrap();
+    opened.remove(&["many/0", "many/6"]).unwrap();
+    kit::agrees(&world, &opened);
+    assert_eq!(opened.ledger.snapshot().unwrap().all_name_findings().count(), 0);
+    // Carriers with names are kept, whatever is asked for.
+    keep(&opened, 1).unwrap();
+    kit::agrees(&world, &opened);
+    // Bad bytes go, and all names of them lead to good ones again.
+    let carriers = opened.ledger.snapshot().unwrap().carriers(&digest(A)).unwrap();
+    let path = opened.ledger.layout.carrier(&digest(A), carriers[0].0);
+    assert!(world.corrupt(path, 3));
+    assert!(world.corrupt(opened.ledger.blobs.path(&digest(A)), 3));
+    let done = repair(&opened.ctx(), &RepairScope::All, &RepairOptions::default(), &Silent).unwrap();
+    assert_eq!((done.repaired, done.carriers, done.unrepaired), (1, 1, 0));
+    kit::agrees(&world, &opened);
+    spread(&world, &opened);
+    kit::nothing_is_left_over(&world, &opened);
+    opened.remove(&["many"]).unwrap();
+    kit::nothing_is_left_over(&world, &opened);
+    assert_eq!(opened.ledger.carriers.list().unwrap(), []);
+}
+
+#[test]
+fn names_beyond_the_link_limit_survive_a_crash_at_every_call() {
+    let start = crowded(8);
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        opened.add(&["/many"], &AddOptions::default()).unwrap();
+        opened.rename("many/8", "many/other", A).unwrap();
+    };
+    let check = |world: &World, log: &Log| {
+        world.configure(|options| options.link_limit = 4);
+        let mut opened = Opened::open(&world.process("recovery")).unwrap();
+        opened.troubled = true;
+        opened.ledger.hold(|_| Ok(())).unwrap();
+        Account::of(log).holds(opened.ledger.snapshot().unwrap().as_ref());
+        kit::never_lies(world);
+        kit::agrees(world, &opened);
+        // The next repair finds room for what had none.
+        repair(&opened.ctx(), &RepairScope::Known, &RepairOptions::default(), &Silent).unwrap();
+        opened.troubled = false;
+        kit::agrees(world, &opened);
+        spread(world, &opened);
+        kit::nothing_is_left_over(world, &opened);
+    };
+    let cuts = Enumeration::new(8, &start).images(larder::machine::simulated::Images::Basic).samples(many(2) as usize);
+    report("names beyond the link limit", cuts.power_cuts(workload, |_, world, log| check(world, log)));
+    report("the same, killed", Enumeration::new(8, &start).kills(workload, |_, world, log| check(world, log)));
+}

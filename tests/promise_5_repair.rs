@@ -205,3 +205,22 @@ fn what_cannot_be_repaired_is_moved_away_and_waits() {
     });
     report("no good bytes", coverage);
 }
+
+/// A source that has other bytes by now, of the same length and with the same times, and as good as everything that is
+/// offered: a stamp proves nothing.
+#[test]
+fn a_candidate_with_other_bytes_is_never_used() {
+    let world = damaged(6);
+    assert!(world.corrupt("/src/a", 3));
+    assert!(world.corrupt("/src/again/a", 4));
+    world.put_dir("/found");
+    world.put("/found/one", C);
+    world.put("/found/other", &A.iter().rev().copied().collect::<Vec<_>>());
+    let opened = Opened::open(&world.process("mender")).unwrap();
+    let options = RepairOptions { from: vec!["/found".into()], ..RepairOptions::default() };
+    let told = repair(&opened.ctx(), &RepairScope::All, &options, &Silent).unwrap();
+    assert_eq!((told.repaired, told.unrepaired), (1, 1));
+    kit::never_lies(&world);
+    assert!(opened.ledger.snapshot().unwrap().damaged(&digest(A)).unwrap().is_some());
+    assert!(bad_files(&world) > 0, "the evidence is gone");
+}

@@ -376,10 +376,13 @@ fn deleting_works_where_no_inode_is_free() {
 fn names_that_cannot_be_linked_are_findings() {
     let start = begun(11, Durability::Batch);
     let world = start.world(11);
-    world.configure(|options| options.link_limit = 3);
+    let in_names = |path: &std::path::Path| path.starts_with("/store/names");
+    world.fail(Fault::errno(errno::EPERM).kind(CallKind::Link).path(in_names).always());
     let opened = Opened::open(&world.process("workload")).unwrap();
     let done = opened.add(&["/one"], &AddOptions::default()).unwrap();
     assert_eq!(done.failed, 0);
+    assert!(opened.ledger.snapshot().unwrap().all_name_findings().count() > 0);
+    world.clear_faults();
     let holds_now = |world: &World| {
         let mut account = Account::knowing(&KNOWN);
         account.troubled = true;

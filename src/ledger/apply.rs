@@ -11,9 +11,10 @@ impl Hold<'_> {
     /// finished, also those that agree already, since nobody vouches for what a dead process did.
     pub(super) fn apply_names(&mut self, records: &[Record]) -> Result<()> {
         let mut changes = Vec::new();
+        let carriers = self.snapshot.has_carriers()?;
         for record in records {
             if let Some((name, was)) = touched(record) {
-                changes.push(self.change(name, was)?);
+                changes.push(self.change(name, was, carriers)?);
             }
         }
         if !changes.is_empty() {
@@ -32,26 +33,32 @@ impl Hold<'_> {
         }
     }
 
-    /// What a name should be, and what may stand there.
-    pub(super) fn change(&self, name: &Name, was: Option<&Replaced>) -> Result<Change> {
+    /// What a name should be, and what may stand there. `carriers`: whether there are any in the store.
+    fn change(&self, name: &Name, was: Option<&Replaced>, carriers: bool) -> Result<Change> {
         let wanted = match self.snapshot.alias(name)? {
-            Some(alias) if alias.hardlinked => self.wanted(&alias.digest)?,
+            Some(alias) if alias.hardlinked => self.wanted(&alias.digest, carriers)?,
             _ => None,
         };
-        Ok(Change {
-            name: name.clone(),
-            wanted,
-            ours: was.map(|was| was.inode).into_iter().collect(),
-            was: was.map(|was| was.digest),
-        })
+        let mut ours: Vec<u64> = was.map(|was| was.inode).into_iter().collect();
+        if let Some(was) = was.filter(|_| carriers) {
+            ours.extend(self.carriers_of(&was.digest)?.into_iter().map(|(_, inode)| inode));
+        }
+        Ok(Change { name: name.clone(), wanted, ours, was: was.map(|was| was.digest) })
     }
 
     /// A blob whose file is in quarantine has no file under `names/`.
-    fn wanted(&self, digest: &Digest) -> Result<Option<Wanted>> {
+    fn wanted(&self, digest: &Digest, carriers: bool) -> Result<Option<Wanted>> {
         if self.snapshot.damaged(digest)?.is_some_and(|damaged| damaged.quarantined) {
             return Ok(None);
         }
-        Ok(self.snapshot.blob(digest)?.map(|blob| Wanted { digest: *digest, inode: blob.stamp.inode }))
+        let carriers = if carriers { self.carriers_of(digest)? } else { Vec::new() };
+        Ok(self.snapshot.blob(digest)?.map(|blob| Wanted { digest: *digest, inode: blob.stamp.inode, carriers }))
+    }
+
+    /// The carriers of a blob, to which its names may be links: number and recorded inode.
+    pub(super) fn carriers_of(&self, digest: &Digest) -> Result<Vec<(u32, u64)>> {
+        let rows = self.snapshot.carriers(digest)?;
+        Ok(rows.into_iter().map(|(number, row)| (number, row.stamp.inode)).collect())
     }
 }
 

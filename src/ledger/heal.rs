@@ -66,7 +66,9 @@ impl Hold<'_> {
         if self.syncs() {
             self.ledger.blobs.sync(&dirs)?;
         }
-        self.relink(&heal.digest, Some(Wanted { digest: heal.digest, inode: heal.good.inode }), was)
+        let carriers = self.carriers_of(&heal.digest)?;
+        let wanted = Wanted { digest: heal.digest, inode: heal.good.inode, carriers };
+        self.relink(&heal.digest, Some(&wanted), was)
     }
 
     /// The good copy went away before it was in place: the blob stays damaged, which is for somebody to mend, and no
@@ -153,14 +155,16 @@ impl Hold<'_> {
     }
 
     /// Makes every hardlinked name of a blob agree with what its file is now.
-    fn relink(&mut self, digest: &Digest, wanted: Option<Wanted>, was: Vec<u64>) -> Result<()> {
+    fn relink(&mut self, digest: &Digest, wanted: Option<&Wanted>, was: Vec<u64>) -> Result<()> {
         let mut changes = Vec::new();
         if planted(Bug::HealWithoutRelink) {
             return Ok(());
         }
+        let carriers = self.carriers_of(digest)?;
+        let ours: Vec<u64> = was.into_iter().chain(carriers.into_iter().map(|(_, inode)| inode)).collect();
         for name in self.snapshot.names_of(digest)? {
             if self.snapshot.alias(&name)?.is_some_and(|alias| alias.hardlinked) {
-                changes.push(Change { name, wanted, ours: was.clone(), was: Some(*digest) });
+                changes.push(Change { name, wanted: wanted.cloned(), ours: ours.clone(), was: Some(*digest) });
             }
         }
         let refusals = self.ledger.names.apply(&changes, self.names_synced())?;

@@ -88,6 +88,11 @@ pub trait Tables: Sized {
         rows.collect()
     }
 
+    /// Whether any blob has a carrier: most stores have none, and need not ask for each name.
+    fn has_carriers(&self) -> Result<bool> {
+        Ok(self.all_carriers().next().transpose()?.is_some())
+    }
+
     /// Every further inode of every blob, in the order of digests and numbers.
     fn all_carriers(&self) -> Rows<'_, (Digest, u32), CarrierRow> {
         Box::new(self.view().prefix(&Table::Carrier.key(&[])).map(|row| {

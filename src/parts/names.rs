@@ -19,13 +19,25 @@ const FEW_DIRECTORIES: usize = 8;
 /// Directories that are open at once, at most, where each is synced by itself: a process has few descriptors.
 const MOST_DIRECTORIES: usize = 200;
 
+/// How the reason begins why a name has no file when its blob has as many links as there can be. In front, since long
+/// reasons are cut short.
+const NO_LINKS_LEFT: &str = "its blob has as many links as the filesystem allows (EMLINK)";
+
+/// Whether a recorded reason says that one more inode of the blob would help.
+pub fn wants_another_inode(reason: &str) -> bool {
+    reason.starts_with(NO_LINKS_LEFT)
+}
+
 /// What a name should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The blob it means.
     pub digest: Digest,
     /// The inode recorded for it.
     pub inode: u64,
+    /// Its carriers, by number, with the inodes recorded for them: where the blob's file has as many links as its
+    /// filesystem allows, a name is a link to one of these.
+    pub carriers: Vec<(u32, u64)>,
 }
 
 /// One name to be made to agree with the journal.
@@ -187,9 +199,31 @@ impl Names {
         let made = if wanted.digest == Digest::EMPTY {
             self.machine.open(path, Open::CreateNew { mode: self.blob_mode }).map(drop)
         } else {
-            self.machine.link(&self.layout.blob(&wanted.digest), path)
+            self.link(wanted, path)
         };
-        made.map_err(|e| format!("cannot make {}: {e}", path.display()))
+        made.map_err(|e| match e.kind() {
+            io::ErrorKind::TooManyLinks => format!("{NO_LINKS_LEFT}: cannot make {}", path.display()),
+            _ => format!("cannot make {}: {e}", path.display()),
+        })
+    }
+
+    /// Links `path` to the blob's file, or to the first of its carriers that takes one more link, the youngest first.
+    fn link(&self, wanted: &Wanted, path: &Path) -> io::Result<()> {
+        let done = self.machine.link(&self.layout.blob(&wanted.digest), path);
+        if !matches!(&done, Err(e) if e.kind() == io::ErrorKind::TooManyLinks) {
+            return done;
+        }
+        for (number, inode) in wanted.carriers.iter().rev() {
+            let carrier = self.layout.carrier(&wanted.digest, *number);
+            if !self.machine.lstat(&carrier).is_ok_and(|meta| meta.inode == *inode) {
+                continue;
+            }
+            match self.machine.link(&carrier, path) {
+                Err(e) if e.kind() == io::ErrorKind::TooManyLinks => {}
+                linked => return linked,
+            }
+        }
+        done
     }
 
     /// Renames what is at `path` aside, and removes it if it is ours; otherwise puts it back.
@@ -353,14 +387,23 @@ impl<'a> Watch<'a> {
     }
 }
 
+impl Wanted {
+    /// Whether this inode is recorded for it, as the blob's own or a carrier's.
+    fn has(&self, inode: u64) -> bool {
+        inode == self.inode || self.carriers.iter().any(|(_, carrier)| *carrier == inode)
+    }
+}
+
 impl Change {
     /// Whether the name meant nothing before and is to be a link: the usual case, in which it is simply made.
     fn is_fresh(&self) -> bool {
-        self.ours.is_empty() && self.was.is_none() && self.wanted.is_some_and(|wanted| wanted.digest != Digest::EMPTY)
+        self.ours.is_empty()
+            && self.was.is_none()
+            && self.wanted.as_ref().is_some_and(|wanted| wanted.digest != Digest::EMPTY)
     }
 
     fn wanted_digest(&self) -> Digest {
-        self.wanted.map_or(Digest::EMPTY, |wanted| wanted.digest)
+        self.wanted.as_ref().map_or(Digest::EMPTY, |wanted| wanted.digest)
     }
 }
 
@@ -368,14 +411,14 @@ impl Names {
     /// Whether a file is one that the alias put there: its inode is the recorded one, or that of the blob's file now (a
     /// copied store has other inodes). Empty files are never hardlinked, and hold nothing to lose.
     fn is_ours(&self, change: &Change, meta: &Meta) -> bool {
-        let wanted = change.wanted.map(|wanted| wanted.digest);
+        let wanted = change.wanted.as_ref().map(|wanted| wanted.digest);
         let mut digests = change.was.iter().chain(&wanted);
-        let recorded = change.ours.contains(&meta.inode) || change.wanted.is_some_and(|w| w.inode == meta.inode);
+        let recorded = change.ours.contains(&meta.inode) || change.wanted.as_ref().is_some_and(|w| w.has(meta.inode));
         meta.kind == FileKind::File && (recorded || digests.any(|digest| self.is_file_of(meta, digest)))
     }
 
     fn is_wanted(&self, meta: &Meta, wanted: &Wanted) -> bool {
-        let recorded = wanted.digest != Digest::EMPTY && meta.inode == wanted.inode;
+        let recorded = wanted.digest != Digest::EMPTY && wanted.has(meta.inode);
         meta.kind == FileKind::File && (recorded || self.is_file_of(meta, &wanted.digest))
     }
 

@@ -10,22 +10,19 @@ use std::sync::Arc;
 
 use super::Context;
 use super::blob::{in_full, usable};
-use super::duplicate::copy_hashed;
+use super::carrier::{bad, open_session, record, stage_copy, sync};
 use super::names::Target;
 use super::verify::select::Selection;
 use crate::format::record::Record;
-use crate::format::record::copies::{CarrierRecord, CarrierRemovedRecord};
-use crate::format::session::SessionKind;
-use crate::format::settings::Durability;
+use crate::format::record::copies::{CarrierRemovedRecord, CarrierRow};
 use crate::format::table::BlobRow;
 use crate::hashing::digest_sealed;
-use crate::ledger::{Ledger, Tables, Tx};
-use crate::machine::Open;
+use crate::ledger::{Ledger, Tables};
 use crate::parts::blobs::stamp;
 use crate::parts::carriers::CarrierDirs;
 use crate::parts::sessions::Session;
 use crate::vocabulary::limits::COPIES_MOST;
-use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Prefix, Result, Stamp};
+use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Prefix, Result};
 
 /// How many copies are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,14 +85,6 @@ pub fn copies(
     }
 }
 
-pub(super) fn open_session(ledger: &Ledger) -> Result<Arc<Session>> {
-    let opened = ledger.hold(|hold| {
-        let sequence = hold.snapshot.cursor.sequence;
-        ledger.sessions.open(SessionKind::Ingest, sequence, Vec::new())
-    });
-    opened.map(Arc::new)
-}
-
 impl CopiesReport {
     fn count(&mut self, done: &Settled) {
         match done {
@@ -118,9 +107,6 @@ enum Settled {
     Failed,
     Stopped,
 }
-
-/// A synced copy in staging, and what it looks like.
-pub(super) type StagedCopy = (PathBuf, Stamp);
 
 struct Copying<'a> {
     ledger: &'a Ledger,
@@ -152,12 +138,12 @@ impl Copying<'_> {
         let have = u32::try_from(snapshot.carriers(digest)?.len()).unwrap_or(u32::MAX);
         let want = if *digest == Digest::EMPTY { 0 } else { self.options.copies - 1 };
         let (made, removed) = match &self.session {
-            None => (want.saturating_sub(have), have.saturating_sub(want)),
+            None => (want.saturating_sub(have), self.spare(digest, &snapshot.carriers(digest)?, want)?.len() as u32),
             Some(session) if have < want => (self.make(session, digest, &row, want - have)?, 0),
             Some(_) if have > want => (0, self.remove(digest, &row, want)?),
             Some(_) => (0, 0),
         };
-        let (size_bytes, copies) = (row.stamp.size_bytes, want + 1);
+        let (size_bytes, copies) = (row.stamp.size_bytes, 1 + have + made - removed);
         let names = snapshot.names_of(digest)?;
         self.observer.event(&Event::Copies { digest: *digest, names, size_bytes, copies, made, removed });
         Ok(Settled::Done { size_bytes, made, removed })
@@ -165,7 +151,7 @@ impl Copying<'_> {
 
     fn make(&self, session: &Arc<Session>, digest: &Digest, row: &BlobRow, count: u32) -> Result<u32> {
         let goes_on = || !self.observer.cancelled();
-        let stage = || stage_copy(self.ledger, session, digest, row, &goes_on);
+        let stage = || stage_copy(self.ledger, session, digest, row, false, &goes_on);
         let staged = (0..count).map(|_| stage()).collect::<Result<Vec<_>>>()?;
         let (digest, row, held) = (*digest, row.clone(), Arc::clone(session));
         let paths: Vec<PathBuf> = staged.iter().map(|(path, _)| path.clone()).collect();
@@ -199,7 +185,7 @@ impl Copying<'_> {
                 return Err(changed(digest));
             }
             let carriers = hold.snapshot.carriers(digest)?;
-            let going: Vec<u32> = carriers.iter().skip(keep as usize).map(|(number, _)| *number).collect();
+            let going = self.spare(digest, &carriers, keep)?;
             let records: Vec<Record> = going
                 .iter()
                 .map(|number| Record::CarrierRemoved(CarrierRemovedRecord { digest: *digest, number: *number }))
@@ -211,6 +197,19 @@ impl Copying<'_> {
         })
     }
 
+    /// The carriers that are not needed where `keep` are wanted: those with the highest numbers, but none that names are
+    /// links to.
+    fn spare(&self, digest: &Digest, carriers: &[(u32, CarrierRow)], keep: u32) -> Result<Vec<u32>> {
+        let mut spare = Vec::new();
+        for (number, _) in carriers.iter().rev() {
+            let links = self.ledger.carriers.meta(digest, *number)?.map_or(0, |meta| meta.links);
+            if carriers.len() - spare.len() > keep as usize && links <= 1 {
+                spare.push(*number);
+            }
+        }
+        Ok(spare)
+    }
+
     fn not_good(&self, digest: &Digest, error: Option<io::Error>) -> Error {
         match error {
             Some(e) if e.kind() == io::ErrorKind::Interrupted => {
@@ -219,76 +218,6 @@ impl Copying<'_> {
             _ => bad(digest),
         }
     }
-}
-
-/// Puts one staged copy in its place and on record. Only in a transaction, that is under `lock`; [`sync`] must follow.
-pub(super) fn record(
-    tx: &mut Tx<'_>,
-    session: &Session,
-    digest: &Digest,
-    number: u32,
-    (path, stamp): &StagedCopy,
-    dirs: &mut CarrierDirs,
-) -> Result<()> {
-    tx.ledger().carriers.publish(path, &session.next_path(), digest, number, dirs)?;
-    let since = tx.moment();
-    tx.push(Record::Carrier(CarrierRecord { digest: *digest, number, stamp: *stamp, since }));
-    Ok(())
-}
-
-/// Syncs the directories of copies that are about to be on record.
-pub(super) fn sync(tx: &Tx<'_>, dirs: &CarrierDirs) -> Result<()> {
-    match tx.ledger().policy.durability {
-        Durability::None => Ok(()),
-        _ => tx.ledger().carriers.sync(dirs),
-    }
-}
-
-/// Copies a blob's file into staging, never by reflink: a copy that shares its blocks would go bad with them. Hashed on
-/// the way, and synced. [`ErrorKind::Damaged`] where the bytes are not right.
-pub(super) fn stage_copy(
-    ledger: &Ledger,
-    session: &Session,
-    digest: &Digest,
-    row: &BlobRow,
-    goes_on: &dyn Fn() -> bool,
-) -> Result<StagedCopy> {
-    let from = ledger.blobs.open(digest)?;
-    let path = session.next_path();
-    let staged = fill(ledger, from.as_ref(), &path, digest, row, goes_on);
-    if staged.is_err() {
-        let _ = ledger.machine.unlink(&path);
-    }
-    Ok((path, staged?))
-}
-
-fn fill(
-    ledger: &Ledger,
-    from: &dyn crate::machine::File,
-    path: &std::path::Path,
-    digest: &Digest,
-    row: &BlobRow,
-    goes_on: &dyn Fn() -> bool,
-) -> Result<Stamp> {
-    let mode = ledger.policy.blob_mode & (row.stamp.mode | 0o400);
-    let to = ledger.machine.open(path, Open::CreateNew { mode }).map_err(|e| Error::io("create", path, e))?;
-    match copy_hashed(from, to.as_ref(), path, goes_on)? {
-        Ok(found) if found.digest == *digest => {}
-        Err(e) if e.kind() == io::ErrorKind::Interrupted => {
-            return Err(Error::new(ErrorKind::Interrupted, format!("read blob {digest}"), "asked to stop"));
-        }
-        Ok(_) | Err(_) => return Err(bad(digest)),
-    }
-    to.set_mtime(row.stamp.mtime_ns).map_err(|e| Error::io("set the time of", path, e))?;
-    if ledger.policy.durability != Durability::None {
-        to.sync().map_err(|e| Error::io("sync", path, e))?;
-    }
-    let meta = to.meta().map_err(|e| Error::io("look at", path, e))?;
-    Ok(stamp(&meta))
-}
-
-fn bad(digest: &Digest) -> Error {
-    Error::new(ErrorKind::Damaged, format!("copy blob {digest}"), "its own file does not have the right bytes")
 }
 
 fn changed(digest: &Digest) -> Error {

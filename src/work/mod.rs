@@ -1,6 +1,7 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
 mod blob;
+mod carrier;
 pub mod check;
 pub mod collect;
 pub mod copies;
@@ -19,6 +20,7 @@ pub mod mend;
 pub mod names;
 pub mod repair;
 pub mod resumable;
+mod spill;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::Context;
 use super::ingest::AliasKind;
 use super::links::StagedLinks;
+use super::spill::spill;
 use crate::format::record::{AliasRecord, BlobRecord, Moment, PinRecord, Record, Replaced, UnaliasRecord};
 use crate::format::table::{AliasRow, BlobRow};
 use crate::hashing::digest_file;
@@ -87,12 +88,12 @@ pub fn link(ctx: &Context<'_>, target: &Target, new: &Name, replace: bool, alias
     let hardlinked = alias.map_or(ctx.hardlinked, |kind| kind == AliasKind::Hardlinked);
     let (target, new) = (target.clone(), new.clone());
     restamp(ctx.ledger, &target)?;
-    ctx.ledger.transact(move |tx| {
+    let linked = ctx.ledger.transact(move |tx| {
         let digest = resolve(tx, &target)?;
         let blob = in_place(tx, &digest)?;
         let before = tx.alias(&new)?;
         if before.as_ref().is_some_and(|before| before.digest == digest) {
-            return Ok(false);
+            return Ok((false, digest));
         }
         check_free(tx, &new, before.as_ref(), replace)?;
         let added = tx.moment();
@@ -101,8 +102,17 @@ pub fn link(ctx: &Context<'_>, target: &Target, new: &Name, replace: bool, alias
             Target::Digest(_) => alias_of(digest, &blob, hardlinked, added),
         };
         give(tx, new, row, before.as_ref())?;
-        Ok(true)
-    })
+        Ok((true, digest))
+    });
+    let (new, digest) = linked?;
+    find_room(ctx.ledger, digest);
+    Ok(new)
+}
+
+/// A name that found no room for one more link gets one. It is kept without that, and a finding on record where this
+/// fails.
+fn find_room(ledger: &Ledger, digest: Digest) {
+    let _ = spill(ledger, &|concerned| *concerned == digest);
 }
 
 /// Gives a name's meaning to another name, with everything that the alias records, in one step. Onto itself it does
@@ -113,20 +123,24 @@ pub fn link(ctx: &Context<'_>, target: &Target, new: &Name, replace: bool, alias
 pub fn rename(ctx: &Context<'_>, from: &Name, to: &Name, replace: bool) -> Result<()> {
     let (from, to) = (from.clone(), to.clone());
     restamp(ctx.ledger, &Target::Name(from.clone()))?;
-    ctx.ledger.transact(move |tx| {
+    let renamed = ctx.ledger.transact(move |tx| {
         let row = known(tx, &from)?;
         if from == to {
-            return Ok(());
+            return Ok(None);
         }
         if !tx.damaged(&row.digest)?.is_some_and(|damaged| damaged.quarantined) {
             in_place(tx, &row.digest)?;
         }
         let before = tx.alias(&to)?;
         let same = before.as_ref().is_some_and(|before| before.digest == row.digest);
+        let digest = row.digest;
         take(tx, from, &row, format!("{MV} to {to}"))?;
         check_free(tx, &to, before.as_ref(), replace || same)?;
-        give(tx, to, row, before.as_ref())
-    })
+        give(tx, to, row, before.as_ref())?;
+        Ok(Some(digest))
+    });
+    renamed?.into_iter().for_each(|digest| find_room(ctx.ledger, digest));
+    Ok(())
 }
 
 /// Takes one name away. [`ErrorKind::Refused`] if it is the last name of a blob that no pin keeps either.

@@ -140,6 +140,10 @@ impl Journal {
         let Some(at) = found else { return Ok(false) };
         let Ok(segment) = self.open_if_whole(&listing.later[at].1)? else { return Ok(false) };
         let last = match cursor.last {
+            // Its hash is not told where it was not known.
+            None if segment.header.follows_hash == [0; 32] => {
+                (segment.header.follows, cursor.hash, HEADER_BYTES as u64)
+            }
             None => (segment.header.follows, segment.header.follows_hash, HEADER_BYTES as u64),
             Some(offset) => match segment.frames(offset).take()? {
                 Found::Frame { frame, hash, end, .. } => (frame.sequence, hash, end),

@@ -31,6 +31,9 @@ impl Resumable {
     }
 }
 
+/// Staged files that have a checkpoint.
+type Saved = Vec<(OsString, Checkpoint)>;
+
 /// The name of the checkpoint of a staged file.
 pub(super) fn of(file: &OsStr) -> OsString {
     let mut name = file.to_owned();
@@ -43,11 +46,7 @@ pub(super) fn is_checkpoint(name: &OsStr) -> bool {
 }
 
 /// The staged files among the entries of a session's folder that have a checkpoint which speaks of them.
-pub(super) fn among(
-    machine: &dyn Machine,
-    directory: &Path,
-    entries: &[Listed],
-) -> Result<Vec<(OsString, Checkpoint)>> {
+pub(super) fn among(machine: &dyn Machine, directory: &Path, entries: &[Listed]) -> Result<Saved> {
     let mut saved = Vec::new();
     for entry in entries.iter().filter(|e| is_checkpoint(&e.name) && e.kind == FileKind::File) {
         let Some(says) = read(machine, &directory.join(&entry.name))? else { continue };
@@ -89,7 +88,7 @@ impl Sessions {
         Ok(found)
     }
 
-    fn saved(&self) -> Result<Vec<(String, Vec<(OsString, Checkpoint)>)>> {
+    fn saved(&self) -> Result<Vec<(String, Saved)>> {
         let staging = self.layout.staging();
         let sessions = self.machine.list(&staging).map_err(|e| Error::io("list", &staging, e))?;
         let mut all = Vec::new();

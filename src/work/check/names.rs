@@ -224,6 +224,7 @@ impl Looker<'_> {
             }
             Some(meta) if alias.digest == Digest::EMPTY && meta.size_bytes == 0 => Ok(Judged::Fine),
             Some(meta) if (meta.device, meta.inode) == (blob.device, blob.inode) => Ok(Judged::Fine),
+            Some(meta) if is_carrier(tables, &alias.digest, &meta)? => Ok(Judged::Fine),
             Some(_) => wrong(FindingCode::NameWrongInode, "the file there is not the blob's"),
         }
     }
@@ -232,4 +233,9 @@ impl Looker<'_> {
         let path = Path::new("names").join(OsStr::from_bytes(path));
         Finding::at(FindingCode::NameForeign, path, detail)
     }
+}
+
+/// Whether a file is a carrier of a blob: its names are links to one where its own file has no links left.
+fn is_carrier(tables: &impl Tables, digest: &Digest, meta: &Meta) -> Result<bool> {
+    Ok(tables.carriers(digest)?.iter().any(|(_, row)| row.stamp.inode == meta.inode))
 }

@@ -4,12 +4,14 @@
 //! one (`batch`), and only then told to the observer; what was taken in by link or moved is then settled (`settle`).
 
 mod batch;
+mod racy;
 mod resume;
 mod settle;
 mod stage;
 mod take;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use self::settle::Vouched;
 use self::stage::{Staged, Stager};
 use self::walk::{Item, Walk, chain};
 use super::Context;
+use super::spill::spill;
 use crate::format::session::SessionKind;
 use crate::format::settings::Durability;
 use crate::ledger::Ledger;
@@ -310,7 +313,9 @@ impl<'a> Adding<'a> {
                 Ok(committed) => committed,
                 Err(e) => return Err(self.lose(batch, e)),
             };
+            let digests: BTreeSet<Digest> = batch.iter().map(|staged| staged.digests.digest).collect();
             batch = self.acknowledge(batch, committed)?;
+            self.spill(&digests);
         }
         let busy = Error::new(ErrorKind::Busy, "add it", "its stored copy went away each time it was looked at");
         for staged in batch {
@@ -318,6 +323,14 @@ impl<'a> Adding<'a> {
         }
         self.stager = None;
         Ok(())
+    }
+
+    /// Names that found no room for one more link get one. What is kept is kept without it: trouble is only told.
+    fn spill(&self, digests: &BTreeSet<Digest>) {
+        if let Err(e) = spill(self.ledger(), &|digest| digests.contains(digest)) {
+            let text = format!("Some names could not be applied, and are counted meanwhile: {}", chain(&e));
+            self.observer.event(&Event::Notice { text });
+        }
     }
 
     fn commit(&mut self, batch: &[Staged]) -> Result<Committed> {
@@ -357,7 +370,7 @@ impl<'a> Adding<'a> {
         let mut vouched = Vouched::by(&batch);
         for (staged, outcome) in batch.into_iter().zip(committed.outcomes) {
             match outcome {
-                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched)? => self.added(&staged, status),
+                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched) => self.added(&staged, status),
                 Outcome::Refused(reason) => {
                     self.report.failed += 1;
                     self.observer.event(&Event::Failed { path: staged.item.path.clone(), reason });

@@ -37,19 +37,20 @@ impl Vouched {
 impl Adding<'_> {
     /// Whether a source may be acknowledged. A moved one is traded for the stored copy, so that is never believed for its
     /// stamp alone; if it is bad, the source is staged again and heals it.
-    pub(super) fn may_be_traded(&self, staged: &Staged, vouched: &mut Vouched) -> Result<bool> {
-        let digest = staged.digests.digest;
-        if self.options.take_in != TakeIn::Move || staged.item.through_symlink {
+    pub(super) fn may_be_traded(&self, staged: &Staged, vouched: &mut Vouched) -> bool {
+        let moved = self.options.take_in == TakeIn::Move && !staged.item.through_symlink;
+        !moved || self.is_stored(&staged.digests.digest, vouched).unwrap_or(false)
+    }
+
+    fn is_stored(&self, digest: &Digest, vouched: &mut Vouched) -> Result<bool> {
+        let Some(there) = self.ledger().blobs.meta(digest)?.as_ref().map(blobs::stamp) else { return Ok(false) };
+        if vouched.vouches(digest, &there) {
             return Ok(true);
         }
-        let Some(there) = self.ledger().blobs.meta(&digest)?.as_ref().map(blobs::stamp) else { return Ok(false) };
-        if vouched.vouches(&digest, &there) {
-            return Ok(true);
-        }
-        let file = self.ledger().blobs.open(&digest)?;
-        let good = digest_sealed(file.as_ref(), &|_| true).is_ok_and(|(found, _)| found == digest);
+        let file = self.ledger().blobs.open(digest)?;
+        let good = digest_sealed(file.as_ref(), &|_| true).is_ok_and(|(found, _)| found == *digest);
         if good {
-            vouched.0.entry(digest).or_default().push(there);
+            vouched.0.entry(*digest).or_default().push(there);
         }
         Ok(good)
     }

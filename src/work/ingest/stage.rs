@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::walk::Item;
 use super::{AddOptions, TakeIn};
@@ -14,7 +13,7 @@ use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::parts::blobs;
 use crate::parts::sessions::Session;
-use crate::vocabulary::limits::{COARSE_TIME_TICK, FILE_TIME_TICK, IO_CHUNK_BYTES, SMALL_FILE_BYTES, SOURCE_TRIES};
+use crate::vocabulary::limits::{IO_CHUNK_BYTES, SMALL_FILE_BYTES, SOURCE_TRIES};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result, Stamp};
 
@@ -152,23 +151,6 @@ impl Stager<'_> {
         Ok(None)
     }
 
-    /// Whether a write from now on might leave the ctime as it is: the clock of a filesystem ticks, and the last change
-    /// was within its tick, or is yet to come.
-    pub(super) fn is_racy(&self, source: &Meta) -> bool {
-        let now = i128::from(self.ledger.machine.now_ns());
-        i128::from(source.ctime_ns) + nanos(tick(source)) >= now
-    }
-
-    /// Waits for the tick of a source's last change to pass; `false` where there is nothing to wait for.
-    fn settles(&self, source: &Meta) -> bool {
-        let (now, tick) = (i128::from(self.ledger.machine.now_ns()), tick(source));
-        let waits = self.is_racy(source) && i128::from(source.ctime_ns) <= now;
-        if waits {
-            self.ledger.machine.pause(tick);
-        }
-        waits
-    }
-
     /// A small file is hashed in memory and, if it is known, never written.
     fn copy_small(&self, item: &Item, source: &dyn File, meta: &Meta) -> Result<Option<Staged>> {
         self.go_on(meta.size_bytes)?;
@@ -185,13 +167,14 @@ impl Stager<'_> {
 
     /// A large file is hashed first where a blob of its size is on record; else it is hashed as it is copied.
     fn copy_large(&self, item: &Item, source: &dyn File, meta: &Meta) -> Result<Option<Staged>> {
-        if self.snapshot.has_size(meta.size_bytes)? {
+        let gone_on = self.go_on_with(meta)?;
+        if gone_on.is_none() && self.snapshot.has_size(meta.size_bytes)? {
             let Some(digests) = self.hash(item, source, meta)? else { return Ok(None) };
             if let Known::Yes(hashed) = self.known(&digests.digest)? {
                 return Ok(Some(self.hit(item, meta, digests, hashed)));
             }
         }
-        let (path, target, copied) = match self.go_on_with(meta)? {
+        let (path, target, copied) = match gone_on {
             Some(GoneOn { path, file, state }) => {
                 let hasher = PartHasher::resume(state);
                 let copied = self.copy_with_checkpoints(item, source, meta, &path, file.as_ref(), hasher);
@@ -213,16 +196,24 @@ impl Stager<'_> {
                 return other.map(|_| None);
             }
         };
+        let staged = self.large(item, meta, digests, &path, target.as_ref());
+        if !matches!(&staged, Ok(staged) if staged.file.is_some()) {
+            self.discard(&path)?;
+        }
+        staged.map(Some)
+    }
+
+    /// What becomes of a large file that is staged whole: it may be a hit after all.
+    fn large(&self, item: &Item, meta: &Meta, digests: Digests, path: &Path, target: &dyn File) -> Result<Staged> {
         self.check_expected(item, &digests)?;
         let hashed = match self.known(&digests.digest)? {
             Known::Yes(hashed) | Known::No(hashed) => hashed,
         };
         if !self.claim(&digests.digest) {
-            self.discard(&path)?;
-            return Ok(Some(self.hit(item, meta, digests, None)));
+            return Ok(self.hit(item, meta, digests, None));
         }
-        let stamp = self.seal(target.as_ref(), &path, Some(meta))?;
-        Ok(Some(Staged { file: Some((path, stamp)), ..self.hit(item, meta, digests, hashed) }))
+        let stamp = self.seal(target, path, Some(meta))?;
+        Ok(Staged { file: Some((path.to_owned(), stamp)), ..self.hit(item, meta, digests, hashed) })
     }
 
     fn copy_bytes(
@@ -423,15 +414,6 @@ impl Stager<'_> {
     fn go_on(&self, bytes: u64) -> Result<()> {
         if self.ticks(bytes) { Ok(()) } else { Err(interrupted()) }
     }
-}
-
-/// The tick of the clock that gave a file its ctime.
-fn tick(source: &Meta) -> Duration {
-    if source.ctime_ns % 1_000_000_000 == 0 { COARSE_TIME_TICK } else { FILE_TIME_TICK }
-}
-
-fn nanos(time: Duration) -> i128 {
-    i128::try_from(time.as_nanos()).unwrap_or(i128::MAX / 2)
 }
 
 pub(super) fn interrupted() -> Error {

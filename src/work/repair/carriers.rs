@@ -7,15 +7,16 @@ use super::{RepairScope, Repairing};
 use crate::format::record::Record;
 use crate::format::record::copies::{CarrierRecord, CarrierRow};
 use crate::format::settings::Durability;
-use crate::ledger::{Ledger, Tables};
+use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{Meta, Open};
 use crate::parts::blobs::stamp;
 use crate::parts::carriers::CarrierDirs;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::{Origin, Repair, RepairStatus, VerifyStatus};
-use crate::vocabulary::{Digest, Error, ErrorKind, Result, Stamp};
+use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result, Stamp};
 use crate::work::blob::{Meter, in_full, usable};
-use crate::work::copies::{record, stage_copy, sync};
+use crate::work::carrier::{record, stage_copy, sync};
+use crate::work::spill::{NAMES_AT_ONCE, apply_again, say_again};
 use crate::work::verify::examine::Look;
 use crate::work::verify::select::Selection;
 
@@ -140,11 +141,18 @@ impl Repairing<'_> {
             return Ok(true);
         }
         let session = self.session()?;
-        let staged = stage_copy(ledger, &session, &carrier.digest, &row, &|| !self.observer.cancelled())?;
+        let bad = look.file.filter(|file| file.links > 1).map(|file| file.inode);
+        let mut names = names_on(ledger, self.snapshot.as_ref(), &carrier.digest, bad)?;
+        let staged = stage_copy(ledger, &session, &carrier.digest, &row, false, &|| !self.observer.cancelled())?;
         let path = staged.0.clone();
-        let replaced = replace(ledger, &session, *carrier, staged, look.detail.clone());
+        let rest = names.split_off(names.len().min(NAMES_AT_ONCE));
+        let replaced = replace(ledger, &session, *carrier, staged, look.detail.clone(), names);
         let _ = ledger.machine.unlink(&path);
-        replaced
+        if replaced? {
+            apply_again(ledger, &carrier.digest, rest, bad.unwrap_or(0))?;
+            return Ok(true);
+        }
+        Ok(false)
     }
 }
 
@@ -155,6 +163,7 @@ fn replace(
     carrier: Carrier,
     staged: (PathBuf, Stamp),
     reason: String,
+    names: Vec<Name>,
 ) -> Result<bool> {
     let held = Arc::clone(session);
     ledger.transact(move |tx| {
@@ -171,9 +180,19 @@ fn replace(
         }
         record(tx, &held, &digest, number, &staged, &mut dirs)?;
         sync(tx, &dirs)?;
+        let bad = row.stamp.inode;
+        names.into_iter().try_for_each(|name| say_again(tx, &digest, name, bad))?;
         held.restamp(tx.moment().sequence - 1)?;
         Ok(true)
     })
+}
+
+/// The names of a blob that are links to this inode.
+fn names_on(ledger: &Ledger, snapshot: &Snapshot, digest: &Digest, inode: Option<u64>) -> Result<Vec<Name>> {
+    let Some(inode) = inode else { return Ok(Vec::new()) };
+    let mut names = snapshot.names_of(digest)?;
+    names.retain(|name| ledger.machine.lstat(&ledger.layout.name(name)).is_ok_and(|meta| meta.inode == inode));
+    Ok(names)
 }
 
 /// Puts on record that the file in a carrier's place is good, and another one than was recorded: whoever put it there

@@ -21,9 +21,10 @@ use self::restore::{Ending, Mending};
 use self::select::{Broken, Picked, Picker};
 use self::stage::{Attempt, Bench};
 use super::Context;
-use super::copies::open_session;
+use super::carrier::open_session;
 use super::links::StagedLinks;
 use super::names::Target;
+use super::spill::spill;
 use super::verify::examine::Examiner;
 use crate::ledger::{Snapshot, Tables};
 use crate::machine::Meta;
@@ -123,6 +124,9 @@ pub fn repair(
     }
     if !repairing.report.interrupted {
         repairing.mend_carriers(scope)?;
+    }
+    if !options.dry_run && !repairing.report.interrupted {
+        spill(ctx.ledger, &|_| true)?;
     }
     if !options.dry_run {
         ctx.ledger.compact_if_due();

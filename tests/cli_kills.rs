@@ -252,7 +252,7 @@ impl Worker {
 }
 
 fn pool(i: u64) -> Vec<u8> {
-    noise(i, if i % 10 == 0 { 400_000 } else { 200 + 900 * i as usize })
+    noise(i, if i.is_multiple_of(10) { 400_000 } else { 200 + 900 * i as usize })
 }
 
 /// Reads a process's lines and kills it after some of them, or after some time.
@@ -305,7 +305,7 @@ fn whoever_is_killed_everything_acknowledged_is_there() {
         killed = workers.iter().map(|worker| worker.killed).sum();
         looks += 1;
         look(&place, &mut workers, looks);
-        if looks % 20 == 0 {
+        if looks.is_multiple_of(20) {
             tell(seed, &workers, looks);
         }
     }
@@ -338,7 +338,7 @@ fn look(place: &Place, workers: &mut [Worker], looks: u64) {
     let kept: BTreeSet<&String> = there.values().collect();
     assert_eq!(files(&place.store().join("sha256")).len(), kept.len(), "orphans are left after gc");
     // The store does not grow without end.
-    if looks % 4 == 0 {
+    if looks.is_multiple_of(4) {
         let names: Vec<String> = (0..WORKERS / 2).map(|id| format!("w{id}")).collect();
         for (worker, name) in workers.iter_mut().zip(&names).filter(|(worker, _)| !worker.names.is_empty()) {
             place.json(&["rm", name]).exits(0);

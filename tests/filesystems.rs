@@ -25,7 +25,8 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 /// Tells that something is not tried here. Not by a macro, whose output is only shown of tests that fail.
 fn skip(what: &str, why: &str) {
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    writeln!(std::io::stderr(), "filesystems: skipped ({count} so far): {what}: {why}").unwrap();
+    let text = format!("filesystems: skipped ({count} so far): {what}: {why}\n");
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
 }
 
 /// Runs a test in a thread that has its mounts to itself.

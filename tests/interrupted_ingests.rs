@@ -204,13 +204,9 @@ fn broken_off(seed: u64) -> (World, PathBuf) {
     let opened = Opened::open(&world.process("first")).unwrap();
     let reading = Reading { stop_after: 4 * PART_BYTES as u64 + 1, ..Reading::default() };
     add(&opened.ctx(), &[Source { path: PATH.into() }], &options(), &reading).unwrap();
-    let staged = Path::new("/store/staging").join(&waiting(&opened.ctx()).unwrap_or_default().first().map_or_else(
-        || {
-            drop(opened);
-            waiting(&Opened::open(&world.process("look")).unwrap().ctx()).unwrap()[0].id.clone()
-        },
-        |found| found.id.clone(),
-    ));
+    drop(opened);
+    let id = waiting(&Opened::open(&world.process("look")).unwrap().ctx()).unwrap()[0].id.clone();
+    let staged = Path::new("/store/staging").join(id);
     (world, staged)
 }
 

@@ -97,7 +97,7 @@ impl Ledger {
         result
     }
 
-    pub(super) fn from_journal(&self, synced: u64) -> Result<Snapshot> {
+    pub(super) fn read_journal(&self, synced: u64) -> Result<Snapshot> {
         load::from_journal(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, synced)
     }
 
@@ -116,7 +116,7 @@ impl Ledger {
                 return Err(e);
             }
             // It may be the index that is damaged, and that can be lost, always.
-            let (snapshot, torn) = follow(&self.from_journal(synced)?)?;
+            let (snapshot, torn) = follow(&self.read_journal(synced)?)?;
             hold.snapshot = snapshot;
             hold.settle(torn)
         });

@@ -156,7 +156,7 @@ impl Ledger {
 
     /// The records as they are now, from base and frames alone: for when the index cannot be used.
     pub fn snapshot_from_journal(&self) -> Result<Snapshot> {
-        self.from_journal(0)
+        self.read_journal(0)
     }
 
     /// The records as this process last saw them.

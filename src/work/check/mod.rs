@@ -1,7 +1,7 @@
 //! Checking the structure: journal, index, blobs, names and staging compared, without reading a blob's bytes.
 //!
 //! Everything is walked in order beside the records of one snapshot, in bounded memory and without any lock. Whatever
-//! looks wrong there is only a suspicion: it is looked at again against fresh records while nobody writes ([`settle`]),
+//! looks wrong there is only a suspicion: it is looked at again against fresh records while nobody writes (`settle.rs`),
 //! and told if it is still so. So work that goes on meanwhile never makes a finding.
 
 mod blobs;

@@ -331,3 +331,26 @@ fn a_carrier_takes_the_place_of_its_blob_if_it_has_its_bytes() {
         }
     }
 }
+
+#[test]
+fn a_carrier_that_is_all_that_is_left_survives_a_crash_at_every_call() {
+    let (start, _) = carried(42);
+    start.process("vandal").unlink(&blob(A)).unwrap();
+    start.settle();
+    let finishes = |world: &World| {
+        kit::never_lies(world);
+        if let Err(e) = rebuild(&world.process("again"), false) {
+            assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+        }
+        let opened = Opened::open(&world.process("looking")).unwrap();
+        opened.ledger.hold(|_| Ok(())).unwrap();
+        let alias = opened.ledger.snapshot().unwrap().alias(&name("src/deep/a")).unwrap();
+        assert_eq!(alias.map(|alias| alias.digest), Some(digest(A)));
+        opened.collect_with(Duration::ZERO, Duration::ZERO).unwrap();
+        assert_eq!(world.read(blob(A)).as_deref(), Some(A));
+    };
+    let workload = |process: &Arc<Simulated>| drop(rebuild(process, false).unwrap());
+    let cuts = Enumeration::new(42, &start).images(larder::machine::simulated::Images::Basic);
+    report("the last carrier", cuts.power_cuts(workload, |_, world, _| finishes(world)));
+    report("the last carrier, killed", Enumeration::new(43, &start).kills(workload, |_, world, _| finishes(world)));
+}

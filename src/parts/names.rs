@@ -288,7 +288,8 @@ impl Names {
         }
     }
 
-    fn aside(&self, name: &Name) -> PathBuf {
+    /// Where the file of a name stands aside until it is settled.
+    pub fn aside(&self, name: &Name) -> PathBuf {
         self.layout.staging().join(format!("aside-{}", &blake3::hash(name.as_bytes()).to_hex()[..32]))
     }
 }

@@ -56,6 +56,8 @@ pub enum FindingCode {
     NameUnapplied,
     /// A file under `names/` that is a blob of this store, and no name on record.
     NameUnrecorded,
+    /// The file of a name that the journal took away.
+    NameDeparted,
     /// Something under `names/` that is nothing of this store's.
     NameForeign,
     /// The folder of a session whose process is dead.
@@ -94,7 +96,7 @@ impl Mend {
 
 impl FindingCode {
     /// Every code.
-    pub const ALL: [FindingCode; 30] = [
+    pub const ALL: [FindingCode; 31] = [
         FindingCode::JournalDamage,
         FindingCode::JournalFenced,
         FindingCode::JournalTorn,
@@ -119,6 +121,7 @@ impl FindingCode {
         FindingCode::NameWrongInode,
         FindingCode::NameUnapplied,
         FindingCode::NameUnrecorded,
+        FindingCode::NameDeparted,
         FindingCode::NameForeign,
         FindingCode::StagingStale,
         FindingCode::StagingAside,
@@ -154,6 +157,7 @@ impl FindingCode {
             FindingCode::NameWrongInode => "name-wrong-inode",
             FindingCode::NameUnapplied => "name-unapplied",
             FindingCode::NameUnrecorded => "name-unrecorded",
+            FindingCode::NameDeparted => "name-departed",
             FindingCode::NameForeign => "name-foreign",
             FindingCode::StagingStale => "staging-stale",
             FindingCode::StagingAside => "staging-aside",

@@ -132,8 +132,21 @@ impl Checker<'_, '_> {
     /// Tells of files without a name on record, whether each is a blob of this store.
     fn tell_strays(&mut self, strays: BTreeMap<Vec<u8>, Meta>) -> Result<()> {
         let digests = self.digests_of(strays.values())?;
+        let snapshot = self.fresh()?;
+        // What was lost with a damaged stretch may have given a name again.
+        let whole = !self.journal_is_damaged && snapshot.damage.is_empty() && !snapshot.is_fenced()?;
         for (path, meta) in strays {
-            let finding = match digests.get(&meta.inode) {
+            let known = digests.get(&meta.inode);
+            let departed = match Name::new(path.clone()) {
+                Ok(name) if whole => departed(&*snapshot, &name, known, &meta, self.ctx.ledger.policy.blob_mode)?,
+                _ => None,
+            };
+            let finding = match known {
+                _ if let Some(digest) = departed => {
+                    let detail = "the journal took this name away, and its file is still there";
+                    let path = Path::new("names").join(OsStr::from_bytes(&path));
+                    Finding::at(FindingCode::NameDeparted, path, detail).of(&digest)
+                }
                 Some(digest) => {
                     let detail = "it is a blob of this store, under a name that is not on record";
                     let path = Path::new("names").join(OsStr::from_bytes(&path));
@@ -238,4 +251,29 @@ impl Looker<'_> {
 /// Whether a file is a carrier of a blob: its names are links to one where its own file has no links left.
 fn is_carrier(tables: &impl Tables, digest: &Digest, meta: &Meta) -> Result<bool> {
     Ok(tables.carriers(digest)?.iter().any(|(_, row)| row.stamp.inode == meta.inode))
+}
+
+/// The blob of a name that was taken away and whose file stayed: the one that the file is (`known`), or what it may be
+/// by its length, if it was put on record that the file stayed and nobody may write to it.
+fn departed(
+    tables: &impl Tables,
+    name: &Name,
+    known: Option<&Digest>,
+    meta: &Meta,
+    blob_mode: u32,
+) -> Result<Option<Digest>> {
+    let meant = tables.meant(name)?;
+    if let Some(known) = known {
+        return Ok(meant.contains(known).then_some(*known));
+    }
+    if tables.name_finding(name)?.is_none() || meta.mode & !blob_mode & 0o7777 != 0 {
+        return Ok(None);
+    }
+    for digest in meant {
+        let on_record = tables.blob(&digest)?.map(|row| row.stamp.size_bytes);
+        if on_record.or(tables.gone(&digest)?.map(|gone| gone.size_bytes)) == Some(meta.size_bytes) {
+            return Ok(Some(digest));
+        }
+    }
+    Ok(None)
 }

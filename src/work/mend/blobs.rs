@@ -12,7 +12,7 @@ use crate::parts::blobs::{BlobDirs, stamp};
 use crate::vocabulary::{Digest, Error, Finding, FindingCode, Result, Stamp};
 
 /// Whether it was done, or why not.
-type Done = Result<Result<(), String>>;
+pub(super) type Done = Result<Result<(), String>>;
 
 /// A file that was read from the disk.
 pub(super) struct Hashed {
@@ -267,7 +267,7 @@ impl Mender<'_> {
 }
 
 /// Why a blob is left for the next time.
-const CHANGES: &str = "it changes while it is looked at";
+pub(super) const CHANGES: &str = "it changes while it is looked at";
 
 fn is_still(tx: &Tx<'_>, digest: &Digest, seen: &Stamp) -> Result<bool> {
     Ok(tx.ledger().blobs.meta(digest)?.is_some_and(|meta| stamp(&meta).agrees(seen)))
@@ -279,7 +279,7 @@ fn pin(tx: &mut Tx<'_>, digest: &Digest) {
 }
 
 /// A blob that was hashed comes on record. Where its names may be lost it is pinned, and else its grace begins.
-fn take_in(tx: &mut Tx<'_>, digest: &Digest, digests: &Digests, stamp: Stamp, lossy: bool) -> Result<()> {
+pub(super) fn take_in(tx: &mut Tx<'_>, digest: &Digest, digests: &Digests, stamp: Stamp, lossy: bool) -> Result<()> {
     let added = tx.moment();
     tx.push(Record::Blob(BlobRecord { digest: *digest, blake3: digests.blake3, stamp, added }));
     if lossy && !tx.is_rooted(digest)? {

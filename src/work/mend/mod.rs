@@ -6,6 +6,7 @@
 
 mod blobs;
 mod carriers;
+mod departed;
 mod journal;
 mod names;
 mod staging;
@@ -91,6 +92,7 @@ pub fn how(code: FindingCode) -> &'static str {
         FindingCode::NameMissing | FindingCode::NameUnapplied => "link it again",
         FindingCode::NameWrongInode => "link it again if the file has the blob's bytes",
         FindingCode::NameUnrecorded => "put the name on record",
+        FindingCode::NameDeparted => "take its file away; what only it holds becomes a blob again, in its grace",
         FindingCode::StagingStale => "empty it",
         FindingCode::StagingAside => "remove it if it is a link of something that is kept",
         FindingCode::DirectoryMissing => "make it",

@@ -35,7 +35,7 @@ impl Mender<'_> {
             }
             self.put_on_record(batch)?;
         }
-        Ok(())
+        self.departed()
     }
 
     fn relink(&mut self, batch: &[&Finding]) -> Result<()> {

@@ -1,0 +1,124 @@
+//! Names that the journal took away and whose files stayed: its last word is carried out after all.
+
+use std::path::{Path, PathBuf};
+
+use super::Mender;
+use super::blobs::{CHANGES, Done, Hashed, take_in};
+use crate::format::record::{Record, Replaced, UnaliasRecord};
+use crate::ledger::{Tables, Tx};
+use crate::machine::{FileKind, Meta};
+use crate::parts::blobs::{BlobDirs, stamp};
+use crate::vocabulary::{Digest, Error, FindingCode, Name, Result};
+
+/// What took a name away that no record remembers: its row was dropped with time.
+const RULE: &str = "check --repair";
+
+impl Mender<'_> {
+    pub(super) fn departed(&mut self) -> Result<()> {
+        for finding in self.of(&[FindingCode::NameDeparted]) {
+            if !self.goes_on() {
+                return Ok(());
+            }
+            let (Some(name), Some(digest)) = (finding.names.first(), finding.digest) else { continue };
+            let path = self.ctx.ledger.layout.name(name);
+            let done = self.take_away(name, &digest, &path);
+            self.told(finding, done)?;
+        }
+        Ok(())
+    }
+
+    /// The name that a file was set aside for, if it was taken away and is on record as not applied, and what it meant.
+    pub(super) fn set_aside_for(&self, aside: &Path) -> Result<Option<(Name, Vec<Digest>)>> {
+        let ledger = self.ctx.ledger;
+        let snapshot = ledger.snapshot()?;
+        for row in snapshot.all_name_findings() {
+            let (name, _) = row?;
+            if ledger.names.aside(&name) == aside && snapshot.alias(&name)?.is_none() {
+                let meant = snapshot.meant(&name)?;
+                return Ok(Some((name, meant)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the file away that a name left at `path`, by the removal once more: set aside, looked at, unlinked. What it
+    /// alone holds becomes a blob first, whose grace begins.
+    pub(super) fn take_away(&self, name: &Name, digest: &Digest, path: &Path) -> Done {
+        let ledger = self.ctx.ledger;
+        let meta = ledger.machine.lstat(path).map_err(|e| Error::io("look at", path, e))?;
+        let alone = match self.is_link(digest, &meta)? {
+            true => None,
+            false => match self.hashed_as(digest, path, &meta)? {
+                Ok(hashed) => Some(hashed),
+                Err(reason) => return Ok(Err(reason)),
+            },
+        };
+        let (name, digest, path) = (name.clone(), *digest, path.to_owned());
+        let of = name.clone();
+        let done = ledger.transact(move |tx| again_unnamed(tx, &of, &digest, &path, &meta, alone.as_ref()))?;
+        let refused = ledger.snapshot()?.name_finding(&name)?;
+        Ok(done.and(refused.map_or(Ok(()), |refused| Err(refused.reason))))
+    }
+
+    fn is_link(&self, digest: &Digest, meta: &Meta) -> Result<bool> {
+        if *digest == Digest::EMPTY {
+            return Ok(meta.size_bytes == 0);
+        }
+        let blob = self.ctx.ledger.blobs.meta(digest)?;
+        Ok(blob.is_some_and(|blob| (blob.device, blob.inode) == (meta.device, meta.inode)))
+    }
+
+    /// A file that is no link of the blob has its bytes, and so has the blob, where there is one.
+    fn hashed_as(&self, digest: &Digest, path: &Path, meta: &Meta) -> Result<Result<Hashed, String>> {
+        let ledger = self.ctx.ledger;
+        let not_ours = "it is not what larder left there: move it where you want it";
+        if meta.kind != FileKind::File || meta.mode & !ledger.policy.blob_mode & 0o7777 != 0 {
+            return Ok(Err(not_ours.to_owned()));
+        }
+        let Some(hashed) = self.hash(path)? else { return Ok(Err(CHANGES.to_owned())) };
+        if hashed.digests.digest != *digest {
+            return Ok(Err(not_ours.to_owned()));
+        }
+        let blob = ledger.blobs.meta(digest)?.map(|_| self.hash(&ledger.blobs.path(digest))).transpose()?.flatten();
+        Ok(match blob {
+            Some(blob) if blob.digests.digest != *digest => Err("the blob's own bytes are not as good".to_owned()),
+            _ => Ok(hashed),
+        })
+    }
+}
+
+/// The removal of a name once more: its file follows from it.
+fn again_unnamed(
+    tx: &mut Tx<'_>,
+    name: &Name,
+    digest: &Digest,
+    path: &PathBuf,
+    meta: &Meta,
+    alone: Option<&Hashed>,
+) -> Result<Result<(), String>> {
+    let ledger = tx.ledger();
+    let now = ledger.machine.lstat(path).map_err(|e| Error::io("look at", path, e))?;
+    let same = match alone {
+        Some(alone) => stamp(&now).agrees(&alone.stamp),
+        None => (now.device, now.inode) == (meta.device, meta.inode),
+    };
+    if !same || tx.alias(name)?.is_some() {
+        return Ok(Err(CHANGES.to_owned()));
+    }
+    if let Some(Hashed { digests, stamp: seen }) = alone
+        && tx.blob(digest)?.is_none()
+    {
+        if ledger.blobs.meta(digest)?.is_some() {
+            return Ok(Err("the file in the place of its blob is not on record".to_owned()));
+        }
+        let mut dirs = BlobDirs::default();
+        ledger.blobs.publish(path, digest, &mut dirs)?;
+        ledger.blobs.sync(&dirs)?;
+        take_in(tx, digest, digests, *seen, false)?;
+    }
+    let row = tx.departed(digest)?.into_iter().find(|(of, _)| of == name).map(|(_, row)| row);
+    let (rule, when) = row.map_or_else(|| (RULE.to_owned(), tx.moment()), |row| (row.rule, row.when));
+    let was = Replaced { digest: *digest, hardlinked: true, inode: now.inode };
+    tx.push(Record::Unalias(UnaliasRecord { name: name.clone(), was, rule, when }));
+    Ok(Ok(()))
+}

@@ -138,6 +138,7 @@ impl Store {
         if !options.trust_directory {
             refuse_strangers(machine.as_ref(), &directory)?;
         }
+        machine.confine(&directory);
         let layout = Layout::new(&directory);
         let settings = read_settings(machine.as_ref(), &layout)?;
         let filesystem = machine.filesystem(&directory);
@@ -170,6 +171,7 @@ impl Store {
         if !options.trust_directory {
             refuse_strangers(machine.as_ref(), &directory)?;
         }
+        machine.confine(&directory);
         let workers = Workers::new(options.jobs)?;
         let mut report = from_disk::rebuild(&machine, &directory, discard, &workers, observer)?;
         drop(workers);

@@ -160,6 +160,11 @@ pub trait File: Send + Sync {
 
 /// The calls to the operating system. All paths are absolute, or relative to the working directory.
 pub trait Machine: Send + Sync {
+    /// From now on nothing is opened, listed or changed through a symbolic link below `root`, a canonical directory: a path
+    /// that leads through one is answered with an error (`ENOTDIR`, `ELOOP`). The simulated machine does nothing.
+    fn confine(&self, root: &Path) {
+        let _ = root;
+    }
     /// Opens or creates a file or directory.
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>>;
     /// `mkdir` with exactly this mode, whatever the umask.

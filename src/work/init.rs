@@ -144,6 +144,7 @@ pub fn create(machine: &Arc<dyn Machine>, directory: &Path, new: &NewStoreSpec) 
     let maker = Maker { machine, modes, sync: new.durability != Durability::None };
     maker.directories_above(directory)?;
     let root = machine.canonical(directory).map_err(|e| Error::io("find", directory, e))?;
+    machine.confine(&root);
     maker.fill(&Layout::new(root), new)
 }
 

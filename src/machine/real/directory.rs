@@ -1,44 +1,44 @@
 //! Making and listing directories.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use nix::dir::{Dir, Entry, Type};
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstatat};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::confine::{Confined, Place};
 use super::{file, open};
 use crate::machine::{FileKind, Listed, Open};
 
 /// `mkdir` with exactly this mode. Nothing is left behind when the mode cannot be set.
-pub(super) fn create(path: &Path, mode: u32) -> io::Result<()> {
-    DirBuilder::new().mode(mode).create(path)?;
-    set_mode(path, mode).inspect_err(|_| {
-        let _ = fs::remove_dir(path);
+pub(super) fn create(confined: &Confined, path: &Path, mode: u32) -> io::Result<()> {
+    let place = confined.place(path)?;
+    mkdirat(&place, place.path, Mode::from_bits_truncate(mode as libc::mode_t))?;
+    set_mode(&place, mode).inspect_err(|_| {
+        let _ = unlinkat(&place, place.path, UnlinkatFlags::RemoveDir);
     })
 }
 
 /// Through a descriptor, so that nothing put in the directory's place is touched; by name, still following no link,
 /// where the umask took away the owner's right to open what was just made.
-fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    match open::open(path, Open::Directory) {
-        Ok(directory) => directory.set_permissions(fs::Permissions::from_mode(mode)),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let bits = Mode::from_bits_truncate(mode as libc::mode_t);
-            Ok(fchmodat(AT_FDCWD, path, bits, FchmodatFlags::NoFollowSymlink)?)
-        }
-        Err(error) => Err(error),
+fn set_mode(place: &Place<'_>, mode: u32) -> io::Result<()> {
+    let bits = Mode::from_bits_truncate(mode as libc::mode_t);
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match openat(place, place.path, flags, Mode::empty()) {
+        Ok(directory) => Ok(fchmod(directory, bits)?),
+        Err(Errno::EACCES | Errno::EPERM) => Ok(fchmodat(place, place.path, bits, FchmodatFlags::NoFollowSymlink)?),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// Everything in the directory but `.` and `..`; refused (`ENOTDIR`) where `path` itself is a symbolic link.
-pub(super) fn list(path: &Path) -> io::Result<Vec<Listed>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut directory = Dir::open(path, flags, Mode::empty())?;
+pub(super) fn list(confined: &Confined, path: &Path) -> io::Result<Vec<Listed>> {
+    let mut directory = Dir::from_fd(open::open(confined, path, Open::Directory)?.into())?;
     let entries = directory.iter().collect::<nix::Result<Vec<Entry>>>()?;
     let mut listed = Vec::with_capacity(entries.len());
     for entry in entries.iter().filter(|e| !matches!(e.file_name().to_bytes(), b"." | b"..")) {
@@ -77,6 +77,8 @@ fn looked_at(directory: &Dir, entry: &Entry) -> io::Result<Option<FileKind>> {
 mod tests {
     use super::*;
     use crate::machine::real::tests::alone;
+    use nix::fcntl::AT_FDCWD;
+    use std::fs;
     use std::os::unix::fs::{MetadataExt, symlink};
     use std::os::unix::net::UnixListener;
 
@@ -88,9 +90,9 @@ mod tests {
             nix::sys::stat::umask(Mode::from_bits_truncate(umask));
             for mode in [0o700, 0o755, 0o777, 0o1777, 0o2775] {
                 let path = dir.path().join(format!("{umask:o}-{mode:o}"));
-                create(&path, mode).unwrap();
+                create(&Confined::default(), &path, mode).unwrap();
                 assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, mode, "umask {umask:o}");
-                assert_eq!(create(&path, mode).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+                assert_eq!(create(&Confined::default(), &path, mode).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
             }
         }
     }
@@ -112,7 +114,7 @@ mod tests {
         fs::create_dir(dir.path().join("sub")).unwrap();
         symlink("sub", dir.path().join("link")).unwrap();
         let _listener = UnixListener::bind(dir.path().join("socket")).unwrap();
-        let mut listed = list(dir.path()).unwrap();
+        let mut listed = list(&Confined::default(), dir.path()).unwrap();
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         let kinds: Vec<_> = listed.iter().map(|l| (l.name.as_os_str(), l.kind)).collect();
         let expected = [
@@ -149,7 +151,10 @@ mod tests {
     fn a_symbolic_link_to_a_directory_is_not_listed() {
         let dir = tempfile::tempdir().unwrap();
         symlink(".", dir.path().join("link")).unwrap();
-        assert_eq!(list(&dir.path().join("link")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
-        assert_eq!(list(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            list(&Confined::default(), &dir.path().join("link")).unwrap_err().kind(),
+            io::ErrorKind::NotADirectory
+        );
+        assert_eq!(list(&Confined::default(), &dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -3,6 +3,7 @@
 //! What one system lacks is answered with [`io::ErrorKind::Unsupported`] or the answer that is always safe (no lease,
 //! no reported write-back errors, no maps), so that everything above behaves the same and only does more work.
 
+mod confine;
 mod directory;
 mod file;
 mod filesystem;
@@ -20,20 +21,25 @@ mod windows;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs as unix;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::fcntl::{AtFlags, readlinkat, renameat};
+use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+
 use super::{File, Filesystem, Listed, Machine, Meta, Open};
+use confine::Confined;
 use file::OpenFile;
 
 pub use guard::install_guard;
 pub use relay::{end_relay, relay_signals, take_signals};
 
-/// The operating system that this process runs on. Cheap to make and to clone: it holds no state.
-#[derive(Clone, Copy, Debug, Default)]
+/// The operating system that this process runs on. Cheap to make and to clone: it holds no state but the directories
+/// below which it follows no links, which clones share.
+#[derive(Clone, Debug, Default)]
 pub struct Real {
     without_maps: bool,
+    confined: Confined,
 }
 
 impl Real {
@@ -44,21 +50,25 @@ impl Real {
 
     /// A machine that never maps a file, guard or not.
     pub fn without_maps() -> Self {
-        Real { without_maps: true }
+        Real { without_maps: true, ..Real::default() }
     }
 }
 
 impl Machine for Real {
+    fn confine(&self, root: &Path) {
+        self.confined.add(root);
+    }
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(OpenFile::new(open::open(path, how)?, !self.without_maps)))
+        Ok(Box::new(OpenFile::new(open::open(&self.confined, path, how)?, !self.without_maps)))
     }
 
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
-        directory::create(path, mode)
+        directory::create(&self.confined, path, mode)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
-        directory::list(path)
+        directory::list(&self.confined, path)
     }
 
     fn lstat(&self, path: &Path) -> io::Result<Meta> {
@@ -70,35 +80,41 @@ impl Machine for Real {
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::hard_link(from, to)
+        let (from, to) = (self.confined.place(from)?, self.confined.place(to)?);
+        Ok(linkat(&from, from.path, &to, to.path, AtFlags::empty())?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        let (from, to) = (self.confined.place(from)?, self.confined.place(to)?);
+        Ok(renameat(&from, from.path, &to, to.path)?)
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        rename::rename_new(from, to)
+        rename::rename_new(&self.confined.place(from)?, &self.confined.place(to)?)
     }
 
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
-        rename::exchange(one, other)
+        rename::exchange(&self.confined.place(one)?, &self.confined.place(other)?)
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        let place = self.confined.place(path)?;
+        Ok(unlinkat(&place, place.path, UnlinkatFlags::NoRemoveDir)?)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir(path)
+        let place = self.confined.place(path)?;
+        Ok(unlinkat(&place, place.path, UnlinkatFlags::RemoveDir)?)
     }
 
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
-        unix::symlink(target, link)
+        let place = self.confined.place(link)?;
+        Ok(symlinkat(target, &place, place.path)?)
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        fs::read_link(path)
+        let place = self.confined.place(path)?;
+        Ok(readlinkat(&place, place.path)?.into())
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {

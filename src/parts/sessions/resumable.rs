@@ -22,6 +22,8 @@ pub struct Resumable {
     pub says: Checkpoint,
     /// Bytes that the staged file occupies.
     pub allocated_bytes: u64,
+    /// Whose staged file it is: nobody else can write to it.
+    pub owner: u32,
 }
 
 impl Resumable {
@@ -80,8 +82,8 @@ impl Sessions {
             let directory = self.layout.staging().join(&session);
             for (file, says) in saved {
                 let Ok(meta) = self.machine.lstat(&directory.join(&file)) else { continue };
-                let (session, allocated_bytes) = (session.clone(), meta.allocated_bytes);
-                found.push(Resumable { session, file, says, allocated_bytes });
+                let (session, allocated_bytes, owner) = (session.clone(), meta.allocated_bytes, meta.uid);
+                found.push(Resumable { session, file, says, allocated_bytes, owner });
             }
         }
         found.sort_by(|a, b| a.says.path.cmp(&b.says.path).then_with(|| a.id().cmp(&b.id())));
@@ -155,7 +157,9 @@ impl Session {
         let new = PathBuf::from(new);
         self.saved.lock().expect("no panic holds it").insert(path.to_owned());
         let written = (|| {
-            let file = self.machine.open(&new, Open::CreateNew { mode: 0o600 })?;
+            // Whoever may use the store must be able to judge it, and to give it up.
+            let mode = self.folders[0].meta()?.mode & 0o666 | 0o600;
+            let file = self.machine.open(&new, Open::CreateNew { mode })?;
             file.write_at(&says.encode(), 0)?;
             file.sync()?;
             self.machine.rename(&new, &target)

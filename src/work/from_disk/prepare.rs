@@ -69,7 +69,7 @@ pub(super) fn prepare(machine: &Arc<dyn Machine>, layout: &Layout, discard: bool
     let through = highest_used(machine.as_ref(), layout, locks[1].as_ref())?;
     let through = through.max(reach.map_or(0, |reach| reach.sequence)) + 1;
     let time_ns = machine.now_ns().max(reach.map_or(0, |reach| reach.time_ns));
-    let old_journal = if only_settings { None } else { set_aside(machine.as_ref(), layout)? };
+    let old_journal = if only_settings { None } else { set_aside(machine.as_ref(), layout, directory_mode)? };
     let machine = Arc::clone(machine);
     Ok(Prepared {
         machine,
@@ -285,7 +285,7 @@ fn highest_used(machine: &dyn Machine, layout: &Layout, lock: &dyn File) -> Resu
 }
 
 /// Takes the old journal out of the way, to `quarantine/`; what was never more than a header goes.
-fn set_aside(machine: &dyn Machine, layout: &Layout) -> Result<Option<PathBuf>> {
+fn set_aside(machine: &dyn Machine, layout: &Layout, directory_mode: u32) -> Result<Option<PathBuf>> {
     let old = files(machine, &layout.journal())?;
     let mut kept = None;
     for (path, size_bytes) in &old {
@@ -295,7 +295,7 @@ fn set_aside(machine: &dyn Machine, layout: &Layout) -> Result<Option<PathBuf>> 
         }
         if kept.is_none() {
             let directory = layout.quarantine().join(format!("journal-{}", random_name(machine)?));
-            machine.create_dir(&directory, 0o700).map_err(|e| Error::io("create", &directory, e))?;
+            machine.create_dir(&directory, directory_mode).map_err(|e| Error::io("create", &directory, e))?;
             kept = Some(directory);
         }
         let to = kept.as_deref().expect("it was just made").join(path.file_name().unwrap_or_default());

@@ -14,6 +14,7 @@ use larder::ledger::Tables;
 use larder::machine::simulated::{Enumeration, Simulated, World};
 use larder::machine::{Machine, Open};
 use larder::store::{OpenOptions, Store};
+use larder::work::copies::{CopiesOptions, copies};
 use larder::work::from_disk::{FromDisk, PIN_NOTE};
 use larder::work::ingest::{AddOptions, AliasKind};
 use larder::work::names::{Target, link};
@@ -270,4 +271,86 @@ fn linked_names_are_names_like_others() {
     lose(&world, &["journal", "index"]);
     let (_, report) = rebuild(&world.process("rebuild"), false).unwrap();
     assert_eq!((report.names, report.pinned), (5, 0));
+}
+
+/// A carrier of A, to which one name of A is a link.
+fn carried(seed: u64) -> (World, PathBuf) {
+    let world = begun(seed);
+    let process = world.process("copies");
+    let opened = Opened::open(&process).unwrap();
+    let options = CopiesOptions { copies: 2, dry_run: false };
+    copies(&opened.ctx(), &[Target::Digest(digest(A))], &[], &options, &Silent).unwrap();
+    let (number, _) = opened.ledger.snapshot().unwrap().carriers(&digest(A)).unwrap()[0];
+    let layout = Layout::new(kit::STORE);
+    let carrier = layout.carrier(&digest(A), number);
+    process.unlink(&layout.names().join("src/deep/a")).unwrap();
+    process.link(&carrier, &layout.names().join("src/deep/a")).unwrap();
+    drop(opened);
+    lose(&world, &["journal", "index"]);
+    (world, carrier)
+}
+
+#[test]
+fn carriers_come_back_and_so_do_the_names_that_are_links_to_them() {
+    let (world, carrier) = carried(40);
+    // Neither of the two is read.
+    world.bad_sector(blob(A), 0..10);
+    world.bad_sector(&carrier, 0..10);
+    let (_, report) = rebuild(&world.process("rebuild"), false).unwrap();
+    let expected = FromDisk { blobs: 4, names: 4, carriers: 1, pinned: 1, ..FromDisk::default() };
+    assert_eq!(report, expected);
+    let opened = Opened::open(&world.process("looking")).unwrap();
+    assert_eq!(opened.ledger.snapshot().unwrap().carriers(&digest(A)).unwrap().len(), 1);
+    drop(opened);
+    is_whole(&world);
+    assert!(world.look(&carrier).is_some(), "it was collected");
+}
+
+#[test]
+fn a_carrier_takes_the_place_of_its_blob_if_it_has_its_bytes() {
+    for good in [true, false] {
+        let (world, carrier) = carried(41);
+        let vandal = world.process("vandal");
+        vandal.unlink(&blob(A)).unwrap();
+        if !good {
+            assert!(world.corrupt(&carrier, 3));
+        }
+        world.settle();
+        let (_, report) = rebuild(&world.process("rebuild"), false).unwrap();
+        let opened = Opened::open(&world.process("looking")).unwrap();
+        let alias = opened.ledger.snapshot().unwrap().alias(&name("src/deep/a")).unwrap();
+        if good {
+            assert_eq!((report.foreign, alias.unwrap().digest), (0, digest(A)));
+            assert_eq!(world.read(blob(A)).as_deref(), Some(A));
+            is_whole(&world);
+        } else {
+            assert!(report.foreign > 0 && alias.is_none(), "{report:?}");
+            let kept = |path: PathBuf| path.starts_with("/store/quarantine") && path.to_string_lossy().ends_with(".0");
+            assert!(world.look(blob(A)).is_none() && world.look(&carrier).is_none());
+            assert_eq!(world.tree().into_keys().filter(|path| kept(path.clone())).count(), 1, "it is kept");
+        }
+    }
+}
+
+#[test]
+fn a_carrier_that_is_all_that_is_left_survives_a_crash_at_every_call() {
+    let (start, _) = carried(42);
+    start.process("vandal").unlink(&blob(A)).unwrap();
+    start.settle();
+    let finishes = |world: &World| {
+        kit::never_lies(world);
+        if let Err(e) = rebuild(&world.process("again"), false) {
+            assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+        }
+        let opened = Opened::open(&world.process("looking")).unwrap();
+        opened.ledger.hold(|_| Ok(())).unwrap();
+        let alias = opened.ledger.snapshot().unwrap().alias(&name("src/deep/a")).unwrap();
+        assert_eq!(alias.map(|alias| alias.digest), Some(digest(A)));
+        opened.collect_with(Duration::ZERO, Duration::ZERO).unwrap();
+        assert_eq!(world.read(blob(A)).as_deref(), Some(A));
+    };
+    let workload = |process: &Arc<Simulated>| drop(rebuild(process, false).unwrap());
+    let cuts = Enumeration::new(42, &start).images(larder::machine::simulated::Images::Basic);
+    report("the last carrier", cuts.power_cuts(workload, |_, world, _| finishes(world)));
+    report("the last carrier, killed", Enumeration::new(43, &start).kills(workload, |_, world, _| finishes(world)));
 }

@@ -1,6 +1,20 @@
 //! Remedies: what to do about an error, by its kind and the command. They live here alone, not in the library.
 
-use larder::ErrorKind;
+use larder::{Error, ErrorKind};
+
+/// `EMFILE` and `ENFILE`, the same numbers on every Unix: the process, or the machine, has as many open files as it may.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+/// The remedy for an error in `command`, if there is one. What ran out says more than when it did.
+pub(crate) fn of_error(error: &Error, command: &str) -> Option<String> {
+    let descriptors = match error.os_error() {
+        Some(EMFILE) => "allow more open files (ulimit -n 4096), then run the same command again",
+        Some(ENFILE) => "the machine has too many open files (sysctl fs.file-max): close something, and run it again",
+        _ => return of(error.kind(), command),
+    };
+    Some(descriptors.to_owned())
+}
 
 /// The remedy for an error of `kind` in `command`, if there is one.
 pub(crate) fn of(kind: ErrorKind, command: &str) -> Option<String> {
@@ -73,5 +87,17 @@ mod tests {
         assert!(of(ErrorKind::Taken, "get").unwrap().contains("--replace"));
         assert!(of(ErrorKind::NotFound, "show").unwrap().contains("larder ls"));
         assert_eq!(of(ErrorKind::Taken, "pin"), None);
+    }
+
+    #[test]
+    fn too_many_open_files_have_a_remedy_of_their_own_whenever_it_strikes() {
+        let failed = |number| Error::system("open it", std::io::Error::from_raw_os_error(number));
+        for command in ["mv", "unlink", "rm", "add"] {
+            for kind in [ErrorKind::Io, ErrorKind::NotKept, ErrorKind::OutcomeUnknown] {
+                assert!(of_error(&failed(EMFILE).as_kind(kind), command).unwrap().contains("ulimit -n"));
+            }
+        }
+        assert!(of_error(&failed(ENFILE), "mv").unwrap().contains("file-max"));
+        assert!(of_error(&failed(5), "mv").unwrap().contains("dmesg"));
     }
 }

@@ -33,7 +33,7 @@ fn about(context: &Context, error: &anyhow::Error, exit: Exit) -> (&'static str,
         return (fault.kind, fault.hint.clone().or_else(|| (exit == Exit::Usage).then(usage)));
     }
     match error.downcast_ref::<Error>() {
-        Some(error) => (word(error.kind()), hint::of(error.kind(), context.command)),
+        Some(error) => (word(error.kind()), hint::of_error(error, context.command)),
         None => ("other", None),
     }
 }

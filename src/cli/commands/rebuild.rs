@@ -88,6 +88,7 @@ fn line(report: &FromDisk, time: Duration) -> Line {
         .with("blobs", report.blobs)
         .with("names", report.names)
         .with("copied_names", report.copied_names)
+        .with("carriers", report.carriers)
         .with("foreign", report.foreign)
         .with("pinned", report.pinned)
         .with("modes", report.modes)
@@ -110,6 +111,9 @@ fn words(context: &Context, report: &FromDisk, time: Duration) -> String {
     } else {
         let (blobs, names) = (text::count(report.blobs, "blob"), text::count(report.names, "name"));
         lines.push(format!("  came back   {blobs}, {names}"));
+        if report.carriers > 0 {
+            lines.push(format!("              and {} of these blobs", text::count(report.carriers, "more file")));
+        }
         lines.push(format!("  unverified  every blob: `{again} verify` hashes them"));
     }
     if report.copied_names > 0 {
@@ -119,7 +123,7 @@ fn words(context: &Context, report: &FromDisk, time: Duration) -> String {
         lines.push(format!("  pinned      {} without a name", text::count(report.pinned, "blob")));
     }
     if report.foreign > 0 {
-        lines.push(format!("  left alone  {}, named above", text::count(report.foreign, "file")));
+        lines.push(format!("  not taken   {}, named above", text::count(report.foreign, "file")));
     }
     lines.extend(report.old_journal.as_ref().map(|path| format!("  the old journal is in {}", text::path(path))));
     if !lost(report).is_empty() {

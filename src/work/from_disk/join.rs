@@ -1,12 +1,14 @@
 //! Blobs and names joined on (device, inode), and written as a base.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::prepare::Prepared;
-use super::{FromDisk, PIN_NOTE};
+use super::{FromDisk, PIN_NOTE, carriers};
 use crate::format::layout::Layout;
+use crate::format::record::copies::CarrierRecord;
 use crate::format::record::{AliasRecord, BlobRecord, PinRecord, Record};
 use crate::hashing::{Digests, Workers};
 use crate::ledger::anew::Anew;
@@ -26,6 +28,9 @@ struct Found {
 /// Files of one group of directories, by their inodes.
 type Blobs = HashMap<u64, Found>;
 
+/// A carrier's inode, and the inode of the blob's own file.
+type Carried = HashMap<u64, u64>;
+
 /// Reads the disk and publishes the new journal.
 pub(super) fn join(
     prepared: &Prepared,
@@ -33,7 +38,8 @@ pub(super) fn join(
     observer: &dyn Observer,
     report: &mut FromDisk,
 ) -> Result<()> {
-    let mut join = Join { prepared, workers, observer, report, empty: None };
+    let mut join = Join { prepared, workers, observer, report, empty: None, carriers: BTreeMap::new() };
+    join.carriers = carriers::list(prepared, observer, join.report)?;
     let mut anew = Anew::begin(&prepared.journal, prepared.through, prepared.time_ns)?;
     let groups = join.groups()?;
     for (number, group) in groups.iter().enumerate() {
@@ -50,6 +56,8 @@ struct Join<'a> {
     report: &'a mut FromDisk,
     /// The empty blob, which comes last: its names are no links.
     empty: Option<Vec<(Name, Meta)>>,
+    /// Further inodes of blobs that are there, by digest.
+    carriers: BTreeMap<Digest, Vec<u32>>,
 }
 
 impl Join<'_> {
@@ -81,13 +89,35 @@ impl Join<'_> {
         for (digest, inode) in &order {
             anew.push(&self.blob(digest, &blobs[inode].meta, Blake3::UNKNOWN))?;
         }
-        self.names(&mut blobs, first, anew)?;
+        let carried = self.carriers_of(&order, anew)?;
+        self.names(&mut blobs, &carried, first, anew)?;
         for (digest, _) in order.iter().filter(|(_, inode)| !blobs[inode].named) {
             self.report.pinned += 1;
             let (note, since) = (PIN_NOTE.to_owned(), self.prepared.moment());
             anew.push(&Record::Pin(PinRecord { digest: *digest, note, since }))?;
         }
         Ok(())
+    }
+
+    /// The carriers of these blobs come on record. As the blobs do, they count as nothing that anybody has hashed.
+    fn carriers_of(&mut self, blobs: &[(Digest, u64)], anew: &mut Anew) -> Result<Carried> {
+        let mut carried = Carried::new();
+        for (digest, inode) in blobs.iter().filter(|_| !self.carriers.is_empty()) {
+            for number in self.carriers.get(digest).map_or(&[][..], Vec::as_slice) {
+                let path = self.prepared.layout.carrier(digest, *number);
+                let Some((meta, mended)) = self.prepared.sealed_at(&path)? else { continue };
+                // The blob's own file under another name is no further inode.
+                if meta.inode == *inode {
+                    continue;
+                }
+                self.report.carriers += 1;
+                self.report.modes += u64::from(mended);
+                carried.insert(meta.inode, *inode);
+                let (digest, number, stamp, since) = (*digest, *number, stamp(&meta), self.prepared.moment());
+                anew.push(&Record::Carrier(CarrierRecord { digest, number, stamp, since }))?;
+            }
+        }
+        Ok(carried)
     }
 
     /// The blobs of one directory, with modes that nobody can write with.
@@ -118,7 +148,7 @@ impl Join<'_> {
     }
 
     /// The names of these blobs; empty files and the rest are taken note of while the first group is at work.
-    fn names(&mut self, blobs: &mut Blobs, first: bool, anew: &mut Anew) -> Result<()> {
+    fn names(&mut self, blobs: &mut Blobs, carried: &Carried, first: bool, anew: &mut Anew) -> Result<()> {
         let (machine, top) = (self.prepared.machine.as_ref(), self.prepared.layout.names());
         let mut walk = Walk::new(machine, top.clone()).map_err(|e| Error::io("list", &top, e))?;
         let mut looked = 0_u64;
@@ -139,12 +169,14 @@ impl Join<'_> {
             if seen.kind != FileKind::File {
                 continue;
             }
-            let found = blobs.get_mut(&seen.inode);
+            let own = *carried.get(&seen.inode).unwrap_or(&seen.inode);
+            let found = blobs.get_mut(&own);
             if found.is_none() && !first {
                 continue;
             }
             let meta = machine.lstat(&path).map_err(|e| Error::io("look at", &path, e))?;
-            match found.filter(|found| (found.meta.device, found.meta.inode) == (meta.device, meta.inode)) {
+            let as_listed = meta.inode == seen.inode;
+            match found.filter(|found| as_listed && found.meta.device == meta.device) {
                 Some(found) => {
                     found.named = true;
                     self.report.names += 1;
@@ -203,19 +235,24 @@ impl Prepared {
 
     /// A blob's file, with no mode but what the store gives, and whether it had another; `None` if it is no file.
     fn sealed(&self, digest: &Digest) -> Result<Option<(Digest, Meta, bool)>> {
-        let path = self.layout.blob(digest);
-        let meta = self.machine.lstat(&path).map_err(|e| Error::io("look at", &path, e))?;
+        let sealed = self.sealed_at(&self.layout.blob(digest))?;
+        Ok(sealed.map(|(meta, mended)| (*digest, meta, mended)))
+    }
+
+    /// The same of the file at a path.
+    fn sealed_at(&self, path: &Path) -> Result<Option<(Meta, bool)>> {
+        let meta = self.machine.lstat(path).map_err(|e| Error::io("look at", path, e))?;
         if meta.kind != FileKind::File {
             return Ok(None);
         }
         let mode = meta.mode & self.blob_mode() | 0o400;
         if mode == meta.mode {
-            return Ok(Some((*digest, meta, false)));
+            return Ok(Some((meta, false)));
         }
-        let file = self.machine.open(&path, Open::Read).map_err(|e| Error::io("open", &path, e))?;
-        file.set_mode(mode).map_err(|e| Error::io("set the mode of", &path, e))?;
-        let meta = file.meta().map_err(|e| Error::io("look at", &path, e))?;
-        Ok(Some((*digest, meta, true)))
+        let file = self.machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
+        file.set_mode(mode).map_err(|e| Error::io("set the mode of", path, e))?;
+        let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;
+        Ok(Some((meta, true)))
     }
 
     fn alias(&self, name: Name, digest: Digest, meta: &Meta) -> Record {

@@ -4,6 +4,7 @@
 //! that are copies are hashed and matched. What was only in the journal cannot come back; [`LOST`] lists it. Blobs count
 //! as unverified until somebody has hashed them.
 
+mod carriers;
 mod copies;
 mod join;
 mod prepare;
@@ -42,7 +43,10 @@ pub struct FromDisk {
     pub names: u64,
     /// Names that came back because their bytes are those of a blob.
     pub copied_names: u64,
-    /// Files under `names/` that are nothing of this store's, or whose blob is not what it should be; left alone.
+    /// Further inodes of these blobs, found under `carriers/`.
+    pub carriers: u64,
+    /// Files under `names/` that are nothing of this store's, or whose blob is not what it should be, left alone. And
+    /// carriers of blobs whose own file is gone and whose bytes they do not have; moved to quarantine.
     pub foreign: u64,
     /// Blobs without a name, which are pinned.
     pub pinned: u64,

@@ -104,6 +104,42 @@ fn each_kind_of_mistake_is_found() {
     }
 }
 
+/// Commands that change neither a store nor files outside it: no crash in them leaves anything.
+const READING: [&str; 12] = [
+    "ls",
+    "show",
+    "where",
+    "why",
+    "why-gone",
+    "stats",
+    "cat",
+    "path",
+    "ingest ls",
+    "debug",
+    "debug frames",
+    "debug runs",
+];
+
+#[test]
+fn each_promise_has_its_chapter_and_each_row_its_test() {
+    let known = Known::read();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let text = fs::read_to_string(root().join("docs/durability.md")).unwrap();
+    assert_eq!(known.crashes(&readme, &text), Vec::<String>::new());
+    for (right, wrong) in [
+        ("### Promise 3: collection is safe", "### Promise 3: collection is careful"),
+        ("### Promise 7:", "### Promise 8:"),
+        ("`taking_in_by_link_never_loses_a_source`", "`taking_in_by_link_always_loses_a_source`"),
+        ("`killed_half_way_and_run_again_it_works` in `tests/from_disk.rs`", "`tests/from_disk.rs`"),
+        ("`killed_half_way_and_run_again_it_works` in `tests/from_disk.rs`", "the same"),
+        ("| `lease`", "| `leased`"),
+        ("| `pin`, `unpin`", "| `pin`"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        assert_ne!(known.crashes(&readme, &text.replace(right, wrong)), Vec::<String>::new(), "unnoticed: {wrong}");
+    }
+}
+
 #[test]
 fn each_requirement_of_the_format_has_one_number_and_a_test() {
     let text = fs::read_to_string(root().join("docs/format.md")).unwrap();
@@ -237,6 +273,55 @@ impl Known {
         };
         let words = text.lines().filter(declaring).flat_map(|line| line.split(|c: char| !c.is_alphanumeric()));
         self.types.insert(path.to_owned(), words.map(str::to_owned).collect());
+    }
+
+    /// What is wrong with the tables of what a crash leaves: a chapter for each promise, in each row a test that is
+    /// there, and a row for each command that writes.
+    fn crashes(&self, readme: &str, text: &str) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let (mut promises, mut operations) = (0, Vec::new());
+        for (number, promise) in promises_of(readme) {
+            promises += 1;
+            let heading = format!("### Promise {number}: {promise}\n").to_lowercase();
+            let Some(at) = text.to_lowercase().find(&heading) else {
+                wrong.push(format!("promise {number}, {promise}, has no chapter"));
+                continue;
+            };
+            let chapter = text[at + heading.len()..].split("\n#").next().unwrap_or("");
+            let rows: Vec<&str> = chapter.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+            if rows.is_empty() {
+                wrong.push(format!("promise {number} has no table"));
+            }
+            for row in rows {
+                let cells: Vec<&str> = row.trim_matches(['|', ' ']).split(" | ").collect();
+                let [operation, _, _, shown] = cells[..] else {
+                    wrong.push(format!("not four cells: {row}"));
+                    continue;
+                };
+                operations.push(operation);
+                if !self.names_a_test(shown) {
+                    wrong.push(format!("promise {number}, {operation}: no test in {shown}"));
+                }
+            }
+        }
+        assert_eq!(promises, 7, "README has other promises");
+        let writing = self.commands.keys().filter(|name| !["", "ingest"].contains(&name.as_str()));
+        for command in writing.filter(|name| !READING.contains(&name.as_str())) {
+            if !operations.iter().any(|operation| is_operation(operation, command)) {
+                wrong.push(format!("larder {command} has no row"));
+            }
+        }
+        wrong
+    }
+
+    /// Whether one of the names in backticks is a test, in a file that is named too or in a module of the library.
+    fn names_a_test(&self, shown: &str) -> bool {
+        let spans: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        spans.iter().any(|name| {
+            let parts: Vec<&str> = name.split("::").collect();
+            let in_files = spans.iter().filter_map(|file| self.functions.get(*file)).any(|all| all.contains(*name));
+            in_files || parts.len() > 1 && parts.contains(&"tests") && self.has_item(&parts)
+        })
     }
 
     fn check(&self, document: &str, text: &str) -> Vec<String> {
@@ -427,6 +512,21 @@ impl Known {
             }
         }
     }
+}
+
+/// The numbers of the promises, and what each says in short.
+fn promises_of(readme: &str) -> Vec<(String, String)> {
+    let promises = readme.split("## What it promises").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or("");
+    let lines = promises.lines().filter_map(|line| line.split_once(". **"));
+    lines.filter_map(|(number, rest)| Some((number.to_owned(), rest.split_once(".**")?.0.to_owned()))).collect()
+}
+
+/// Whether the operation of a row is this command, perhaps with options.
+fn is_operation(operation: &str, command: &str) -> bool {
+    let begins = |text: &str| {
+        text.strip_prefix(command).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
+    };
+    begins(operation) || operation.split('`').skip(1).step_by(2).any(begins)
 }
 
 fn check_words(document: &str, text: &str, wrong: &mut Vec<String>) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kit::{Opened, digest, report, world};
 use larder::format::settings::Durability;
-use larder::machine::simulated::{CallKind, Enumeration, Fault, Images, Simulated, World, errno, run};
+use larder::machine::simulated::{CallKind, Enumeration, Fault, Images, Log, Simulated, World, errno, run};
 use larder::machine::{Machine, Open};
 use larder::vocabulary::limits::PART_BYTES;
 use larder::work::check::check;
@@ -314,6 +314,28 @@ fn it_is_listed_until_it_is_removed_or_its_time_is_over() {
         assert_eq!(waiting(&opened.ctx()).unwrap().is_empty(), day >= 7, "day {day}");
     }
     kit::staging_is_empty(&world);
+}
+
+#[test]
+fn giving_up_survives_a_crash_at_every_call() {
+    let (start, _) = broken_off(12);
+    start.settle();
+    let give_all_up = |opened: &Opened| {
+        let chosen = plan_give_up(&opened.ctx(), &[]).unwrap();
+        give_up(&opened.ctx(), &chosen).unwrap();
+    };
+    let workload = |process: &Arc<Simulated>| give_all_up(&Opened::open(process).unwrap());
+    let check = |_: u64, world: &World, log: &Log| {
+        let opened = kit::recovered(world, log);
+        give_all_up(&opened);
+        assert_eq!(waiting(&opened.ctx()).unwrap(), []);
+        kit::nothing_is_left_over(world, &opened);
+        added(world, &opened);
+    };
+    let cuts = Enumeration::new(12, &start).samples(kit::many(4) as usize).power_cuts(workload, check);
+    assert!(cuts.distinct > 2, "{cuts:?}");
+    report("ingest given up", cuts);
+    report("ingest given up, killed", Enumeration::new(12, &start).kills(workload, check));
 }
 
 #[test]

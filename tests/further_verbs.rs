@@ -1,0 +1,131 @@
+//! Verbs that the promises' own files do not crash: pins, leases, private copies, giving up an ingest. Killed and cut off
+//! at every counted call, each has happened whole or not at all, and the same call goes on.
+#![allow(missing_docs, clippy::print_stdout)]
+
+mod kit;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::{Account, Opened, digest, report, world};
+use larder::format::settings::Durability;
+use larder::ledger::Tables;
+use larder::machine::simulated::{Enumeration, Log, Simulated, World};
+use larder::machine::{Machine, Open};
+use larder::work::ingest::AddOptions;
+use larder::work::lease::{Leased, lease};
+use larder::work::materialize::unlock;
+use larder::work::names::{Target, pin, unpin};
+use larder::{Name, Prefix, Silent};
+
+const A: &[u8] = b"the bytes of the first file";
+const B: &[u8] = b"other bytes, of the second file";
+const KNOWN: [(&str, &[u8]); 2] = [("src/a", A), ("src/b", B)];
+
+/// A store that knows two names; `/out/a` is a link to the first blob.
+fn begun(seed: u64) -> World {
+    let world = world(seed, Durability::Batch, &[("/src/a", A), ("/src/b", B), ("/out/other", b"somebody's")]);
+    let opened = Opened::open(&world.process("before")).unwrap();
+    opened.add(&["/src"], &AddOptions::default()).unwrap();
+    let user = world.process("user");
+    user.link(&opened.ledger.layout.blob(&digest(A)), Path::new("/out/a")).unwrap();
+    world.settle();
+    world
+}
+
+/// Cut off and killed at every call of the workload, everything acknowledged before is there, and `check` holds.
+fn crashes(what: &str, start: &World, workload: impl Fn(&Arc<Simulated>), check: impl Fn(&World, &Log, &Opened)) {
+    let look = |_: u64, world: &World, log: &Log| {
+        let mut account = Account::knowing(&KNOWN);
+        account.go_on(log);
+        let opened = kit::recovers_to(world, &account);
+        check(world, log, &opened);
+    };
+    let cuts = Enumeration::new(1, start).samples(kit::many(4) as usize).power_cuts(&workload, look);
+    assert!(cuts.distinct > 5, "{cuts:?}");
+    report(what, cuts);
+    report(&format!("{what}, killed"), Enumeration::new(2, start).kills(&workload, look));
+}
+
+fn noted(log: &Log, what: &str) -> bool {
+    log.notes().any(|note| note == what)
+}
+
+#[test]
+fn pinning_survives_a_crash_at_every_call() {
+    let target = || Target::Digest(digest(A));
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        pin(&opened.ctx(), &target(), "keep it").unwrap();
+        process.note("pinned");
+        opened.remove(&["src/a"]).unwrap();
+        opened.collect(Duration::ZERO).unwrap();
+    };
+    crashes("pin, then collect", &begun(1), workload, |_, log, opened| {
+        opened.collect(Duration::ZERO).unwrap();
+        let snapshot = opened.ledger.snapshot().unwrap();
+        let there = snapshot.blob(&digest(A)).unwrap().is_some();
+        assert!(there, "nothing that was asked for takes it away");
+        assert!(!noted(log, "pinned") || snapshot.pin(&digest(A)).unwrap().is_some(), "the pin is gone");
+    });
+}
+
+#[test]
+fn unpinning_survives_a_crash_at_every_call() {
+    let start = begun(2);
+    let opened = Opened::open(&start.process("before")).unwrap();
+    pin(&opened.ctx(), &Target::Digest(digest(A)), "").unwrap();
+    drop(opened);
+    start.settle();
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        unpin(&opened.ctx(), &Target::Digest(digest(A))).unwrap();
+        process.note("unpinned");
+    };
+    crashes("unpin", &start, workload, |_, log, opened| {
+        let pinned = opened.ledger.snapshot().unwrap().pin(&digest(A)).unwrap().is_some();
+        assert!(!(noted(log, "unpinned") && pinned), "the pin came back");
+    });
+}
+
+/// A lease ends with its process, and leaves nothing behind once something is collected.
+#[test]
+fn leasing_survives_a_crash_at_every_call() {
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        let name = Prefix::Below(Name::new("src/a").unwrap());
+        let held = lease(&opened.ctx(), &[Leased::Names(name)]).unwrap();
+        opened.remove(&["src/a"]).unwrap();
+        opened.collect(Duration::ZERO).unwrap();
+        let there = process.lstat(&opened.ledger.layout.blob(&digest(A))).is_ok();
+        assert!(there, "what is leased is not collected");
+        drop(held);
+    };
+    crashes("lease, then collect", &begun(3), workload, |world, _, opened| {
+        kit::nothing_is_left_over(world, opened);
+    });
+}
+
+/// The path is the link or the private copy, whole; the blob is what it was, and a copy that was told of is durable.
+#[test]
+fn unlocking_survives_a_crash_at_every_call() {
+    let path = Path::new("/out/a");
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        unlock(&opened.ctx(), path, &Silent).unwrap();
+        process.note("unlocked");
+    };
+    crashes("unlock", &begun(4), workload, |world, log, opened| {
+        assert_eq!(world.read(path).as_deref(), Some(A), "the file is whole");
+        let blob = world.look(opened.ledger.layout.blob(&digest(A))).unwrap().inode;
+        let private = world.look(path).unwrap().inode != blob;
+        assert!(private || !noted(log, "unlocked"), "it is linked again");
+        if !private {
+            unlock(&opened.ctx(), path, &Silent).expect("the same call goes on");
+        }
+        let user = world.process("user");
+        user.open(path, Open::ReadWrite).unwrap().write_at(b"X", 0).unwrap();
+        kit::never_lies(world);
+    });
+}

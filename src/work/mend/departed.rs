@@ -1,6 +1,6 @@
 //! Names that the journal took away and whose files stayed: its last word is carried out after all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Mender;
 use super::blobs::{CHANGES, Done, Hashed, take_in};
@@ -92,7 +92,7 @@ fn again_unnamed(
     tx: &mut Tx<'_>,
     name: &Name,
     digest: &Digest,
-    path: &PathBuf,
+    path: &Path,
     meta: &Meta,
     alone: Option<&Hashed>,
 ) -> Result<Result<(), String>> {

@@ -334,6 +334,21 @@ fn a_full_disk_is_an_answer() {
     }
 }
 
+/// A file that is larger than what is free is not begun: the disk is not filled with it, and the rest goes on.
+#[test]
+fn what_cannot_fit_is_not_begun_and_the_rest_goes_on() {
+    let world = begun(13, Durability::Batch).world(13);
+    world.put("/tree/large", &vec![7; 3 << 20]);
+    world.put("/tree/small", b"it fits");
+    world.set_free_bytes(2 << 20);
+    let opened = Opened::open(&world.process("adding")).unwrap();
+    let added = opened.add(&["/tree"], &AddOptions::default()).unwrap();
+    assert_eq!((added.new_files, added.failed), (1, 1));
+    world.configure(|options| options.capacity_bytes = None);
+    let added = opened.add(&["/tree"], &AddOptions::default()).unwrap();
+    assert_eq!((added.new_files, added.unchanged_files, added.failed), (1, 1, 0), "and fits once there is room");
+}
+
 /// On a filesystem that never overwrites in place, even writing the last frame again takes room.
 #[test]
 fn a_full_disk_on_which_overwriting_takes_room() {

@@ -61,6 +61,7 @@ pub(crate) fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::Untrusted => "untrusted",
         ErrorKind::Damaged => "damaged",
         ErrorKind::NoSpace => "no_space",
+        ErrorKind::TooLarge => "too_large",
         ErrorKind::ReadOnly => "read_only",
         ErrorKind::Permission => "permission",
         ErrorKind::Unsupported => "unsupported",

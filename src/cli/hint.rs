@@ -60,7 +60,9 @@ fn general(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Damaged => {
             "`larder verify` names everything that is damaged; `larder repair` mends it, from copies that larder knows or with --from PATH"
         }
-        ErrorKind::NoSpace => "`larder rm` and then `larder gc --grace 0s` free space; `larder stats` shows how much",
+        ErrorKind::NoSpace | ErrorKind::TooLarge => {
+            "`larder rm` and then `larder gc --grace 0s` free space; `larder stats` shows how much"
+        }
         ErrorKind::ReadOnly => "reading works here, writing does not: mount it writable, or use another store",
         ErrorKind::Untrusted => {
             "take that right away (chmod o-w), after a look at who used it; --trust-directory uses it as it is"

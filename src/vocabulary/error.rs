@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Damaged,
     /// Bytes or inodes have run out.
     NoSpace,
+    /// It would not fit, and was not begun.
+    TooLarge,
     /// The filesystem or the store can only be read.
     ReadOnly,
     /// The user may not do this.

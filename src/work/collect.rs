@@ -305,10 +305,15 @@ pub(super) fn bury_behind_the_fence(ctx: &Context<'_>) -> Result<u64> {
 
 fn bury(ctx: &Context<'_>, check: impl Fn(&Snapshot) -> Result<()>) -> Result<u64> {
     let ledger = ctx.ledger;
+    // Only who was dead before the files were listed has published nothing since: of anybody else the listing may not have
+    // what the staging shows.
+    let dead = ledger.hold(|_| ledger.sessions.list())?.into_iter().filter(|session| !session.alive);
+    let dead: HashSet<String> = dead.map(|session| session.id).collect();
     let candidates = unrecorded(ctx, ledger.snapshot()?.as_ref())?;
     ledger.hold(|hold| {
         check(&hold.snapshot)?;
-        let dead: Vec<Found> = ledger.sessions.list()?.into_iter().filter(|session| !session.alive).collect();
+        let still = |session: &Found| !session.alive && dead.contains(&session.id);
+        let dead: Vec<Found> = ledger.sessions.list()?.into_iter().filter(still).collect();
         let own = own_inodes(ledger, &dead);
         let since = hold.moment()?;
         let mut records = Vec::new();

@@ -170,6 +170,18 @@ pub(crate) enum Scope {
     Names(Prefix),
 }
 
+/// Digests and names apart, as the library takes them.
+pub(crate) fn split(what: &[Scope]) -> (Vec<Target>, Vec<Prefix>) {
+    let (mut digests, mut prefixes) = (Vec::new(), Vec::new());
+    for scope in what {
+        match scope {
+            Scope::Digest(digest) => digests.push(Target::Digest(*digest)),
+            Scope::Names(prefix) => prefixes.push(prefix.clone()),
+        }
+    }
+    (digests, prefixes)
+}
+
 /// What `lease` keeps for it.
 pub(crate) fn leased(scope: &Scope) -> Leased {
     match scope {
@@ -258,5 +270,13 @@ mod tests {
         for bad in ["", "soon", "-1s", "5"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn digests_and_names_go_their_own_ways() {
+        let name = Prefix::Below(Name::new("a").unwrap());
+        let what = [Scope::Names(name.clone()), Scope::Digest(Digest::EMPTY)];
+        assert_eq!(split(&what), (vec![Target::Digest(Digest::EMPTY)], vec![name]));
+        assert_eq!(split(&[]), (vec![], vec![]));
     }
 }

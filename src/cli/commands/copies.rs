@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::Result;
 use larder::vocabulary::limits::COPIES_MOST;
 use larder::work::copies::{CopiesOptions, CopiesReport};
-use larder::work::names::Target;
 
 use crate::cli::context::{Access, Context};
 use crate::cli::exit::Exit;
@@ -38,13 +37,7 @@ pub(crate) struct Args {
 /// Makes copies, or removes them.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let store = context.open(if args.dry_run { Access::Read } else { Access::Write })?;
-    let (mut digests, mut prefixes) = (Vec::new(), Vec::new());
-    for scope in &args.what {
-        match scope {
-            Scope::Digest(digest) => digests.push(Target::Digest(*digest)),
-            Scope::Names(prefix) => prefixes.push(prefix.clone()),
-        }
-    }
+    let (digests, prefixes) = words::split(&args.what);
     let options = CopiesOptions { copies: args.copies, dry_run: args.dry_run };
     let watch = Watch::new(context);
     let done = store.copies(&digests, &prefixes, &options, &watch);

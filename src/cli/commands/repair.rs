@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use larder::work::names::Target;
 use larder::work::repair::{RepairOptions, RepairReport, RepairScope};
 
 use crate::cli::context::{Access, Context};
@@ -62,13 +61,7 @@ fn scope(args: &Args) -> RepairScope {
     if args.what.is_empty() {
         return if args.all { RepairScope::All } else { RepairScope::Known };
     }
-    let (mut targets, mut prefixes) = (Vec::new(), Vec::new());
-    for scope in &args.what {
-        match scope {
-            Scope::Digest(digest) => targets.push(Target::Digest(*digest)),
-            Scope::Names(prefix) => prefixes.push(prefix.clone()),
-        }
-    }
+    let (targets, prefixes) = words::split(&args.what);
     RepairScope::Named { targets, prefixes }
 }
 

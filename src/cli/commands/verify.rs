@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use larder::Prefix;
-use larder::work::names::Target;
 use larder::work::verify::{VerifyOptions, VerifyReport};
 
 use crate::cli::context::{Access, Context};
@@ -36,7 +34,7 @@ pub(crate) struct Args {
 /// Verifies.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let store = context.open(if args.quarantine { Access::Write } else { Access::Hold })?;
-    let (digests, prefixes) = split(&args.what);
+    let (digests, prefixes) = words::split(&args.what);
     let watch = Watch::new(context).stopping_when_closed();
     let verified = store.verify(&digests, &prefixes, &VerifyOptions { quarantine: args.quarantine }, &watch);
     let time = watch.finish();
@@ -48,17 +46,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     }
     let stopped_by_the_user = report.interrupted && !context.out.closed();
     Ok(Exit::of_work(findings(&report), stopped_by_the_user))
-}
-
-fn split(what: &[Scope]) -> (Vec<Target>, Vec<Prefix>) {
-    let (mut digests, mut prefixes) = (Vec::new(), Vec::new());
-    for scope in what {
-        match scope {
-            Scope::Digest(digest) => digests.push(Target::Digest(*digest)),
-            Scope::Names(prefix) => prefixes.push(prefix.clone()),
-        }
-    }
-    (digests, prefixes)
 }
 
 fn findings(report: &VerifyReport) -> u64 {
@@ -116,17 +103,7 @@ fn words(context: &Context, args: &Args, report: &VerifyReport, time: Duration) 
 
 #[cfg(test)]
 mod tests {
-    use larder::{Digest, Name};
-
     use super::*;
-
-    #[test]
-    fn digests_and_names_go_their_own_ways() {
-        let name = Prefix::Below(Name::new("a").unwrap());
-        let what = [Scope::Names(name.clone()), Scope::Digest(Digest::EMPTY)];
-        assert_eq!(split(&what), (vec![Target::Digest(Digest::EMPTY)], vec![name]));
-        assert_eq!(split(&[]), (vec![], vec![]));
-    }
 
     #[test]
     fn corrupt_missing_and_unreadable_are_findings() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Malformed;
 use super::record::copies::{CarrierRow, SourcesRow};
 use super::record::{
-    AliasRecord, BlobRecord, DamagedRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord, Record,
+    AliasRecord, BlobRecord, DamagedRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord, Record, Replaced,
 };
 use crate::vocabulary::limits::SMALL_FILE_BYTES;
 use crate::vocabulary::{Blake3, Digest, Name, Stamp};
@@ -103,6 +103,14 @@ pub struct AliasRow {
     pub mtime_ns: i64,
     /// When it was given.
     pub added: Moment,
+}
+
+impl AliasRow {
+    /// The record that says of `name` what this row does, in place of what it meant before.
+    pub fn record(&self, name: Name, replaces: Option<Replaced>) -> AliasRecord {
+        let AliasRow { digest, size_bytes, hardlinked, executable, mtime_ns, added } = *self;
+        AliasRecord { name, digest, size_bytes, hardlinked, executable, mtime_ns, replaces, added }
+    }
 }
 
 /// A pin's row.
@@ -282,7 +290,7 @@ fn alias_effects(r: &AliasRecord, mut change: impl FnMut(Effect)) {
 }
 
 /// What took the former meaning of a name away that got another one.
-pub const REPLACED: &str = "replaced";
+const REPLACED: &str = "replaced";
 
 fn departed(name: &Name, digest: &Digest, rule: &str, when: Moment, mut change: impl FnMut(Effect)) {
     let row = DepartedRow { rule: rule.to_owned(), when };

@@ -9,8 +9,8 @@ use super::fold::all_rows;
 use super::{Ledger, Tables};
 use crate::format::record::copies::{CarrierRecord, CarrierRow, SourcesRecord, SourcesRow};
 use crate::format::record::{
-    self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, Moment, NameFindingRecord,
-    OrphanRecord, PayloadWriter, PinRecord, Record, RemovedRecord, SinceRecord,
+    self, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord,
+    PayloadWriter, PinRecord, Record, RemovedRecord, SinceRecord,
 };
 use crate::format::table::{
     self, AliasRow, BlobRow, DamagedRow, DepartedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
@@ -204,7 +204,7 @@ fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> 
             let row: BlobRow = read(value)?;
             Record::Blob(BlobRecord { digest: digest(rest)?, blake3: row.blake3, stamp: row.stamp, added: row.added })
         }
-        t if t == Table::Alias as u8 => Record::Alias(alias(rest, read(value)?)?),
+        t if t == Table::Alias as u8 => Record::Alias(read::<AliasRow>(value)?.record(Name::new(rest)?, None)),
         t if t == Table::Pin as u8 => {
             let row: PinRow = read(value)?;
             Record::Pin(PinRecord { digest: digest(rest)?, note: row.note, since: row.since })
@@ -262,19 +262,6 @@ fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> 
 /// Whether it is too long ago that something went for anybody to ask.
 fn is_forgotten(when: Moment, now_ns: u64) -> bool {
     now_ns.saturating_sub(when.time_ns) > nanos(GONE_KEPT)
-}
-
-fn alias(name: &[u8], row: AliasRow) -> Result<AliasRecord> {
-    Ok(AliasRecord {
-        name: Name::new(name)?,
-        digest: row.digest,
-        size_bytes: row.size_bytes,
-        hardlinked: row.hardlinked,
-        executable: row.executable,
-        mtime_ns: row.mtime_ns,
-        replaces: None,
-        added: row.added,
-    })
 }
 
 fn since(rest: &[u8], value: &[u8]) -> Result<SinceRecord> {

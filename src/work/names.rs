@@ -10,7 +10,7 @@ use super::Context;
 use super::ingest::AliasKind;
 use super::links::StagedLinks;
 use super::spill::spill;
-use crate::format::record::{AliasRecord, BlobRecord, Moment, PinRecord, Record, Replaced, UnaliasRecord};
+use crate::format::record::{BlobRecord, Moment, PinRecord, Record, Replaced, UnaliasRecord};
 use crate::format::table::{AliasRow, BlobRow};
 use crate::hashing::digest_file;
 use crate::ledger::{Ledger, Snapshot, Tables, Tx};
@@ -348,16 +348,7 @@ fn check_free(tx: &Tx<'_>, name: &Name, before: Option<&AliasRow>, replace: bool
 /// Lets `name` be what `row` says, in place of what it was.
 fn give(tx: &mut Tx<'_>, name: Name, row: AliasRow, before: Option<&AliasRow>) -> Result<()> {
     let replaces = before.map(|before| replaced(tx, before)).transpose()?;
-    tx.push(Record::Alias(AliasRecord {
-        name,
-        digest: row.digest,
-        size_bytes: row.size_bytes,
-        hardlinked: row.hardlinked,
-        executable: row.executable,
-        mtime_ns: row.mtime_ns,
-        replaces,
-        added: row.added,
-    }));
+    tx.push(Record::Alias(row.record(name, replaces)));
     if let Some(before) = before {
         tx.note_if_unrooted(&before.digest)?;
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::carrier::{open_session, record, stage_copy, sync};
-use crate::format::record::{AliasRecord, Record, Replaced};
+use crate::format::record::{Record, Replaced};
 use crate::format::table::BlobRow;
 use crate::ledger::{Ledger, Snapshot, Tables, Tx};
 use crate::parts::carriers::CarrierDirs;
@@ -109,15 +109,7 @@ pub(super) fn apply_again(ledger: &Ledger, digest: &Digest, names: Vec<Name>, in
 /// Records once more what a name means, which makes whoever commits it apply it.
 pub(super) fn say_again(tx: &mut Tx<'_>, digest: &Digest, name: Name, inode: u64) -> Result<()> {
     let Some(row) = tx.alias(&name)?.filter(|row| row.digest == *digest && row.hardlinked) else { return Ok(()) };
-    tx.push(Record::Alias(AliasRecord {
-        name,
-        digest: row.digest,
-        size_bytes: row.size_bytes,
-        hardlinked: row.hardlinked,
-        executable: row.executable,
-        mtime_ns: row.mtime_ns,
-        replaces: Some(Replaced { digest: row.digest, hardlinked: true, inode }),
-        added: row.added,
-    }));
+    let replaces = Some(Replaced { digest: row.digest, hardlinked: true, inode });
+    tx.push(Record::Alias(row.record(name, replaces)));
     Ok(())
 }

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::place::Temporary;
-use super::{Mode, inside_the_store, look, store_root};
-use crate::hashing::Hasher;
+use super::{Mode, look, refuse_in_store, store_root};
 use crate::hashing::file::read_through;
 use crate::machine::{File, FileKind, Machine, Meta, Open};
 use crate::vocabulary::{Error, ErrorKind, Observer, Result};
@@ -40,7 +39,7 @@ pub fn unlock(ctx: &Context<'_>, path: &Path, observer: &dyn Observer) -> Result
         FileKind::Symlink => blob_behind(ctx, path)?,
         _ => return Err(Error::new(ErrorKind::Invalid, attempt(path), "it is no file")),
     };
-    refuse_inside(ctx, path)?;
+    refuse_in_store(ctx, path)?;
     let from = machine.open(&source, Open::Read).map_err(|e| Error::io("open", &source, e))?;
     let meta = from.meta().map_err(|e| Error::io("look at", &source, e))?;
     let private = there.kind == FileKind::File && meta.links == 1 && meta.mode & 0o200 != 0;
@@ -59,13 +58,6 @@ fn blob_behind(ctx: &Context<'_>, path: &Path) -> Result<PathBuf> {
         return Ok(real);
     }
     Err(Error::new(ErrorKind::Refused, attempt(path), "it is a symbolic link, and leads to no blob of this store"))
-}
-
-/// A name inside the store is never made private: it would be a foreign file there.
-fn refuse_inside(ctx: &Context<'_>, path: &Path) -> Result<()> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let real = ctx.ledger.machine.canonical(parent).map_err(|e| Error::io("find", parent, e))?;
-    if real.starts_with(store_root(ctx)?) { Err(inside_the_store(path)) } else { Ok(()) }
 }
 
 fn replace(machine: &dyn Machine, path: &Path, from: &dyn File, meta: &Meta, observer: &dyn Observer) -> Result<Mode> {
@@ -91,9 +83,7 @@ fn replace(machine: &dyn Machine, path: &Path, from: &dyn File, meta: &Meta, obs
 
 /// Copies the bytes, holes left out.
 fn copy(path: &Path, from: &dyn File, to: &dyn File, meter: &Meter<'_>) -> Result<Mode> {
-    let read = read_through(from, &mut Hasher::default(), &|bytes| meter.advance(bytes), &mut |piece, at| {
-        to.write_at(piece, at)
-    });
+    let read = read_through(from, &mut (), &|bytes| meter.advance(bytes), &mut |piece, at| to.write_at(piece, at));
     let size = read.map_err(|e| match e.kind() {
         std::io::ErrorKind::Interrupted => Error::new(ErrorKind::Interrupted, attempt(path), "asked to stop"),
         _ => Error::io("copy", path, e),

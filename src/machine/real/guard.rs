@@ -38,9 +38,9 @@ fn action(signal: libc::c_int) -> Option<libc::sigaction> {
 }
 
 /// Makes `handler` what the process does on a signal; `false` if the system refuses.
-fn set_action(signal: libc::c_int, handler: libc::sighandler_t, flags: libc::c_int) -> bool {
-    // SAFETY: the structure is plain numbers, for all of which zero is a value: no flags and an empty mask. Both handlers
-    // here have the signature that their flags announce, and do nothing that is forbidden in a signal handler.
+pub(super) fn set_action(signal: libc::c_int, handler: libc::sighandler_t, flags: libc::c_int) -> bool {
+    // SAFETY: the structure is plain numbers, for all of which zero is a value: no flags and an empty mask. Every handler
+    // that is given has the signature that its flags announce, and does nothing that is forbidden in a signal handler.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler;

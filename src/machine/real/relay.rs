@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 
+use super::guard::set_action;
+
 /// The process that gets what is sent to this one; zero while there is none.
 static COMMAND: AtomicI32 = AtomicI32::new(0);
 /// What was sent while there was none yet; zero if nothing was.
@@ -45,13 +47,7 @@ extern "C" fn relay(signal: libc::c_int) {
 }
 
 fn handle(signal: libc::c_int) -> io::Result<()> {
-    // SAFETY: the structure is plain numbers, for all of which zero is a value: no flags and an empty mask. The handler has
-    // the signature that its flags announce, and calls nothing but kill, which POSIX lists as safe there.
-    let done = unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = relay as *const () as libc::sighandler_t;
-        action.sa_flags = libc::SA_RESTART;
-        libc::sigaction(signal, &raw const action, std::ptr::null_mut())
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    // It calls nothing but kill, which POSIX lists as safe in a handler.
+    let taken = set_action(signal, relay as *const () as libc::sighandler_t, libc::SA_RESTART);
+    if taken { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

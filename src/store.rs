@@ -117,9 +117,7 @@ impl Store {
             hardlinked: new.alias == AliasKind::Hardlinked,
             cache: new.cache,
         };
-        if !options.trust_directory {
-            refuse_strangers(machine.as_ref(), directory)?;
-        }
+        refuse_strangers(machine.as_ref(), directory, options)?;
         let made = init::create(&machine, directory, &spec)?;
         Ok((Store::open(machine, directory, options)?, made))
     }
@@ -135,9 +133,7 @@ impl Store {
     /// have put anything there.
     pub fn open(machine: Arc<dyn Machine>, directory: &Path, options: &OpenOptions) -> Result<Store> {
         let directory = machine.canonical(directory).map_err(|e| no_store(directory, e))?;
-        if !options.trust_directory {
-            refuse_strangers(machine.as_ref(), &directory)?;
-        }
+        refuse_strangers(machine.as_ref(), &directory, options)?;
         machine.confine(&directory);
         let layout = Layout::new(&directory);
         let settings = read_settings(machine.as_ref(), &layout)?;
@@ -168,9 +164,7 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<(Store, FromDisk)> {
         let directory = machine.canonical(directory).map_err(|e| no_store(directory, e))?;
-        if !options.trust_directory {
-            refuse_strangers(machine.as_ref(), &directory)?;
-        }
+        refuse_strangers(machine.as_ref(), &directory, options)?;
         machine.confine(&directory);
         let workers = Workers::new(options.jobs)?;
         let mut report = from_disk::rebuild(&machine, &directory, discard, &workers, observer)?;
@@ -531,9 +525,12 @@ fn read_settings(machine: &dyn Machine, layout: &Layout) -> Result<Settings> {
     }
 }
 
-/// Refuses a directory in which everybody may put other files in the place of blobs. One that is not there yet is
+/// Refuses a directory in which everybody may put other files in the place of blobs, unless it is trusted. One that is not there yet is
 /// nobody's.
-fn refuse_strangers(machine: &dyn Machine, directory: &Path) -> Result<()> {
+fn refuse_strangers(machine: &dyn Machine, directory: &Path, options: &OpenOptions) -> Result<()> {
+    if options.trust_directory {
+        return Ok(());
+    }
     match machine.stat(directory) {
         Ok(meta) if meta.kind == FileKind::Directory && meta.mode & 0o002 != 0 => {
             let reason =

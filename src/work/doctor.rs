@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Context;
+use super::materialize::Temporary;
 use crate::format::session::SessionKind;
 use crate::ledger::{Ledger, Tables};
 use crate::machine::{File, FileKind, Filesystem, Lock, Machine, Open};
@@ -309,27 +310,20 @@ fn syncs(bench: &Bench<'_>) -> Result<Measured> {
 
 /// What a checkout to a directory would be made of.
 fn destination(bench: &Bench<'_>, directory: &Path) -> Result<Measured> {
-    let mut random = [0; 8];
-    bench.machine.random(&mut random).map_err(|e| Error::system("get random bytes", e))?;
-    let there = directory.join(format!(".larder-{:016x}", u64::from_le_bytes(random)));
-    let (health, value, words) = match bench.machine.link(&bench.sample, &there) {
+    let there = Temporary::new(bench.machine, &directory.join("destination"))?;
+    let (health, value, words) = match bench.machine.link(&bench.sample, there.path()) {
         Ok(()) => (Health::Good, "hardlink", "links lead there".to_owned()),
-        Err(e) => private_destination(bench, &there, &e)?,
+        Err(e) => private_destination(bench, there.path(), &e),
     };
-    let _ = bench.machine.unlink(&there);
     Ok(measured("destination", health, value, format!("{}: {words}", directory.display())))
 }
 
-fn private_destination(
-    bench: &Bench<'_>,
-    there: &Path,
-    why: &std::io::Error,
-) -> Result<(Health, &'static str, String)> {
+fn private_destination(bench: &Bench<'_>, there: &Path, why: &std::io::Error) -> (Health, &'static str, String) {
     let Ok(file) = bench.machine.open(there, Open::CreateNew { mode: 0o600 }) else {
-        return Ok((Health::Bad, "nothing", format!("no file can be made there ({why})")));
+        return (Health::Bad, "nothing", format!("no file can be made there ({why})"));
     };
     match bench.machine.reflink(bench.file.as_ref(), file.as_ref()) {
-        Ok(()) => Ok((Health::Note, "reflink", format!("no links ({why}), but shared bytes"))),
-        Err(_) => Ok((Health::Note, "copy", format!("no links ({why}): checkouts are whole copies"))),
+        Ok(()) => (Health::Note, "reflink", format!("no links ({why}), but shared bytes")),
+        Err(_) => (Health::Note, "copy", format!("no links ({why}): checkouts are whole copies")),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Context;
+use super::blob::{missing, usable};
 use super::names;
 use crate::format::session::SessionKind;
 use crate::ledger::{Snapshot, Tables};
@@ -44,19 +45,23 @@ pub enum Leased {
 /// file is missing or known to be bad.
 pub fn lease(ctx: &Context<'_>, what: &[Leased]) -> Result<Lease> {
     let ledger = ctx.ledger;
-    let (session, digests) = ledger.hold(|hold| {
-        let mut digests = Vec::new();
-        for leased in what {
-            meant(&hold.snapshot, leased, &mut digests)?;
-        }
-        digests.sort_unstable();
-        digests.dedup();
+    let snapshot = ledger.snapshot()?;
+    let mut digests = Vec::new();
+    for leased in what {
+        meant(&snapshot, leased, &mut digests)?;
+    }
+    digests.sort_unstable();
+    digests.dedup();
+    for digest in &digests {
+        in_place(ctx, &snapshot, digest)?;
+    }
+    let session = ledger.hold(|hold| {
+        // On record means there, for as long as `lock` is held: a blob's removal is recorded before its file goes.
         for digest in &digests {
-            usable(ctx, &hold.snapshot, digest)?;
+            names::resolve(&hold.snapshot, &Target::Digest(*digest))?;
         }
         let sequence = hold.snapshot.cursor.sequence;
-        let session = hold.with_room(|| ledger.sessions.open(SessionKind::Lease, sequence, digests.clone()))?;
-        Ok((session, digests))
+        hold.with_room(|| ledger.sessions.open(SessionKind::Lease, sequence, digests.clone()))
     })?;
     let blobs = digests.into_iter().map(|digest| (digest, ledger.blobs.path(&digest))).collect();
     Ok(Lease { session, blobs })
@@ -81,13 +86,10 @@ fn meant(snapshot: &Snapshot, leased: &Leased, digests: &mut Vec<Digest>) -> Res
 }
 
 /// Refuses a blob that a command could not use.
-fn usable(ctx: &Context<'_>, snapshot: &Snapshot, digest: &Digest) -> Result<()> {
-    let damaged = |reason: String| Err(Error::new(ErrorKind::Damaged, format!("lease {digest}"), reason));
-    if let Some(found) = snapshot.damaged(digest)? {
-        return damaged(found.reason);
-    }
+fn in_place(ctx: &Context<'_>, snapshot: &Snapshot, digest: &Digest) -> Result<()> {
+    usable(snapshot, digest)?;
     match ctx.ledger.blobs.meta(digest)? {
         Some(_) => Ok(()),
-        None => damaged("its file is missing".to_owned()),
+        None => Err(missing(ctx.ledger, digest)),
     }
 }

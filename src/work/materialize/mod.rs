@@ -29,6 +29,7 @@ use crate::work::blob::{Meter, missing};
 use place::{Item, Made, Maker};
 
 pub use checkout::checkout;
+pub(in crate::work) use place::Temporary;
 pub use unlock::{Unlocked, unlock};
 
 /// How a file outside the store is made.

@@ -293,14 +293,14 @@ fn why_no_link(e: &io::Error) -> Option<&'static str> {
 }
 
 /// A file beside its destination under a name of its own, which is gone in the end however it ends.
-pub(super) struct Temporary<'a> {
+pub(in crate::work) struct Temporary<'a> {
     machine: &'a dyn Machine,
     path: PathBuf,
 }
 
 impl<'a> Temporary<'a> {
     /// A path in the directory of `destination` that nothing has; whoever makes something there makes it new.
-    pub(super) fn new(machine: &'a dyn Machine, destination: &Path) -> Result<Self> {
+    pub(in crate::work) fn new(machine: &'a dyn Machine, destination: &Path) -> Result<Self> {
         let mut random = [0; 8];
         machine.random(&mut random).map_err(|e| Error::system("get random bytes", e))?;
         let name = format!(".larder-{:016x}", u64::from_le_bytes(random));
@@ -308,7 +308,7 @@ impl<'a> Temporary<'a> {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::work) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -1,5 +1,6 @@
 //! The front: an open store, with one short method for each verb.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,9 +11,15 @@ use crate::format::settings::{FORMAT, Settings};
 use crate::hashing::Workers;
 use crate::ledger::{Ledger, Policy, Tables};
 use crate::machine::{FileKind, Filesystem, Machine, Open};
+use crate::parts::catalog::Totals;
 use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
-use crate::vocabulary::{Digest, DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result};
+use crate::vocabulary::{
+    Digest, DigestPrefix, Entry, EntryTarget, Error, ErrorKind, Key, Name, Observer, Prefix, Query, Result, State,
+};
 use crate::work::Context;
+use crate::work::catalog;
+use crate::work::catalog::register::{IfThere, Registered, Registration};
+use crate::work::catalog::verify::Verified;
 use crate::work::check::{self, CheckReport};
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
 use crate::work::copies::{self, CopiesOptions, CopiesReport};
@@ -253,6 +260,76 @@ impl Store {
     /// Keeps blobs for running work, as long as the lease lives; see [`lease::lease`].
     pub fn lease(&self, what: &[Leased]) -> Result<Lease> {
         lease::lease(&self.writing()?, what)
+    }
+
+    /// Registers models and documents in one transaction (R73, R89, R94); see [`catalog::register::register`].
+    pub fn register(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Registered>> {
+        catalog::register::register(&self.writing()?, all, if_there)
+    }
+
+    /// The entry of a key (R74), but none in the trash.
+    pub fn entry(&self, key: &Key) -> Result<Option<Entry>> {
+        catalog::find::get(&self.reading(), key)
+    }
+
+    /// The one entry that is pointed at; see [`catalog::find::resolve`].
+    pub fn find_entry(&self, target: &EntryTarget) -> Result<Entry> {
+        catalog::find::resolve(&self.reading(), target)
+    }
+
+    /// A page of entries; see [`catalog::find::page`].
+    pub fn entries(&self, query: &Query, after: Option<&Key>, limit: usize) -> Result<Vec<Entry>> {
+        catalog::find::page(&self.reading(), query, after, limit)
+    }
+
+    /// Gives every entry that meets `query` to `each`, in order of keys, none but a page held in memory (R88, R100).
+    pub fn list_entries(&self, query: &Query, each: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
+        catalog::find::list(&self.reading(), query, each)
+    }
+
+    /// The entries that have a variant of this digest (R96).
+    pub fn entries_by_digest(&self, digest: &Digest) -> Result<Vec<Entry>> {
+        catalog::find::by_digest(&self.reading(), digest)
+    }
+
+    /// Counts and sums of the catalog (R99, R103).
+    pub fn catalog_totals(&self) -> Result<Totals> {
+        catalog::find::totals(&self.reading())
+    }
+
+    /// Moves an entry to another state by hand (R79).
+    pub fn set_state(&self, key: &Key, to: State) -> Result<Entry> {
+        catalog::change::set_state(&self.writing()?, key, to)
+    }
+
+    /// Adds tags to an entry, and takes others away (R55).
+    pub fn tag(&self, key: &Key, add: BTreeSet<String>, remove: BTreeSet<String>) -> Result<Entry> {
+        catalog::change::tag(&self.writing()?, key, add, remove)
+    }
+
+    /// Puts other notes in the place of an entry's (R57).
+    pub fn note(&self, key: &Key, notes: &str) -> Result<Entry> {
+        catalog::change::note(&self.writing()?, key, notes.to_owned())
+    }
+
+    /// Sets metadata of an entry, and (`None`) takes it away (R54).
+    pub fn describe(&self, key: &Key, metadata: BTreeMap<String, Option<String>>) -> Result<Entry> {
+        catalog::change::describe(&self.writing()?, key, metadata)
+    }
+
+    /// Records that an entry was used once more (R56).
+    pub fn touch(&self, key: &Key) -> Result<Entry> {
+        catalog::register::touch(&self.writing()?, key)
+    }
+
+    /// Hashes the bytes of an entry and records what they show (R78, R81, R98); see [`catalog::verify::verify`].
+    pub fn verify_entry(&self, key: &Key, path: Option<&Path>, by: &str) -> Result<Verified> {
+        catalog::verify::verify(&self.writing()?, key, path, by)
+    }
+
+    /// Removes the record of an entry and nothing else (R90).
+    pub fn remove_entry(&self, key: &Key) -> Result<Entry> {
+        catalog::remove::remove(&self.writing()?, key)
     }
 
     /// Makes a file outside the store.

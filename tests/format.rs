@@ -20,6 +20,9 @@ use larder::format::header::{Header, SegmentKind};
 use larder::format::layout::{DIRECTORIES, Layout};
 use larder::format::page::{BOUNDS_LEVEL, Page, PageBuilder};
 use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
+use larder::format::record::entry::{
+    EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord,
+};
 use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
@@ -33,9 +36,10 @@ use larder::machine::simulated::{Enumeration, Images, World};
 use larder::machine::{FileKind, Machine, Open, Real};
 use larder::parts::index::{Overlay, View, replace_current, write_run};
 use larder::parts::journal::{Cursor, Journal, SegmentId};
+use larder::vocabulary::entry::{Term, TermKind};
 use larder::work::ingest::AddOptions;
 use larder::work::init::{NewStoreSpec, Presence, Shared, create, presence};
-use larder::{Blake3, Digest, Name, Prefix, Stamp};
+use larder::{Blake3, Card, Digest, Evidence, Key, Name, Prefix, Stamp, State, Trust, Usage, Variant};
 
 const STORE: [u8; 16] = *b"a frozen store!!";
 /// 2026-01-01 00:00:00 UTC.
@@ -113,7 +117,7 @@ fn counted(text: &str, byte: u8, sequence: u64) -> Record {
 }
 
 /// One record of every kind, in order of the kinds.
-fn every_kind() -> [Record; 20] {
+fn every_kind() -> [Record; 27] {
     let (digest, since) = (digest(0x11), at(9));
     [
         blob(0x11, 5, 9),
@@ -143,7 +147,41 @@ fn every_kind() -> [Record; 20] {
         Record::Carrier(CarrierRecord { digest, number: 300, stamp: stamp(7, 5), since }),
         Record::CarrierRemoved(CarrierRemovedRecord { digest, number: 300 }),
         Record::Departed(DepartedRecord { name: name("gone"), digest, rule: "rm".into(), when: since }),
+        Record::Entry(Box::new(EntryRecord { card: card(), dropped: vec![Term::new(TermKind::State, "failed")] })),
+        Record::Variant(Box::new(VariantRecord { entry: card().id(), variant: variant(), was: Some(Digest::EMPTY) })),
+        Record::VariantRemoved(VariantRemovedRecord { entry: card().id(), name: "q4".into(), was: None }),
+        Record::EntryRemoved(EntryRemovedRecord {
+            key: Key::document("10.1/x", "https://example.org/x.pdf", "crossref").unwrap(),
+            terms: vec![Term::new(TermKind::Provider, "crossref")],
+            rule: "remove".into(),
+            when: since,
+        }),
+        Record::Used(UsedRecord { entry: card().id(), usage: Usage { count: 300, last_ns: 5 } }),
+        Record::Trashed(TrashedRecord { entry: card().id(), rule: "delete".into(), since }),
+        Record::Untrashed(card().id()),
     ]
+}
+
+/// A model with something in every place.
+fn card() -> Card {
+    let mut card = Card::new(Key::model("hf", "org/repo", "v1").unwrap(), 7);
+    (card.title, card.source) = ("A model".into(), "hf:org/repo@v1".into());
+    (card.content_type, card.run) = ("application/x-gguf".into(), "r1".into());
+    (card.state, card.trust, card.verified_ns) = (State::Active, Trust::Verified, Some(9));
+    let digest = Some(Digest::EMPTY);
+    card.evidence = Some(Evidence { expected: digest, found: digest, when_ns: 9, by: "verify".into() });
+    card.metadata.insert("architecture".into(), "llama".into());
+    card.tags.insert("small".into());
+    (card.notes, card.sbom, card.signature) = ("two\nlines".into(), "file:/sbom".into(), "file:/sig".into());
+    card
+}
+
+fn variant() -> Variant {
+    let mut variant = Variant::new("q4", 8);
+    (variant.expected, variant.digest) = (Some(Digest::EMPTY), Some(Digest::EMPTY));
+    (variant.size_bytes, variant.uri) = (Some(300), "larder:x".into());
+    (variant.content_type, variant.alias) = ("x".into(), Some(name("a/B")));
+    variant
 }
 
 fn source_file() -> SourceFile {
@@ -306,7 +344,7 @@ fn every_frame_of_the_frozen_journal_is_written_the_same_again() {
 }
 
 /// The payload of one record of each kind; computed from `docs/format.md` by another program than larder.
-const PAYLOADS: [&str; 20] = [
+const PAYLOADS: [&str; 27] = [
     concat!(
         "0101015811111111111111111111111111111111111111111111111111111111111111111212121212121212121212121212",
         "121212121212121212121212121212121212050911a402aab4aed5be94b98631098980e8ef9eca9cc318",
@@ -358,6 +396,26 @@ const PAYLOADS: [&str; 20] = [
         "0116013204676f6e65111111111111111111111111111111111111111111111111111111111111111102726d098980e8ef9e",
         "ca9cc318",
     ),
+    concat!(
+        "011701d10101026866086f72672f7265706f0276310741206d6f64656c0e68663a6f72672f7265706f407631126170706c69",
+        "636174696f6e2f782d676775660272310707010901020101e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495",
+        "991b7852b85501e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8550906766572696679010c61",
+        "7263686974656374757265056c6c616d610105736d616c6c0974776f0a6c696e65730a66696c653a2f73626f6d0966696c65",
+        "3a2f7369670100066661696c6564",
+    ),
+    concat!(
+        "0118018a012f8c7bec4a9df2ae44c43c07f4f24b3c02713401e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca4",
+        "95991b7852b85501e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85501ac020178086c617264",
+        "65723a780103612f420801e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    ),
+    "011901142f8c7bec4a9df2ae44c43c07f4f24b3c02713400",
+    concat!(
+        "011a0147000631302e312f781968747470733a2f2f6578616d706c652e6f72672f782e7064660863726f7373726566010408",
+        "63726f73737265660672656d6f7665098980e8ef9eca9cc318",
+    ),
+    "011b01132f8c7bec4a9df2ae44c43c07f4f24b3cac0205",
+    "011c01212f8c7bec4a9df2ae44c43c07f4f24b3c0664656c657465098980e8ef9eca9cc318",
+    "011d01102f8c7bec4a9df2ae44c43c07f4f24b3c",
 ];
 
 #[test]

@@ -16,6 +16,9 @@ use larder::format::header::{Header, SegmentKind};
 use larder::format::hint;
 use larder::format::page::{BOUNDS_LEVEL, PageBuilder};
 use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
+use larder::format::record::entry::{
+    EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord,
+};
 use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
@@ -24,7 +27,8 @@ use larder::format::run::{Footer, PageRef, RunId, RunKey, encode_header};
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, FORMAT, Features, Settings};
 use larder::hashing::HashState;
-use larder::{Blake3, Digest, Name, Stamp};
+use larder::vocabulary::entry::{Term, TermKind};
+use larder::{Blake3, Card, Digest, Evidence, Key, Name, Stamp, State, Trust, Usage, Variant};
 
 /// What is committed stays small: a clone pays for it.
 const MOST_BYTES: u64 = 200_000;
@@ -190,7 +194,41 @@ fn records() -> Vec<Record> {
         Record::Carrier(CarrierRecord { digest, number: 300, stamp, since }),
         Record::CarrierRemoved(CarrierRemovedRecord { digest, number: 300 }),
         Record::Departed(DepartedRecord { name: name(b"a"), digest, rule: "rm".to_owned(), when: since }),
+        Record::Entry(Box::new(EntryRecord { card: card(), dropped: vec![Term::new(TermKind::State, "failed")] })),
+        Record::Variant(Box::new(VariantRecord { entry: card().id(), variant: variant(), was: Some(Digest::EMPTY) })),
+        Record::VariantRemoved(VariantRemovedRecord { entry: card().id(), name: "q4".into(), was: None }),
+        Record::EntryRemoved(EntryRemovedRecord {
+            key: Key::document("10.1/x", "https://example.org/x.pdf", "crossref").unwrap(),
+            terms: vec![Term::new(TermKind::Provider, "crossref")],
+            rule: "remove".into(),
+            when: since,
+        }),
+        Record::Used(UsedRecord { entry: card().id(), usage: Usage { count: 300, last_ns: 5 } }),
+        Record::Trashed(TrashedRecord { entry: card().id(), rule: "delete".into(), since }),
+        Record::Untrashed(card().id()),
     ]
+}
+
+/// A model with something in every place.
+fn card() -> Card {
+    let mut card = Card::new(Key::model("hf", "org/repo", "v1").unwrap(), 7);
+    (card.title, card.source) = ("A model".into(), "hf:org/repo@v1".into());
+    (card.content_type, card.run) = ("application/x-gguf".into(), "r1".into());
+    (card.state, card.trust, card.verified_ns) = (State::Active, Trust::Verified, Some(9));
+    let digest = Some(Digest::EMPTY);
+    card.evidence = Some(Evidence { expected: digest, found: digest, when_ns: 9, by: "verify".into() });
+    card.metadata.insert("architecture".into(), "llama".into());
+    card.tags.insert("small".into());
+    (card.notes, card.sbom, card.signature) = ("two\nlines".into(), "file:/sbom".into(), "file:/sig".into());
+    card
+}
+
+fn variant() -> Variant {
+    let mut variant = Variant::new("q4", 8);
+    (variant.expected, variant.digest) = (Some(Digest::EMPTY), Some(Digest::EMPTY));
+    (variant.size_bytes, variant.uri) = (Some(300), "larder:x".into());
+    (variant.content_type, variant.alias) = ("x".into(), Some(name(b"a/B")));
+    variant
 }
 
 fn source_file() -> SourceFile {

@@ -39,7 +39,9 @@ impl Exit {
             ErrorKind::Damaged => Exit::Findings,
             ErrorKind::Taken if matches!(command, "add" | "link" | "mv") => Exit::Findings,
             ErrorKind::Busy => Exit::Busy,
-            ErrorKind::Refused | ErrorKind::Untrusted => Exit::Refused,
+            ErrorKind::Refused | ErrorKind::Untrusted | ErrorKind::Pinned | ErrorKind::IllegalTransition => {
+                Exit::Refused
+            }
             _ => Exit::Failed,
         }
     }
@@ -71,6 +73,8 @@ mod tests {
         assert_eq!(code(ErrorKind::Busy, "gc"), 4);
         assert_eq!(code(ErrorKind::Refused, "unlink"), 5);
         assert_eq!(code(ErrorKind::Untrusted, "ls"), 5);
+        assert_eq!(code(ErrorKind::Pinned, "evict"), 5);
+        assert_eq!(code(ErrorKind::IllegalTransition, "set-state"), 5);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::SourceChanged => "source_changed",
         ErrorKind::Busy => "busy",
         ErrorKind::Refused => "refused",
+        ErrorKind::Pinned => "pinned",
+        ErrorKind::IllegalTransition => "illegal_transition",
         ErrorKind::Untrusted => "untrusted",
         ErrorKind::Damaged => "damaged",
         ErrorKind::NoSpace => "no_space",

@@ -4,14 +4,17 @@
 //! postcard body. A kind or version that this program does not know makes the frame unreadable to it, loudly.
 
 pub mod copies;
+pub mod entry;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use self::copies::{CarrierRecord, CarrierRemovedRecord, SourcesRecord};
+use self::entry::{EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord};
 use super::Malformed;
+use crate::vocabulary::entry::Term;
 use crate::vocabulary::limits::{FRAME_PAYLOAD_BYTES, FRAME_RECORDS, RECORD_BYTES};
-use crate::vocabulary::{Blake3, Digest, Name, Stamp};
+use crate::vocabulary::{Blake3, Digest, EntryId, Name, Stamp};
 
 /// A sequence number and the journal time of its frame: when something began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,6 +254,20 @@ pub enum Record {
     CarrierRemoved(CarrierRemovedRecord),
     /// A name that a blob had.
     Departed(DepartedRecord),
+    /// What is known of a model or a document.
+    Entry(Box<EntryRecord>),
+    /// An entry has a variant.
+    Variant(Box<VariantRecord>),
+    /// It has that no more.
+    VariantRemoved(VariantRemovedRecord),
+    /// There is no such entry any more.
+    EntryRemoved(EntryRemovedRecord),
+    /// How often an entry was used.
+    Used(UsedRecord),
+    /// An entry was put into the trash.
+    Trashed(TrashedRecord),
+    /// It was taken out again.
+    Untrashed(EntryId),
 }
 
 impl Record {
@@ -276,6 +293,13 @@ impl Record {
             Record::Carrier(_) => 18,
             Record::CarrierRemoved(_) => 19,
             Record::Departed(_) => 22,
+            Record::Entry(_) => 23,
+            Record::Variant(_) => 24,
+            Record::VariantRemoved(_) => 25,
+            Record::EntryRemoved(_) => 26,
+            Record::Used(_) => 27,
+            Record::Trashed(_) => 28,
+            Record::Untrashed(_) => 29,
         }
     }
 
@@ -300,6 +324,13 @@ impl Record {
             Record::Carrier(r) => postcard::to_allocvec(r),
             Record::CarrierRemoved(r) => postcard::to_allocvec(r),
             Record::Departed(r) => postcard::to_allocvec(r),
+            Record::Entry(r) => postcard::to_allocvec(r),
+            Record::Variant(r) => postcard::to_allocvec(r),
+            Record::VariantRemoved(r) => postcard::to_allocvec(r),
+            Record::EntryRemoved(r) => postcard::to_allocvec(r),
+            Record::Used(r) => postcard::to_allocvec(r),
+            Record::Trashed(r) => postcard::to_allocvec(r),
+            Record::Untrashed(r) => postcard::to_allocvec(r),
         };
         encoded.expect("records hold nothing that postcard cannot write to memory")
     }
@@ -329,8 +360,32 @@ impl Record {
             18 => Record::Carrier(read(body)?),
             19 => Record::CarrierRemoved(read(body)?),
             22 => Record::Departed(read(body)?),
+            23 => Record::Entry(Box::new(read(body)?)),
+            24 => Record::Variant(Box::new(read(body)?)),
+            25 => Record::VariantRemoved(read(body)?),
+            26 => Record::EntryRemoved(read(body)?),
+            27 => Record::Used(read(body)?),
+            28 => Record::Trashed(read(body)?),
+            29 => Record::Untrashed(read(body)?),
             _ => return Err(Malformed::Version),
         })
+    }
+
+    /// About how many bytes it takes beyond those of a small record, never too few by much.
+    pub fn extra_bytes(&self) -> usize {
+        let terms = |terms: &[Term]| terms.iter().map(|term| term.value.len() + 4).sum::<usize>();
+        match self {
+            Record::Sources(r) => r.files.iter().map(|file| file.path.len()).sum(),
+            Record::Entry(r) => r.card.about_bytes() + terms(&r.dropped),
+            Record::Variant(r) => {
+                let variant = &r.variant;
+                let alias = variant.alias.as_ref().map_or(0, |name| name.as_bytes().len());
+                variant.name.len() + variant.content_type.len() + variant.uri.len() + alias
+            }
+            Record::VariantRemoved(r) => r.name.len(),
+            Record::EntryRemoved(r) => r.key.to_bytes().len() + terms(&r.terms),
+            other => other.touches().map_or(0, |name| name.as_bytes().len()),
+        }
     }
 
     /// The name whose file under `names/` this record may change.
@@ -451,6 +506,14 @@ fn take_varint(bytes: &[u8]) -> Result<(usize, &[u8]), Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocabulary::{Card, Key, Usage, Variant};
+
+    fn card() -> Card {
+        let mut card = Card::new(Key::model("hf", "org/repo", "v1").unwrap(), 7);
+        card.tags.insert("small".into());
+        card.metadata.insert("architecture".into(), "llama".into());
+        card
+    }
 
     fn samples() -> Vec<Record> {
         let name = |s: &str| Name::new(s).unwrap();
@@ -492,6 +555,22 @@ mod tests {
             Record::NameMended(name("n")),
             Record::Fence(FenceRecord { from: 1, to: 2, reason, since }),
             Record::FenceLifted(1),
+            Record::Entry(Box::new(EntryRecord { card: card(), dropped: card().terms().into_iter().collect() })),
+            Record::Variant(Box::new(VariantRecord {
+                entry: card().id(),
+                variant: Variant::new("q4", 1),
+                was: Some(digest),
+            })),
+            Record::VariantRemoved(VariantRemovedRecord { entry: card().id(), name: "q4".into(), was: None }),
+            Record::EntryRemoved(EntryRemovedRecord {
+                key: card().key,
+                terms: card().terms().into_iter().collect(),
+                rule: "remove".into(),
+                when: since,
+            }),
+            Record::Used(UsedRecord { entry: card().id(), usage: Usage { count: 3, last_ns: 4 } }),
+            Record::Trashed(TrashedRecord { entry: card().id(), rule: "delete".into(), since }),
+            Record::Untrashed(card().id()),
             Record::End(EndRecord { through: 1, through_hash: [2; 32], synced_through: 1, time_ns: 5, records: 6 }),
         ]
     }

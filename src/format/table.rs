@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 use super::record::copies::{CarrierRow, SourcesRow};
+use super::record::entry::{EntryRecord, EntryRemovedRecord, TrashRow, VariantRecord};
 use super::record::{
     AliasRecord, BlobRecord, DamagedRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord, Record, Replaced,
 };
+use crate::vocabulary::entry::Term;
 use crate::vocabulary::limits::SMALL_FILE_BYTES;
-use crate::vocabulary::{Blake3, Digest, Name, Stamp};
+use crate::vocabulary::{Blake3, Digest, EntryId, Name, Stamp};
 
 /// A table; its number is the first byte of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +53,20 @@ pub enum Table {
     Departed = 16,
     /// The same by name: the name, a zero byte (which no name has), then the digest; no value.
     Meant = 17,
+    /// Entries by key.
+    Entry = 18,
+    /// Keys of entries by identity.
+    EntryId = 19,
+    /// Variants by the identity of their entry and their name.
+    Variant = 20,
+    /// Entries by what they are found by: the term, then the key; no value.
+    Term = 21,
+    /// Variants by digest: the digest, the identity of the entry, the variant's name; no value.
+    Keeps = 22,
+    /// How often an entry was used, by its identity.
+    Use = 23,
+    /// Entries in the trash, by identity.
+    Trash = 24,
 }
 
 impl Table {
@@ -249,8 +265,67 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
             put(carrier_key(&r.digest, r.number), encode(&row));
         }
         Record::CarrierRemoved(r) => change((carrier_key(&r.digest, r.number), None)),
+        Record::Entry(r) => entry_effects(r, change),
+        Record::Variant(r) => variant_effects(r, change),
+        Record::VariantRemoved(r) => {
+            change((variant_key(&r.entry, &r.name), None));
+            r.was.iter().for_each(|was| change((keeps_key(was, &r.entry, &r.name), None)));
+        }
+        Record::EntryRemoved(r) => entry_removed_effects(r, change),
+        Record::Used(r) => put(Table::Use.key(r.entry.as_bytes()), encode(&r.usage)),
+        Record::Trashed(r) => {
+            let row = TrashRow { rule: r.rule.clone(), since: r.since };
+            put(Table::Trash.key(r.entry.as_bytes()), encode(&row));
+        }
+        Record::Untrashed(entry) => change((Table::Trash.key(entry.as_bytes()), None)),
         Record::End(_) => {}
     }
+}
+
+fn entry_effects(r: &EntryRecord, mut change: impl FnMut(Effect)) {
+    let key = r.card.key.to_bytes();
+    r.dropped.iter().for_each(|term| change((term_key(term, &key), None)));
+    change((Table::Entry.key(&key), Some(encode(&r.card))));
+    change((Table::EntryId.key(r.card.id().as_bytes()), Some(key.clone())));
+    r.card.terms().iter().for_each(|term| change((term_key(term, &key), Some(Vec::new()))));
+}
+
+fn entry_removed_effects(r: &EntryRemovedRecord, mut change: impl FnMut(Effect)) {
+    let (key, id) = (r.key.to_bytes(), r.key.id());
+    change((Table::Entry.key(&key), None));
+    r.terms.iter().for_each(|term| change((term_key(term, &key), None)));
+    for table in [Table::EntryId, Table::Use, Table::Trash] {
+        change((table.key(id.as_bytes()), None));
+    }
+}
+
+fn variant_effects(r: &VariantRecord, mut change: impl FnMut(Effect)) {
+    let VariantRecord { entry, variant, was } = r;
+    if let Some(was) = was.filter(|was| Some(*was) != variant.digest) {
+        change((keeps_key(&was, entry, &variant.name), None));
+    }
+    change((variant_key(entry, &variant.name), Some(encode(variant))));
+    if let Some(digest) = &variant.digest {
+        change((keeps_key(digest, entry, &variant.name), Some(Vec::new())));
+        rooted(digest, change);
+    }
+}
+
+/// The key of a row that says by what an entry is found.
+pub fn term_key(term: &Term, entry_key: &[u8]) -> Vec<u8> {
+    Table::Term.key2(&term.to_bytes(), entry_key)
+}
+
+/// The key of a variant.
+pub fn variant_key(entry: &EntryId, name: &str) -> Vec<u8> {
+    Table::Variant.key2(entry.as_bytes(), name.as_bytes())
+}
+
+/// The key of a row that says which variant keeps a blob.
+fn keeps_key(digest: &Digest, entry: &EntryId, name: &str) -> Vec<u8> {
+    let mut key = Table::Keeps.key2(digest.as_bytes(), entry.as_bytes());
+    key.extend_from_slice(name.as_bytes());
+    key
 }
 
 fn blob_effects(r: &BlobRecord, mut change: impl FnMut(Effect)) {

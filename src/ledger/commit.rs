@@ -176,10 +176,7 @@ impl<'a> Tx<'a> {
     /// Records one more change.
     pub fn push(&mut self, record: Record) {
         load::apply(&mut self.view, std::slice::from_ref(&record));
-        self.bytes += RECORD_FIXED_BYTES + record.touches().map_or(0, |name| name.as_bytes().len());
-        if let Record::Sources(sources) = &record {
-            self.bytes += sources.files.iter().map(|file| file.path.len()).sum::<usize>();
-        }
+        self.bytes += RECORD_FIXED_BYTES + record.extra_bytes();
         self.records.push(record);
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::fold::all_rows;
 use super::{Ledger, Tables};
 use crate::format::record::copies::{CarrierRecord, CarrierRow, SourcesRecord, SourcesRow};
+use crate::format::record::entry::{EntryRecord, TrashRow, TrashedRecord, UsedRecord, VariantRecord};
 use crate::format::record::{
     self, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord,
     PayloadWriter, PinRecord, Record, RemovedRecord, SinceRecord,
@@ -21,7 +22,7 @@ use crate::parts::journal::chain::Damage;
 use crate::parts::journal::write::BaseWriter;
 use crate::parts::journal::{Cursor, Journal};
 use crate::vocabulary::limits::{COMPACT_MIN_BYTES, GONE_KEPT};
-use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result};
+use crate::vocabulary::{Digest, EntryId, Error, ErrorKind, Name, Result};
 
 /// Records in one frame of a base: large enough to be quick, small enough to be read in one piece.
 const RECORDS_PER_FRAME: usize = 4096;
@@ -255,8 +256,24 @@ fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> 
             let number = number.try_into().map(u32::from_be_bytes).map_err(|_| undecodable())?;
             Record::Carrier(CarrierRecord { digest: digest(blob)?, number, stamp, since })
         }
+        t if t == Table::Entry as u8 => {
+            Record::Entry(Box::new(EntryRecord { card: read(value)?, dropped: Vec::new() }))
+        }
+        t if t == Table::Variant as u8 => {
+            let (entry, variant) = (entry_id(rest.get(..16).ok_or_else(undecodable)?)?, read(value)?);
+            Record::Variant(Box::new(VariantRecord { entry, variant, was: None }))
+        }
+        t if t == Table::Use as u8 => Record::Used(UsedRecord { entry: entry_id(rest)?, usage: read(value)? }),
+        t if t == Table::Trash as u8 => {
+            let TrashRow { rule, since } = read(value)?;
+            Record::Trashed(TrashedRecord { entry: entry_id(rest)?, rule, since })
+        }
         _ => return Ok(None),
     }))
+}
+
+fn entry_id(bytes: &[u8]) -> Result<EntryId> {
+    bytes.try_into().map(EntryId::from_bytes).map_err(|_| undecodable())
 }
 
 /// Whether it is too long ago that something went for anybody to ask.

@@ -520,7 +520,16 @@ impl Hold<'_> {
 /// Whether a frame with these records takes nothing more in: it is what makes room, or upkeep.
 fn is_removal(records: &[Record]) -> bool {
     let adds = |record: &Record| {
-        matches!(record, Record::Blob(_) | Record::Alias(_) | Record::Pin(_) | Record::Healed(_) | Record::Carrier(_))
+        matches!(
+            record,
+            Record::Blob(_)
+                | Record::Alias(_)
+                | Record::Pin(_)
+                | Record::Healed(_)
+                | Record::Carrier(_)
+                | Record::Entry(_)
+                | Record::Variant(_)
+        )
     };
     !records.iter().any(adds)
 }

@@ -8,6 +8,7 @@
 
 pub mod anew;
 pub mod apply;
+pub mod catalog;
 pub mod commit;
 pub mod compact;
 pub mod fold;
@@ -34,6 +35,7 @@ use crate::parts::sessions::Sessions;
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, TAIL_MAX_RECORDS};
 use crate::vocabulary::{Error, Result};
 
+pub use catalog::Entries;
 pub use commit::Tx;
 pub use tables::Tables;
 

@@ -125,10 +125,24 @@ pub trait Tables: Sized {
         Ok(false)
     }
 
-    /// Whether a blob has any root on record: a name or a pin.
+    /// Whether a blob has any root on record: a name, a pin or an entry.
     fn is_rooted(&self, digest: &Digest) -> Result<bool> {
-        let named = self.view().prefix(&Table::Reference.key(digest.as_bytes())).next().transpose()?.is_some();
-        Ok(named || self.pin(digest)?.is_some())
+        Ok(self.has_name(digest)? || self.is_kept(digest)?)
+    }
+
+    /// Whether a blob has any name.
+    fn has_name(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.view().prefix(&Table::Reference.key(digest.as_bytes())).next().transpose()?.is_some())
+    }
+
+    /// Whether a blob has a root other than its names: a pin or an entry.
+    fn is_kept(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.pin(digest)?.is_some() || self.has_entry(digest)?)
+    }
+
+    /// Whether an entry has a variant of this digest.
+    fn has_entry(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.view().prefix(&Table::Keeps.key(digest.as_bytes())).next().transpose()?.is_some())
     }
 
     /// Whether a large blob of this size is on record.

@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod carriers;
+pub mod catalog;
 pub mod index;
 pub mod journal;
 pub mod names;

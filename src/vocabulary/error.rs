@@ -22,6 +22,10 @@ pub enum ErrorKind {
     Busy,
     /// It would endanger what is kept, so it was not done.
     Refused,
+    /// A pin keeps it.
+    Pinned,
+    /// An entry cannot go from the state that it is in to that one.
+    IllegalTransition,
     /// Strangers may write to the store directory.
     Untrusted,
     /// Something kept is damaged; it was found and named.

@@ -8,6 +8,17 @@ pub const NAME_BYTES: usize = 3072;
 pub const NAME_COMPONENT_BYTES: usize = 255;
 /// Longest note of a pin, in bytes: a paragraph, and well below what a record can hold.
 pub const NOTE_BYTES: usize = 4096;
+/// Longest key of an entry, all parts together with a byte between them: it stands in each row of the index that leads to
+/// the entry.
+pub const ENTRY_KEY_BYTES: usize = 3072;
+/// Longest entry without its variants, in bytes: with what it replaces it still fits a record.
+pub const ENTRY_BYTES: usize = 12 << 10;
+/// Longest tags of one entry together: each is a row of the index.
+pub const ENTRY_TAGS_BYTES: usize = 2 << 10;
+/// Most variants of one entry: the largest models have some hundreds of shards, and all of them fit one frame.
+pub const ENTRY_VARIANTS: usize = 1024;
+/// Longest name of a variant, in bytes: a file's name.
+pub const VARIANT_NAME_BYTES: usize = 255;
 /// Deepest name: past this, walking directories costs more than any user gains.
 pub const NAME_DEPTH: usize = 256;
 

@@ -3,6 +3,7 @@
 //! This floor does no I/O, reads no clock and starts no thread.
 
 pub mod digest;
+pub mod entry;
 pub mod error;
 pub mod events;
 pub mod finding;
@@ -16,6 +17,7 @@ pub mod stamp;
 pub mod url;
 
 pub use digest::{Blake3, Digest, DigestPrefix};
+pub use entry::{Card, Entry, EntryId, EntryKind, EntryTarget, Evidence, Key, Query, State, Trust, Usage, Variant};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
 pub use finding::{Finding, FindingCode};

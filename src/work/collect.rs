@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::frame::Frame;
+use crate::format::record::entry::VariantRemovedRecord;
 use crate::format::record::{Moment, OrphanRecord, Record, RemovedRecord, SinceRecord};
 use crate::format::session::SessionKind;
 use crate::ledger::{Ledger, Snapshot, Tables};
@@ -22,7 +23,7 @@ use crate::parts::journal::chain::{Place, is_outgrown};
 use crate::parts::sessions::{Found, Session};
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH, RESUME_TTL};
 use crate::vocabulary::planted::{Bug, planted};
-use crate::vocabulary::{Digest, Error, ErrorKind, Event, Name, Observer, Result};
+use crate::vocabulary::{Digest, EntryId, Error, ErrorKind, Event, Name, Observer, Result};
 
 /// How garbage is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,7 +385,7 @@ fn roots_in_frames(ledger: &Ledger, candidates: impl Iterator<Item = Digest>) ->
     }
     Ok(roots
         .into_iter()
-        .filter(|(_, roots)| roots.pinned || !roots.names.is_empty())
+        .filter(|(_, roots)| roots.pinned || !roots.names.is_empty() || !roots.variants.is_empty())
         .map(|(digest, _)| digest)
         .collect())
 }
@@ -392,6 +393,7 @@ fn roots_in_frames(ledger: &Ledger, candidates: impl Iterator<Item = Digest>) ->
 #[derive(Default)]
 struct Roots {
     names: BTreeSet<Name>,
+    variants: BTreeSet<(EntryId, String)>,
     pinned: bool,
 }
 
@@ -406,6 +408,18 @@ fn follow(roots: &mut BTreeMap<Digest, Roots>, record: &Record) {
             of(&r.digest, &mut |roots| _ = roots.names.insert(r.name.clone()));
         }
         Record::Unalias(r) => of(&r.was.digest, &mut |roots| _ = roots.names.remove(&r.name)),
+        Record::Variant(r) => {
+            let variant = (r.entry, r.variant.name.clone());
+            if let Some(was) = r.was {
+                of(&was, &mut |roots| _ = roots.variants.remove(&variant));
+            }
+            if let Some(digest) = r.variant.digest {
+                of(&digest, &mut |roots| _ = roots.variants.insert(variant.clone()));
+            }
+        }
+        Record::VariantRemoved(VariantRemovedRecord { entry, name, was: Some(was) }) => {
+            of(was, &mut |roots| _ = roots.variants.remove(&(*entry, name.clone())));
+        }
         Record::Pin(r) => of(&r.digest, &mut |roots| roots.pinned = true),
         Record::Unpin(digest) => of(digest, &mut |roots| roots.pinned = false),
         _ => {}

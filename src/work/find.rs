@@ -14,10 +14,10 @@ use super::names::{self, Target};
 use crate::format::record::copies::CarrierRow;
 use crate::format::session::SessionKind;
 use crate::format::table::{AliasRow, BlobRow};
-use crate::ledger::{Ledger, Snapshot, Tables};
+use crate::ledger::{Entries, Ledger, Snapshot, Tables};
 use crate::parts::blobs;
 use crate::parts::sessions::Found;
-use crate::vocabulary::{Blake3, Digest, DigestPrefix, Error, ErrorKind, Name, Prefix, Result, Stamp};
+use crate::vocabulary::{Blake3, Digest, DigestPrefix, Error, ErrorKind, Key, Name, Prefix, Result, Stamp};
 
 pub use gone::{Departure, Removal, WhyGone, why_gone};
 
@@ -65,6 +65,8 @@ pub struct BlobInfo {
     pub aliases: Vec<AliasInfo>,
     /// The note of its pin, if it is pinned.
     pub pin: Option<String>,
+    /// The entries that have it as a variant, each with the variant's name.
+    pub entries: Vec<(Key, String)>,
     /// Whether its file is known to be damaged.
     pub damaged: bool,
     /// The further inodes of it that the store keeps.
@@ -95,6 +97,8 @@ pub struct Why {
     pub names: Vec<Name>,
     /// The note of its pin, if it is pinned.
     pub pin: Option<String>,
+    /// The entries that have it as a variant, each with the variant's name.
+    pub entries: Vec<(Key, String)>,
     /// Running work that holds it or might: its session.
     pub sessions: Vec<String>,
     /// Names of its inode that larder does not know: links outside the store.
@@ -197,7 +201,8 @@ pub fn why(ctx: &Context<'_>, digest: &Digest, grace: Duration) -> Result<Why> {
     names::resolve(snapshot.as_ref(), &Target::Digest(*digest))?;
     let names = snapshot.names_of(digest)?;
     let pin = snapshot.pin(digest)?.map(|pin| pin.note);
-    let rooted = pin.is_some() || !names.is_empty();
+    let entries = entries(snapshot.as_ref(), digest)?;
+    let rooted = pin.is_some() || !names.is_empty() || !entries.is_empty();
     let unrooted = snapshot.unrooted(digest)?;
     let condemned = snapshot.condemned(digest)?;
     let might = |session: &Found| holds(session, digest, rooted, condemned.map(|moment| moment.sequence));
@@ -209,6 +214,7 @@ pub fn why(ctx: &Context<'_>, digest: &Digest, grace: Duration) -> Result<Why> {
         digest: *digest,
         names,
         pin,
+        entries,
         outside_links: footprint(ctx.ledger, &snapshot, digest)?.map_or(0, |blob| blob.outside_links),
         unrooted_ns: unrooted.map(|since| since.time_ns),
         condemned: condemned.is_some(),
@@ -218,12 +224,21 @@ pub fn why(ctx: &Context<'_>, digest: &Digest, grace: Duration) -> Result<Why> {
     })
 }
 
-/// Bytes that would be freed if all names of a blob went and it were collected: none while a pin keeps it or a link
+/// The entries that have a blob as a variant, each with the variant's name.
+fn entries(snapshot: &Snapshot, digest: &Digest) -> Result<Vec<(Key, String)>> {
+    let mut found = Vec::new();
+    for (id, variant) in snapshot.entries_of(digest)? {
+        found.extend(snapshot.key_of(&id)?.map(|key| (key, variant)));
+    }
+    Ok(found)
+}
+
+/// Bytes that would be freed if all names of a blob went and it were collected: none while a pin or an entry keeps it or a link
 /// outside the store is left.
 pub fn reclaimable(ctx: &Context<'_>, digest: &Digest) -> Result<u64> {
     let snapshot = ctx.ledger.snapshot()?;
     names::resolve(snapshot.as_ref(), &Target::Digest(*digest))?;
-    if snapshot.pin(digest)?.is_some() {
+    if snapshot.is_kept(digest)? {
         return Ok(0);
     }
     Ok(footprint(ctx.ledger, &snapshot, digest)?.map_or(0, |blob| blob.frees_bytes()))
@@ -325,6 +340,7 @@ fn blob_info(ledger: &Ledger, snapshot: &Snapshot, digest: Digest, row: &BlobRow
         aliases,
         pin: snapshot.pin(&digest)?.map(|pin| pin.note),
         damaged: snapshot.damaged(&digest)?.is_some(),
+        entries: entries(snapshot, &digest)?,
         carriers: carriers(ledger, snapshot, &digest)?,
         sources: sources(snapshot, &digest)?,
     })

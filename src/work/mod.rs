@@ -2,6 +2,7 @@
 
 mod blob;
 mod carrier;
+pub mod catalog;
 pub mod check;
 pub mod collect;
 pub mod copies;

@@ -143,12 +143,12 @@ pub fn rename(ctx: &Context<'_>, from: &Name, to: &Name, replace: bool) -> Resul
     Ok(())
 }
 
-/// Takes one name away. [`ErrorKind::Refused`] if it is the last name of a blob that no pin keeps either.
+/// Takes one name away. [`ErrorKind::Refused`] if it is the last name of a blob that no pin and no entry keeps either.
 pub fn unlink(ctx: &Context<'_>, name: &Name) -> Result<()> {
     let name = name.clone();
     ctx.ledger.transact(move |tx| {
         let row = known(tx, &name)?;
-        if !tx.has_other_name(&row.digest, &name)? && tx.pin(&row.digest)?.is_none() {
+        if !tx.has_other_name(&row.digest, &name)? && !tx.is_kept(&row.digest)? {
             let reason = format!("it is the last name of {}, which nothing else keeps; rm takes it away", row.digest);
             return Err(Error::new(ErrorKind::Refused, format!("unlink {name:?}"), reason));
         }
@@ -183,13 +183,13 @@ pub fn plan_remove(ctx: &Context<'_>, what: &[Prefix]) -> Result<RemovePlan> {
     Ok(RemovePlan { names, unrooted_blobs, reclaimable_bytes })
 }
 
-/// Of the blobs of the names that go, those that have no other name and no pin.
+/// Of the blobs of the names that go, those that have no other name, no pin and no entry.
 fn left_without_a_root(snapshot: &Snapshot, going: impl Iterator<Item = Digest>) -> Result<Vec<Digest>> {
     let mut counts: BTreeMap<Digest, usize> = BTreeMap::new();
     going.for_each(|digest| *counts.entry(digest).or_default() += 1);
     let mut last = Vec::new();
     for (digest, count) in counts {
-        if snapshot.pin(&digest)?.is_none() && snapshot.names_of(&digest)?.len() == count {
+        if !snapshot.is_kept(&digest)? && snapshot.names_of(&digest)?.len() == count {
             last.push(digest);
         }
     }
@@ -317,7 +317,7 @@ fn restamp(ledger: &Ledger, target: &Target) -> Result<()> {
 }
 
 /// The record of a blob whose file stands where it belongs and is, by inode and size, the recorded one.
-fn in_place(tx: &Tx<'_>, digest: &Digest) -> Result<BlobRow> {
+pub(super) fn in_place(tx: &Tx<'_>, digest: &Digest) -> Result<BlobRow> {
     let row = tx.blob(digest)?;
     let damaged = |reason: String| Err(Error::new(ErrorKind::Damaged, format!("rely on {digest}"), reason));
     let Some(row) = row else { return damaged("a name means it, but it is not on record".into()) };

@@ -215,6 +215,16 @@ fn line(record: &Record) -> String {
         Record::CarrierRemoved(r) => format!("carrier {} of {} removed", r.number, r.digest),
         Record::End(r) => format!("end of the base: {} records through {}", r.records, r.through),
         Record::Departed(r) => format!("departed {:?} of {} ({})", r.name, r.digest, r.rule),
+        Record::Entry(r) => format!("entry {} {:?}, {}", r.card.id(), r.card.key, r.card.state.word()),
+        Record::Variant(r) => {
+            let digest = r.variant.digest.map_or("no known digest".to_owned(), |digest| digest.to_string());
+            format!("variant {:?} of {}: {digest}", r.variant.name, r.entry)
+        }
+        Record::VariantRemoved(r) => format!("variant {:?} of {} removed", r.name, r.entry),
+        Record::EntryRemoved(r) => format!("entry {} {:?} removed by {:?}", r.key.id(), r.key, r.rule),
+        Record::Used(r) => format!("entry {} used {} times", r.entry, r.usage.count),
+        Record::Trashed(r) => format!("entry {} put into the trash by {:?}", r.entry, r.rule),
+        Record::Untrashed(entry) => format!("entry {entry} taken out of the trash"),
     }
 }
 

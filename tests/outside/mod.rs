@@ -166,7 +166,11 @@ impl Place {
             // Where the program was built need not be open to others.
             let program = self.path("larder-for-others");
             if !program.exists() {
-                fs::copy(env!("CARGO_BIN_EXE_larder"), &program).unwrap();
+                // Copied by a process of its own: a file that this one has open for writing, which another thread's child
+                // inherits for a moment, cannot be executed (ETXTBSY).
+                let from = Path::new(env!("CARGO_BIN_EXE_larder"));
+                let copied = Command::new("cp").arg(from).arg(&program).status().unwrap();
+                assert!(copied.success(), "cp copies the program");
                 fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
             }
             let mut other = Command::new(program);

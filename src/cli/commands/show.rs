@@ -3,7 +3,7 @@
 use anyhow::Result;
 use larder::work::find::{BlobInfo, CarrierInfo};
 use larder::work::names::Target;
-use larder::{Blake3, Stamp};
+use larder::{Blake3, Key, Stamp};
 
 use super::ls;
 use crate::cli::context::{Access, Context};
@@ -47,6 +47,7 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
         .with("allocated_bytes", blob.allocated_bytes)
         .time("added", blob.added_ns)
         .with("pin", blob.pin.as_ref())
+        .list("entries", blob.entries.iter().map(entry))
         .list("carriers", blob.carriers.iter().map(carrier))
         .list("sources", blob.sources.iter().map(|path| Line::part().path("path", path)))
         .object("stamp", stamp(&blob.stamp));
@@ -56,6 +57,17 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
     };
     line.names(blob.aliases.iter().map(|alias| &alias.name))
         .list("aliases", blob.aliases.iter().map(|alias| ls::fields(Line::part(), alias)))
+}
+
+/// An entry that keeps a blob, in JSON.
+pub(super) fn entry((key, variant): &(Key, String)) -> Line {
+    Line::part().with("id", key.id().to_string()).with("key", key.to_string()).with("variant", variant)
+}
+
+/// An entry that keeps a blob, in words.
+pub(super) fn entry_words((key, variant): &(Key, String)) -> String {
+    let variant = if variant.is_empty() { String::new() } else { format!(", variant {variant}") };
+    text::message(&format!("{key}{variant} (entry:{})", key.id()))
 }
 
 fn carrier(info: &CarrierInfo) -> Line {
@@ -92,6 +104,7 @@ fn words(context: &Context, blob: &BlobInfo) -> String {
         field("carrier", format!("{}{state}", text::path(&info.path)))
     }));
     rows.extend(blob.sources.iter().map(|path| field("added from", text::path(path))));
+    rows.extend(blob.entries.iter().map(|entry| field("entry", entry_words(entry))));
     rows.extend(blob.pin.as_ref().map(|note| field("pinned", pinned(note))));
     let mut words = text::table(&[], &[], rows);
     words.push_str(&format!("\n{}", text::count(blob.aliases.len() as u64, "name")));
@@ -158,6 +171,7 @@ mod tests {
             added_ns: 0,
             aliases: Vec::new(),
             pin: None,
+            entries: Vec::new(),
             damaged: false,
             carriers: Vec::new(),
             sources: vec!["/src/a".into()],

@@ -4,6 +4,7 @@ use anyhow::Result;
 use larder::work::find::BlobInfo;
 use larder::{DigestPrefix, Error, ErrorKind};
 
+use super::show;
 use crate::cli::context::{Access, Context};
 use crate::cli::exit::Exit;
 use crate::cli::json::Line;
@@ -42,6 +43,7 @@ fn line(blob: &BlobInfo) -> Line {
         .with("digest", blob.digest.to_string())
         .with("size_bytes", blob.size_bytes)
         .names(blob.aliases.iter().map(|alias| &alias.name))
+        .list("entries", blob.entries.iter().map(show::entry))
 }
 
 fn words(context: &Context, blob: &BlobInfo) -> String {
@@ -50,7 +52,11 @@ fn words(context: &Context, blob: &BlobInfo) -> String {
         words.push_str("\n  ");
         words.push_str(&text::name(&alias.name));
     }
-    if blob.aliases.is_empty() {
+    for entry in &blob.entries {
+        words.push_str("\n  entry ");
+        words.push_str(&show::entry_words(entry));
+    }
+    if blob.aliases.is_empty() && blob.entries.is_empty() {
         words.push_str("\n  no name: `larder why` tells what keeps it");
     }
     words

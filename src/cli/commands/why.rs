@@ -58,6 +58,7 @@ fn line(why: &Why) -> Line {
         .with("digest", why.digest.to_string())
         .names(why.names.iter())
         .with("pin", why.pin.as_ref())
+        .list("entries", why.entries.iter().map(show::entry))
         .with("sessions", &why.sessions)
         .with("outside_links", why.outside_links)
         .with("kept", kept(why));
@@ -70,13 +71,14 @@ fn line(why: &Why) -> Line {
 
 /// Whether anything but the grace keeps it.
 fn kept(why: &Why) -> bool {
-    !why.names.is_empty() || why.pin.is_some() || !why.sessions.is_empty() || why.fenced
+    !why.names.is_empty() || why.pin.is_some() || !why.entries.is_empty() || !why.sessions.is_empty() || why.fenced
 }
 
 fn words(why: &Why) -> String {
     let mut lines = vec![why.digest.to_string()];
     lines.extend(why.names.iter().map(|name| format!("  name     {}", text::name(name))));
     lines.extend(why.pin.iter().map(|note| format!("  pin      {}", show::pinned(note))));
+    lines.extend(why.entries.iter().map(|entry| format!("  entry    {}", show::entry_words(entry))));
     lines.extend(why.sessions.iter().map(|session| format!("  session  {}", text::message(session))));
     if why.fenced {
         lines
@@ -110,6 +112,7 @@ mod tests {
             digest: Digest::EMPTY,
             names: Vec::new(),
             pin: None,
+            entries: Vec::new(),
             sessions: Vec::new(),
             outside_links: 0,
             unrooted_ns: Some(0),

@@ -14,7 +14,10 @@ use crate::vocabulary::{Digest, ErrorKind, Finding, FindingCode, Result};
 struct Known {
     blob: Option<BlobRow>,
     damaged: Option<DamagedRow>,
+    /// By a name or a pin, which promise that the store has it.
     rooted: bool,
+    /// By an entry, which may know of bytes that are elsewhere.
+    entered: bool,
     unrooted: bool,
 }
 
@@ -111,7 +114,7 @@ impl Looker<'_> {
             (Some(_), None) => finding(FindingCode::BlobMissing, "its file is not there".to_owned()),
             (Some(row), Some(meta)) => match self.differs(row, &meta) {
                 Some((code, detail)) => finding(code, detail),
-                None if !known.rooted && !known.unrooted => {
+                None if !known.rooted && !known.entered && !known.unrooted => {
                     finding(FindingCode::BlobUnlisted, "nothing keeps it, and it is not listed to go".to_owned())
                 }
                 None => None,
@@ -144,7 +147,8 @@ fn known_of(tables: &impl Tables, digest: &Digest) -> Result<Known> {
     Ok(Known {
         blob: tables.blob(digest)?,
         damaged: tables.damaged(digest)?,
-        rooted: tables.is_rooted(digest)?,
+        rooted: tables.pin(digest)?.is_some() || tables.has_name(digest)?,
+        entered: tables.has_entry(digest)?,
         unrooted: tables.unrooted(digest)?.is_some(),
     })
 }
@@ -175,6 +179,10 @@ fn known_from(snapshot: &Snapshot, first: u8) -> Result<BTreeMap<Digest, Known>>
     };
     rows(Table::Reference, &mut rooted)?;
     rows(Table::Pin, &mut rooted)?;
+    rows(Table::Keeps, &mut |known, _| {
+        known.entered = true;
+        Ok(())
+    })?;
     rows(Table::Unrooted, &mut |known, _| {
         known.unrooted = true;
         Ok(())

@@ -20,9 +20,10 @@ use crate::vocabulary::{Observer, Result};
 pub use copies::take_copies;
 
 /// What only the journal knew, and is lost with it.
-pub const LOST: [&str; 8] = [
+pub const LOST: [&str; 9] = [
     "counted names",
     "pins and their notes",
+    "entries of the catalog, with their variants, usage and trash",
     "executable bits of names",
     "modification times of names, where they differ from that of the blob's file",
     "when blobs and names were added",

@@ -1,0 +1,237 @@
+//! Entering a model or a document into the catalog.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{blob_uri, now_ns, present, put_card, put_variant};
+use crate::format::record::Record;
+use crate::format::record::entry::UsedRecord;
+use crate::ledger::{Entries, Tables, Tx};
+use crate::vocabulary::{
+    Card, Digest, Entry, EntryId, Error, ErrorKind, Evidence, Key, Name, Result, State, Trust, Usage, Variant,
+};
+use crate::work::Context;
+use crate::work::names::{self, Target};
+
+/// One file of what is registered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewVariant {
+    /// What it is called within its entry; empty for the one that stands for the whole.
+    pub name: String,
+    /// The blob or name in the store that it is; `None` for bytes that are not there (yet).
+    pub target: Option<Target>,
+    /// The digest that somebody said it has.
+    pub expected: Option<Digest>,
+    /// Its length in bytes, where the store does not have it.
+    pub size_bytes: Option<u64>,
+    /// Its media type.
+    pub content_type: String,
+    /// Where its bytes are, where the store does not have them.
+    pub uri: String,
+}
+
+/// What is registered: an entry as its maker describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Which model or document it is.
+    pub key: Key,
+    /// What people call it.
+    pub title: String,
+    /// Where it came from, without credentials.
+    pub source: String,
+    /// Its media type.
+    pub content_type: String,
+    /// The run that brought it in.
+    pub run: String,
+    /// Anything else that is known of it.
+    pub metadata: BTreeMap<String, String>,
+    /// Words to find it by.
+    pub tags: BTreeSet<String>,
+    /// What people wrote about it.
+    pub notes: String,
+    /// Where its bill of materials is.
+    pub sbom: String,
+    /// Where its signature is.
+    pub signature: String,
+    /// Its files.
+    pub variants: Vec<NewVariant>,
+    /// What was found about its bytes just now, by whoever hashed them on the way into the store.
+    pub hashed_by: Option<String>,
+}
+
+impl Registration {
+    /// A registration of `key` of which nothing else is known.
+    pub fn new(key: Key) -> Self {
+        Registration {
+            key,
+            title: String::new(),
+            source: String::new(),
+            content_type: String::new(),
+            run: String::new(),
+            metadata: BTreeMap::new(),
+            tags: BTreeSet::new(),
+            notes: String::new(),
+            sbom: String::new(),
+            signature: String::new(),
+            variants: Vec::new(),
+            hashed_by: None,
+        }
+    }
+}
+
+/// What became of a registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The entry as it is on record now.
+    pub entry: Entry,
+    /// Whether it was made now.
+    pub new: bool,
+}
+
+/// What is to be done where there is an entry of this key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfThere {
+    /// Refuse it ([`ErrorKind::Taken`]).
+    Refuse,
+    /// Give back the one that there is, unchanged (R42, R94).
+    Keep,
+    /// Put what is registered on it: text that is not empty, metadata and tags beside those that there are, variants in the
+    /// place of those of the same names.
+    Merge,
+}
+
+/// Registers many entries, each for itself, in one transaction: all of them are on record after it, or none (R73, R89).
+///
+/// A variant's target must be in the store, and its blob is kept from then on. [`ErrorKind::NotFound`] for one that is not,
+/// [`ErrorKind::Damaged`] for one whose file is not what was recorded, [`ErrorKind::Invalid`] for text that no record takes.
+pub fn register(ctx: &Context<'_>, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Registered>> {
+    ctx.ledger.transact(move |tx| all.into_iter().map(|one| register_one(tx, one, if_there)).collect())
+}
+
+/// As [`register`], as a part of a transaction.
+pub fn register_one(tx: &mut Tx<'_>, what: Registration, if_there: IfThere) -> Result<Registered> {
+    let key = what.key.clone();
+    let before = Entries::entry(tx, &key)?;
+    let new = match &before {
+        None => true,
+        Some(entry) if entry.trashed_ns.is_some() => {
+            take_out(tx, entry)?;
+            true
+        }
+        Some(_) if if_there == IfThere::Refuse => {
+            let reason = format!("it is registered already (entry:{})", key.id());
+            return Err(Error::new(ErrorKind::Taken, format!("register {key}"), reason));
+        }
+        Some(entry) if if_there == IfThere::Keep => return Ok(Registered { entry: entry.clone(), new: false }),
+        Some(_) => false,
+    };
+    let card = tx.card(&key)?.unwrap_or_else(|| Card::new(key.clone(), now_ns(tx)));
+    let (card, variants) = describe(tx, card, what)?;
+    put_card(tx, card)?;
+    for variant in variants {
+        put_variant(tx, key.id(), variant)?;
+    }
+    let entry = present(tx, &key)?;
+    entry.check()?;
+    Ok(Registered { entry, new })
+}
+
+/// Registering what is in the trash begins anew: what was thrown away is gone.
+fn take_out(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
+    super::remove::drop_entry(tx, entry, "registered again")
+}
+
+/// The card and the variants that a registration makes of a card.
+fn describe(tx: &Tx<'_>, mut card: Card, what: Registration) -> Result<(Card, Vec<Variant>)> {
+    let now_ns = now_ns(tx);
+    let texts = [
+        (&mut card.title, what.title),
+        (&mut card.source, what.source),
+        (&mut card.content_type, what.content_type),
+        (&mut card.run, what.run),
+        (&mut card.notes, what.notes),
+        (&mut card.sbom, what.sbom),
+        (&mut card.signature, what.signature),
+    ];
+    for (place, text) in texts {
+        if !text.is_empty() {
+            *place = text;
+        }
+    }
+    card.metadata.extend(what.metadata);
+    card.tags.extend(what.tags);
+    card.updated_ns = now_ns;
+    let mut variants = Vec::new();
+    for new in what.variants {
+        variants.push(variant(tx, card.id(), new, now_ns)?);
+    }
+    if let Some(by) = what.hashed_by {
+        judge(&mut card, &variants, by, now_ns)?;
+    }
+    Ok((card, variants))
+}
+
+fn variant(tx: &Tx<'_>, entry: EntryId, new: NewVariant, now_ns: u64) -> Result<Variant> {
+    let before = tx.variants(&entry)?.into_iter().find(|before| before.name == new.name);
+    let mut variant = before.unwrap_or_else(|| Variant::new(new.name.clone(), now_ns));
+    variant.expected = new.expected.or(variant.expected);
+    variant.size_bytes = new.size_bytes.or(variant.size_bytes);
+    if !new.content_type.is_empty() {
+        variant.content_type = new.content_type;
+    }
+    if !new.uri.is_empty() {
+        variant.uri = new.uri;
+    }
+    let Some(target) = new.target else { return Ok(variant) };
+    let digest = names::resolve(tx, &target)?;
+    variant.digest = Some(digest);
+    variant.size_bytes = Some(names::in_place(tx, &digest)?.stamp.size_bytes);
+    variant.uri = blob_uri(&digest);
+    variant.alias = name_of(tx, &target, &digest)?;
+    Ok(variant)
+}
+
+/// The name that a variant has in the store: the one that was pointed at, or the blob's first one.
+fn name_of(tables: &impl Tables, target: &Target, digest: &Digest) -> Result<Option<Name>> {
+    match target {
+        Target::Name(name) => Ok(Some(name.clone())),
+        Target::Digest(_) => Ok(tables.names_of(digest)?.into_iter().next()),
+    }
+}
+
+/// What bytes that were hashed just now say of their entry.
+fn judge(card: &mut Card, variants: &[Variant], by: String, now_ns: u64) -> Result<()> {
+    let wrong = variants.iter().find(|v| v.expected.is_some() && v.digest.is_some() && v.expected != v.digest);
+    let hashed = !variants.is_empty() && variants.iter().all(|variant| variant.digest.is_some());
+    if wrong.is_none() && !hashed {
+        return Ok(());
+    }
+    let shows = wrong.or(variants.first());
+    card.evidence = Some(Evidence {
+        expected: shows.and_then(|variant| variant.expected),
+        found: shows.and_then(|variant| variant.digest),
+        when_ns: now_ns,
+        by,
+    });
+    let told = variants.iter().all(|variant| variant.expected.is_some());
+    (card.state, card.trust) = match (wrong, told) {
+        (Some(_), _) => (State::Failed, Trust::Unverified),
+        (None, true) => (State::Active, Trust::Verified),
+        (None, false) => (State::Active, Trust::Warned),
+    };
+    if wrong.is_none() {
+        card.verified_ns = Some(now_ns);
+    }
+    Ok(())
+}
+
+/// Records that an entry was used once more, so that it is on record after the call (R56).
+pub fn touch(ctx: &Context<'_>, key: &Key) -> Result<Entry> {
+    let key = key.clone();
+    ctx.ledger.transact(move |tx| {
+        let entry = present(tx, &key)?;
+        let once = Usage { count: 1, last_ns: now_ns(tx) };
+        let usage = tx.usage(&entry.id())?.and(once);
+        tx.push(Record::Used(UsedRecord { entry: entry.id(), usage }));
+        present(tx, &key)
+    })
+}

@@ -1,0 +1,255 @@
+//! The calls of the catalog on a simulated disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::find::{by_digest, get, list, page, resolve, totals};
+use super::register::{IfThere, NewVariant, Registered, Registration, register, touch};
+use super::verify::{VariantStatus, verify};
+use super::*;
+use crate::machine::simulated::World;
+use crate::machine::{Machine, Open};
+use crate::vocabulary::{EntryTarget, Query, Silent, State, Trust};
+use crate::work::collect::{CollectOptions, collect};
+use crate::work::fixture::{Fixture, n};
+use crate::work::names::Target;
+use crate::work::{Context, names};
+
+fn simulated(world: &World) -> Fixture {
+    Fixture::new(world.process("test"), Path::new("/store"))
+}
+
+fn model(reference: &str, version: &str) -> Key {
+    Key::model("hf", reference, version).unwrap()
+}
+
+fn of(target: Target) -> NewVariant {
+    NewVariant { target: Some(target), ..NewVariant::default() }
+}
+
+fn one(ctx: &Context<'_>, what: Registration) -> Result<Registered> {
+    register(ctx, vec![what], IfThere::Refuse).map(|mut all| all.remove(0))
+}
+
+fn with(key: Key, variants: Vec<NewVariant>) -> Registration {
+    Registration { variants, ..Registration::new(key) }
+}
+
+fn keys(ctx: &Context<'_>, query: &Query) -> Vec<String> {
+    let mut found = Vec::new();
+    list(ctx, query, &mut |entry| {
+        found.push(entry.card.key.to_string());
+        Ok(())
+    })
+    .unwrap();
+    found
+}
+
+fn gc(store: &Fixture) -> Vec<Digest> {
+    let options = CollectOptions { grace: Duration::ZERO, orphan_ttl: Duration::ZERO, yes_most: true };
+    collect(&store.ctx(), None, &options, &Silent).unwrap().removed.into_iter().map(|(digest, _)| digest).collect()
+}
+
+#[test]
+fn what_is_registered_is_found_by_key_id_digest_and_term() {
+    let store = simulated(&World::new(1));
+    let digest = store.add("m/q4.gguf", b"weights", true);
+    let mut what = with(model("org/repo", "v1"), vec![of(Target::Name(n("m/q4.gguf")))]);
+    what.tags.insert("small".into());
+    what.run = "r1".into();
+    what.metadata.insert("architecture".into(), "llama".into());
+    let made = one(&store.ctx(), what.clone()).unwrap();
+    assert!(made.new);
+    assert_eq!((made.entry.digest(), made.entry.size_bytes()), (Some(digest), 7));
+    assert_eq!(made.entry.variants[0].alias, Some(n("m/q4.gguf")));
+    let key = &what.key;
+    assert_eq!(get(&store.ctx(), key).unwrap(), Some(made.entry.clone()));
+    for target in [format!("entry:{}", key.id()), format!("entry:{}", &key.id().to_string()[..5]), key.to_string()] {
+        assert_eq!(resolve(&store.ctx(), &target.parse().unwrap()).unwrap(), made.entry, "{target}");
+    }
+    assert_eq!(resolve(&store.ctx(), &"model:hf/org/repo".parse().unwrap()).unwrap(), made.entry);
+    assert_eq!(by_digest(&store.ctx(), &digest).unwrap(), std::slice::from_ref(&made.entry));
+    let queries = [
+        Query { tags: vec!["small".into()], ..Query::default() },
+        Query { run: Some("r1".into()), ..Query::default() },
+        Query { state: Some(State::Pending), ..Query::default() },
+        Query { provider: Some("hf".into()), trust: Some(Trust::Unverified), ..Query::default() },
+        Query { text: vec!["ORG".into()], ..Query::default() },
+        Query { text: vec!["org/*".into(), "small".into()], min_bytes: Some(7), ..Query::default() },
+    ];
+    for query in queries {
+        assert_eq!(keys(&store.ctx(), &query), ["model:hf/org/repo@v1"], "{query:?}");
+    }
+    let none = Query { tags: vec!["small".into()], run: Some("r2".into()), ..Query::default() };
+    assert!(keys(&store.ctx(), &none).is_empty());
+    assert_eq!(totals(&store.ctx()).unwrap().bytes, 7);
+}
+
+#[test]
+fn registering_again_refuses_keeps_or_merges() {
+    let store = simulated(&World::new(1));
+    let first = Registration { notes: "first".into(), ..Registration::new(model("a", "")) };
+    one(&store.ctx(), first.clone()).unwrap();
+    assert_eq!(one(&store.ctx(), first.clone()).unwrap_err().kind(), ErrorKind::Taken);
+    let second = Registration { notes: "second".into(), tags: BTreeSet::from(["t".into()]), ..first };
+    let kept = register(&store.ctx(), vec![second.clone()], IfThere::Keep).unwrap().remove(0);
+    assert_eq!((kept.new, kept.entry.card.notes.as_str()), (false, "first"));
+    let merged = register(&store.ctx(), vec![second], IfThere::Merge).unwrap().remove(0);
+    assert_eq!((merged.new, merged.entry.card.notes.as_str(), merged.entry.card.tags.len()), (false, "second", 1));
+}
+
+#[test]
+fn several_versions_live_side_by_side_and_one_may_have_to_be_said() {
+    let store = simulated(&World::new(1));
+    for version in ["v1", "v2"] {
+        one(&store.ctx(), Registration::new(model("org/repo", version))).unwrap();
+    }
+    let error = resolve(&store.ctx(), &"model:hf/org/repo".parse().unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains(&model("org/repo", "v2").id().to_string()), "{error}");
+    let found = resolve(&store.ctx(), &"model:hf/org/repo@v2".parse::<EntryTarget>().unwrap()).unwrap();
+    assert_eq!(found.card.key.version(), Some("v2"));
+}
+
+#[test]
+fn an_entry_keeps_its_blobs_until_it_is_removed() {
+    let store = simulated(&World::new(1));
+    let digest = store.add("a", b"bytes", true);
+    let key = model("org/repo", "");
+    one(&store.ctx(), with(key.clone(), vec![of(Target::Digest(digest))])).unwrap();
+    let plan = names::plan_remove(&store.ctx(), &[crate::vocabulary::Prefix::Everything]).unwrap();
+    assert_eq!(plan.unrooted_blobs, 0);
+    names::remove(&store.ctx(), &plan, &Silent).unwrap();
+    assert!(gc(&store).is_empty(), "the entry keeps it");
+    store.ledger.compact().unwrap();
+    assert!(gc(&store).is_empty(), "and so does what a base says of it");
+    remove::remove(&store.ctx(), &key).unwrap();
+    assert_eq!(get(&store.ctx(), &key).unwrap(), None);
+    assert!(keys(&store.ctx(), &Query::default()).is_empty());
+    assert_eq!(gc(&store), [digest]);
+}
+
+#[test]
+fn a_variant_that_gets_other_bytes_lets_the_former_go() {
+    let store = simulated(&World::new(1));
+    let (old, new) = (store.add("a", b"old", false), store.add("b", b"new", false));
+    let key = model("m", "");
+    for digest in [old, new] {
+        let what = with(key.clone(), vec![of(Target::Digest(digest))]);
+        register(&store.ctx(), vec![what], IfThere::Merge).unwrap();
+    }
+    let plan = names::plan_remove(&store.ctx(), &[crate::vocabulary::Prefix::Everything]).unwrap();
+    names::remove(&store.ctx(), &plan, &Silent).unwrap();
+    assert_eq!(gc(&store), [old]);
+    assert_eq!(by_digest(&store.ctx(), &old).unwrap(), []);
+}
+
+#[test]
+fn changes_follow_the_table_of_transitions() {
+    let store = simulated(&World::new(1));
+    let key = model("m", "");
+    one(&store.ctx(), Registration::new(key.clone())).unwrap();
+    let illegal = change::set_state(&store.ctx(), &key, State::Active).unwrap_err();
+    assert_eq!(illegal.kind(), ErrorKind::IllegalTransition);
+    assert_eq!(change::set_state(&store.ctx(), &key, State::Retired).unwrap().card.state, State::Retired);
+    let retired = Query { state: Some(State::Retired), ..Query::default() };
+    assert_eq!(keys(&store.ctx(), &retired).len(), 1);
+    assert!(keys(&store.ctx(), &Query { state: Some(State::Pending), ..Query::default() }).is_empty());
+    let tags = |add: &str, remove: &str| {
+        let set = |word: &str| BTreeSet::from([word.to_owned()]);
+        change::tag(&store.ctx(), &key, set(add), set(remove)).unwrap().card.tags
+    };
+    assert_eq!(tags("a", "z"), BTreeSet::from(["a".to_owned()]));
+    assert_eq!(tags("b", "a"), BTreeSet::from(["b".to_owned()]));
+    assert!(keys(&store.ctx(), &Query { tags: vec!["a".into()], ..Query::default() }).is_empty());
+    let set = BTreeMap::from([("quantisation".to_owned(), Some("q4".to_owned()))]);
+    assert_eq!(change::describe(&store.ctx(), &key, set).unwrap().card.metadata["quantisation"], "q4");
+    assert_eq!(change::note(&store.ctx(), &key, "x".into()).unwrap().card.notes, "x");
+    assert_eq!(touch(&store.ctx(), &key).unwrap().usage.count, 1);
+    assert_eq!(touch(&store.ctx(), &key).unwrap().usage.count, 2);
+}
+
+#[test]
+fn verification_moves_an_entry_and_says_what_it_saw() {
+    let store = simulated(&World::new(1));
+    let digest = store.add("a", b"bytes", true);
+    let expecting = |expected| NewVariant { expected, ..of(Target::Digest(digest)) };
+    for (reference, expected, state, trust, status) in [
+        ("right", Some(digest), State::Active, Trust::Verified, VariantStatus::Ok),
+        ("unknown", None, State::Active, Trust::Warned, VariantStatus::Unexpected),
+        ("wrong", Some(Digest::EMPTY), State::Failed, Trust::Unverified, VariantStatus::Mismatch),
+    ] {
+        let key = model(reference, "");
+        one(&store.ctx(), with(key.clone(), vec![expecting(expected)])).unwrap();
+        let verified = verify(&store.ctx(), &key, None, "test").unwrap();
+        let card = &verified.entry.card;
+        assert_eq!((card.state, card.trust, verified.variants[0].status), (state, trust, status), "{reference}");
+        let evidence = card.evidence.as_ref().unwrap();
+        assert_eq!((evidence.expected, evidence.found, evidence.by.as_str()), (expected, Some(digest), "test"));
+        assert_eq!(card.verified_ns.is_some(), status != VariantStatus::Mismatch);
+        assert_eq!(verified.entry.digest(), Some(digest), "the bytes are kept, right or wrong");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_shows_nothing() {
+    let world = World::new(1);
+    let store = simulated(&world);
+    let key = model("m", "");
+    let expected = Some(crate::hashing::Digests::of(b"bytes").digest);
+    one(&store.ctx(), with(key.clone(), vec![NewVariant { expected, ..NewVariant::default() }])).unwrap();
+    let status = |path: Option<&str>| {
+        let verified = verify(&store.ctx(), &key, path.map(Path::new), "test").unwrap();
+        (verified.variants[0].status, verified.entry.card.state)
+    };
+    assert_eq!(status(None), (VariantStatus::Unlocated, State::Pending));
+    assert_eq!(status(Some("/nowhere")), (VariantStatus::Missing, State::Pending));
+    let machine: Arc<dyn Machine> = world.process("user");
+    machine.open(Path::new("/file"), Open::CreateNew { mode: 0o644 }).unwrap().write_at(b"bytes", 0).unwrap();
+    assert_eq!(status(Some("/file")), (VariantStatus::Ok, State::Active));
+    let entry = get(&store.ctx(), &key).unwrap().unwrap();
+    assert_eq!((entry.digest(), entry.variants[0].uri.as_str()), (expected, "file:///file"));
+    machine.unlink(Path::new("/file")).unwrap();
+    assert_eq!(status(None), (VariantStatus::Missing, State::Active));
+}
+
+#[test]
+fn pages_go_on_where_the_last_one_ended() {
+    let store = simulated(&World::new(1));
+    let all: Vec<Key> = (0..25).map(|i| model(&format!("m{i:02}"), "")).collect();
+    let what = |key: &Key| Registration { tags: BTreeSet::from(["t".into()]), ..Registration::new(key.clone()) };
+    register(&store.ctx(), all.iter().map(what).collect(), IfThere::Refuse).unwrap();
+    for query in [Query::default(), Query { tags: vec!["t".into()], ..Query::default() }] {
+        let mut found: Vec<Key> = Vec::new();
+        loop {
+            let next = page(&store.ctx(), &query, found.last(), 7).unwrap();
+            if next.is_empty() {
+                break;
+            }
+            found.extend(next.into_iter().map(|entry| entry.card.key));
+        }
+        assert_eq!(found, all, "{query:?}");
+    }
+    let prefix = Key::prefix(crate::vocabulary::EntryKind::Model, &["hf", "m07"]);
+    assert_eq!(keys(&store.ctx(), &Query { prefix, ..Query::default() }), ["model:hf/m07"]);
+}
+
+#[test]
+fn the_same_entries_come_back_from_a_base_and_without_an_index() {
+    let store = simulated(&World::new(1));
+    let digest = store.add("a", b"bytes", true);
+    let mut what = with(model("m", "v1"), vec![of(Target::Digest(digest))]);
+    what.tags.insert("t".into());
+    one(&store.ctx(), what).unwrap();
+    let key = model("m", "v1");
+    touch(&store.ctx(), &key).unwrap();
+    let before = get(&store.ctx(), &key).unwrap();
+    store.ledger.compact().unwrap();
+    let again = Fixture::open(Arc::clone(&store.machine), Path::new("/store"));
+    assert_eq!(get(&again.ctx(), &key).unwrap(), before);
+    let snapshot = again.ledger.snapshot_from_journal().unwrap();
+    assert_eq!(Entries::entry(&snapshot, &key).unwrap(), before);
+    assert_eq!(Entries::entries_of(&snapshot, &digest).unwrap(), [(key.id(), String::new())]);
+}

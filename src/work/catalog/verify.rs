@@ -1,0 +1,240 @@
+//! Verifying entries: their bytes against what was expected of them.
+
+use std::path::{Path, PathBuf};
+
+use super::{now_ns, present, put_card, put_variant};
+use crate::hashing::digest_file;
+use crate::ledger::Tx;
+use crate::machine::{Machine, Open};
+use crate::vocabulary::entry::By;
+use crate::vocabulary::{Card, Digest, Entry, Error, ErrorKind, Evidence, Key, Result, State, Trust, Variant};
+use crate::work::Context;
+
+/// What was found about one variant (R81).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VariantStatus {
+    /// Its bytes are what somebody said they should be.
+    Ok,
+    /// They were hashed, and nobody had said what they should be.
+    Unexpected,
+    /// They are not what they should be.
+    Mismatch,
+    /// They are not where they should be.
+    Missing,
+    /// They could not be read to their end; nothing is known about them.
+    Unreadable,
+    /// It is not known where they are.
+    Unlocated,
+}
+
+impl VariantStatus {
+    /// The word for it in JSON and on the terminal.
+    pub fn word(self) -> &'static str {
+        match self {
+            VariantStatus::Ok => "ok",
+            VariantStatus::Unexpected => "hashed",
+            VariantStatus::Mismatch => "mismatch",
+            VariantStatus::Missing => "missing",
+            VariantStatus::Unreadable => "unreadable",
+            VariantStatus::Unlocated => "unlocated",
+        }
+    }
+}
+
+/// What was found about one variant, and by which digests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VariantOutcome {
+    /// The variant's name.
+    pub name: String,
+    /// What was found.
+    pub status: VariantStatus,
+    /// The digest that it should have.
+    pub expected: Option<Digest>,
+    /// The digest that its bytes have.
+    pub found: Option<Digest>,
+    /// Its length in bytes, as it was read.
+    pub size_bytes: Option<u64>,
+    /// The file that was read, or should have been.
+    pub path: Option<PathBuf>,
+    /// Why it is missing or unreadable.
+    pub reason: String,
+}
+
+/// What verifying an entry came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The entry as it is on record now.
+    pub entry: Entry,
+    /// The state that it was in before.
+    pub before: State,
+    /// Each of its variants.
+    pub variants: Vec<VariantOutcome>,
+}
+
+impl Verified {
+    /// Whether all of its bytes were read, and none are other than expected.
+    pub fn is_good(&self) -> bool {
+        let good = |one: &VariantOutcome| matches!(one.status, VariantStatus::Ok | VariantStatus::Unexpected);
+        !self.variants.is_empty() && self.variants.iter().all(good)
+    }
+}
+
+/// Hashes the bytes of an entry's variants, wherever they are, and puts on record what they show (R82, R98).
+///
+/// All of them right: the entry becomes active. One of them other than expected: it becomes failed, and keeps its bytes, to
+/// be looked at. One that is missing or cannot be read shows nothing about the bytes: the state stays. A retired entry
+/// stays retired, with new evidence. `path`: the file of the variant that stands for the whole, for an entry that does not
+/// say where its bytes are. `by` is said in the evidence.
+pub fn verify(ctx: &Context<'_>, key: &Key, path: Option<&Path>, by: &str) -> Result<Verified> {
+    let entry =
+        super::find::get(ctx, key)?.ok_or_else(|| super::not_found(key, "there is no such entry in the catalog"))?;
+    let mut outcomes: Vec<VariantOutcome> = entry.variants.iter().map(|variant| examine(ctx, variant, path)).collect();
+    if outcomes.is_empty() {
+        outcomes.extend(path.map(|path| examine(ctx, &Variant::new("", entry.card.registered_ns), Some(path))));
+    }
+    let (key, by, seen) = (key.clone(), by.to_owned(), outcomes.clone());
+    let (entry, before) = ctx.ledger.transact(move |tx| record(tx, &key, &entry, seen, by))?;
+    Ok(Verified { entry, before, variants: outcomes })
+}
+
+/// Hashes any file and holds it against a digest (R80). [`ErrorKind::Mismatch`], saying both, where it has another one.
+pub fn verify_digest(machine: &dyn Machine, path: &Path, expected: &Digest) -> Result<()> {
+    let (found, _) = hash(machine, path)?;
+    if found == *expected {
+        return Ok(());
+    }
+    let reason = format!("its digest is {found}, and {expected} was expected");
+    Err(Error::new(ErrorKind::Mismatch, format!("verify {}", path.display()), reason))
+}
+
+fn hash(machine: &dyn Machine, path: &Path) -> Result<(Digest, u64)> {
+    let file = machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
+    let digests = digest_file(file.as_ref()).map_err(|e| Error::io("read", path, e))?;
+    let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;
+    Ok((digests.digest, meta.size_bytes))
+}
+
+/// Where a variant's bytes are: in the store, or in a file that its URI names.
+fn place(ctx: &Context<'_>, variant: &Variant, path: Option<&Path>) -> Result<Option<PathBuf>> {
+    if let Some(digest) = &variant.digest
+        && ctx.ledger.blobs.meta(digest)?.is_some()
+    {
+        return Ok(Some(ctx.ledger.layout.blob(digest)));
+    }
+    match path {
+        Some(path) if variant.name.is_empty() => Ok(Some(path.to_owned())),
+        _ => Ok(file_of(&variant.uri)),
+    }
+}
+
+/// The path of a `file:` URI.
+fn file_of(uri: &str) -> Option<PathBuf> {
+    let path = uri.strip_prefix("file://").or(uri.strip_prefix("file:"))?;
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+fn examine(ctx: &Context<'_>, variant: &Variant, path: Option<&Path>) -> VariantOutcome {
+    // The address of a blob in the store says what its bytes should be, and what somebody else said goes before that.
+    let wanted = variant.expected.or(variant.digest);
+    let outcome = |status, reason: String| VariantOutcome {
+        name: variant.name.clone(),
+        status,
+        expected: variant.expected,
+        found: None,
+        size_bytes: None,
+        path: None,
+        reason,
+    };
+    let path = match place(ctx, variant, path) {
+        Ok(Some(path)) => path,
+        Ok(None) if variant.digest.is_some() => {
+            return outcome(VariantStatus::Missing, "the store does not have it".into());
+        }
+        Ok(None) => return outcome(VariantStatus::Unlocated, "it is not known where its bytes are".into()),
+        Err(e) => return outcome(VariantStatus::Unreadable, e.to_string()),
+    };
+    match hash(ctx.ledger.machine.as_ref(), &path) {
+        Ok((found, size)) => {
+            let status = match wanted {
+                Some(wanted) if wanted != found => VariantStatus::Mismatch,
+                _ if variant.expected.is_some() => VariantStatus::Ok,
+                _ => VariantStatus::Unexpected,
+            };
+            let seen = outcome(status, String::new());
+            VariantOutcome { found: Some(found), size_bytes: Some(size), path: Some(path), ..seen }
+        }
+        Err(e) => {
+            let status = match e.kind() {
+                ErrorKind::NotFound => VariantStatus::Missing,
+                _ => VariantStatus::Unreadable,
+            };
+            VariantOutcome { path: Some(path), ..outcome(status, e.to_string()) }
+        }
+    }
+}
+
+/// What was found goes on record, unless the variants were changed meanwhile: then nothing was found about those.
+fn record(
+    tx: &mut Tx<'_>,
+    key: &Key,
+    seen: &Entry,
+    outcomes: Vec<VariantOutcome>,
+    by: String,
+) -> Result<(Entry, State)> {
+    let now = present(tx, key)?;
+    let before = now.card.state;
+    if now.variants != seen.variants {
+        let attempt = format!("verify {key}");
+        return Err(Error::new(ErrorKind::Busy, attempt, "somebody changed its variants meanwhile: verify it again"));
+    }
+    let now_ns = now_ns(tx);
+    for outcome in &outcomes {
+        learn(tx, &now, outcome, now_ns)?;
+    }
+    let mut card = now.card;
+    judge(&mut card, &outcomes, by, now_ns)?;
+    put_card(tx, card)?;
+    Ok((present(tx, key)?, before))
+}
+
+/// What was not known of a variant before it was hashed is known now.
+fn learn(tx: &mut Tx<'_>, entry: &Entry, outcome: &VariantOutcome, now_ns: u64) -> Result<()> {
+    let Some(found) = outcome.found else { return Ok(()) };
+    let mut variant = match entry.variant(&outcome.name) {
+        Some(variant) if variant.digest.is_some() => return Ok(()),
+        Some(variant) => variant.clone(),
+        None => Variant::new(outcome.name.clone(), now_ns),
+    };
+    variant.digest = Some(found);
+    variant.size_bytes = outcome.size_bytes;
+    if variant.uri.is_empty()
+        && let Some(path) = outcome.path.as_ref().and_then(|path| path.to_str())
+    {
+        variant.uri = format!("file://{path}");
+    }
+    put_variant(tx, entry.id(), variant)
+}
+
+fn judge(card: &mut Card, outcomes: &[VariantOutcome], by: String, now_ns: u64) -> Result<()> {
+    let wrong = outcomes.iter().find(|one| one.status == VariantStatus::Mismatch);
+    let unread = outcomes.iter().any(|one| one.found.is_none());
+    let Some(shows) = wrong.or(outcomes.first()) else { return Ok(()) };
+    if wrong.is_none() && unread {
+        return Ok(());
+    }
+    card.evidence = Some(Evidence { expected: shows.expected, found: shows.found, when_ns: now_ns, by });
+    card.updated_ns = now_ns;
+    let to = if wrong.is_some() { State::Failed } else { State::Active };
+    if card.state.may_become(to, By::Verification) {
+        card.state = to;
+    }
+    card.trust = match wrong {
+        Some(_) => Trust::Unverified,
+        None if outcomes.iter().all(|one| one.status == VariantStatus::Ok) => Trust::Verified,
+        None => Trust::Warned,
+    };
+    if wrong.is_none() {
+        card.verified_ns = Some(now_ns);
+    }
+    Ok(())
+}

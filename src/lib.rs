@@ -14,6 +14,6 @@ pub mod work;
 
 pub use store::{Durability, NewStore, OpenOptions, Presence, Shared, Store, StoreSettings};
 pub use vocabulary::{
-    Blake3, Digest, DigestPrefix, Error, ErrorKind, Event, Finding, FindingCode, Name, Observer, Prefix, Result,
-    Silent, Stamp,
+    Blake3, Digest, DigestPrefix, Error, ErrorKind, Event, Finding, FindingCode, HubRef, LocalPath, ModelRef, Name,
+    Observer, Prefix, Result, Silent, SourceUrl, Stamp, StoredUri, UnusableReference,
 };

@@ -15,5 +15,6 @@ pub mod work;
 pub use store::{Durability, NewStore, OpenOptions, Presence, Shared, Store, StoreSettings};
 pub use vocabulary::{
     Blake3, Card, Digest, DigestPrefix, Entry, EntryId, EntryKind, EntryTarget, Error, ErrorKind, Event, Evidence,
-    Finding, FindingCode, Key, Name, Observer, Prefix, Query, Result, Silent, Stamp, State, Trust, Usage, Variant,
+    Finding, FindingCode, HubRef, Key, LocalPath, ModelRef, Name, Observer, Prefix, Query, Result, Silent, SourceUrl,
+    Stamp, State, StoredUri, Trust, UnusableReference, Usage, Variant,
 };

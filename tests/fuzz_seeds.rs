@@ -110,6 +110,9 @@ fn seeds() -> Seeds {
     for (name, bytes) in small_files() {
         put("small", name, bytes);
     }
+    for (name, text) in references() {
+        put("reference", name, text.into_bytes());
+    }
     seeds
 }
 
@@ -319,6 +322,27 @@ fn names() -> Vec<(&'static str, Vec<u8>)> {
         ("digest", Digest::EMPTY.to_string().into_bytes()),
         ("digest-prefix", b"sha256:e3b0".to_vec()),
     ]
+}
+
+fn references() -> Vec<(&'static str, String)> {
+    let seeds = [
+        ("hub", "hf:TheBloke/Llama-2-7B/q4/x.gguf@refs/pr/7"),
+        ("hub-official", "hf://datasets/o/r@v1.0/a%40b"),
+        ("hub-site", "https://huggingface.co/o/r/resolve/main/x.gguf?download=true"),
+        ("path", "../models/./a/../x y.gguf/"),
+        ("file", "file://localhost/srv/%ff/x%20y"),
+        ("user", "HTTPS://me:p%40ss@Example.ORG:443/a//b/..;jsessionid=1/?id=1&Token=2#x"),
+        ("signed", "https://b.s3.amazonaws.com/k?X-Amz-Date=1&versionId=2;Expires=3&sig=4&se=5"),
+        ("nested", "https://h/web/https://me:pw@g/x?u=https%3A%2F%2Fme%3Apw%40g"),
+        ("address", "ssh://[2001:DB8::1]:22/ü"),
+        ("opaque", "jdbc:pg://me:pw@h/x"),
+        ("image", "oci://h:5000/a/b@sha256:00"),
+        ("text", "cannot read \"https://me:p/w@h/a?sig=1\": no (https:/u@h)."),
+    ];
+    let mut seeds: Vec<_> = seeds.into_iter().map(|(name, text)| (name, text.to_owned())).collect();
+    seeds.push(("blob", format!("larder:{}", Digest::EMPTY)));
+    seeds.push(("object", "s3://b/k%20/..".to_owned()));
+    seeds
 }
 
 fn small_files() -> Vec<(&'static str, Vec<u8>)> {

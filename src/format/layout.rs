@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::vocabulary::{Digest, Name};
+use crate::vocabulary::{Digest, Name, StoredUri};
 
 /// The directory entries that `init` makes, besides the 256 below `sha256/`.
 pub const DIRECTORIES: [&str; 9] =
@@ -32,6 +32,14 @@ impl Layout {
         path.push(&hex[..2]);
         path.push(&hex[2..]);
         path
+    }
+
+    /// The file that a URI of this store means; `None` where it means an object.
+    pub fn stored(&self, uri: &StoredUri) -> Option<PathBuf> {
+        match uri.digest() {
+            Some(digest) => Some(self.blob(digest)),
+            None => uri.path().map(Path::to_owned),
+        }
     }
 
     /// `carriers/ab/cdef….N`, one more inode of a blob.
@@ -131,6 +139,10 @@ mod tests {
         assert_eq!(Layout::digest_of(0xe3, file), Some(Digest::EMPTY));
         assert_eq!(Layout::digest_of(0xe3, &file.to_uppercase()), None);
         assert_eq!(Layout::digest_of(0xe3, "x"), None);
+        let stored = |uri: &str| layout.stored(&uri.parse().unwrap());
+        assert_eq!(stored(&format!("larder:{}", Digest::EMPTY)), Some(path.clone()));
+        assert_eq!(stored("file:///a"), Some(PathBuf::from("/a")));
+        assert_eq!(stored("s3://b/k"), None);
         let carrier = layout.carrier(&Digest::EMPTY, 12);
         assert_eq!(carrier, PathBuf::from(path.to_str().unwrap().replace("sha256", "carriers") + ".12"));
         let file = carrier.file_name().unwrap().to_str().unwrap();

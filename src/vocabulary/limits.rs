@@ -19,6 +19,15 @@ pub const ENTRY_TAGS_BYTES: usize = 2 << 10;
 pub const ENTRY_VARIANTS: usize = 1024;
 /// Longest name of a variant, in bytes: a file's name.
 pub const VARIANT_NAME_BYTES: usize = 255;
+/// Longest reference or source URL that is kept, in bytes: past this, servers refuse a URL and the system a path; and one
+/// fits a record several times.
+pub const REFERENCE_BYTES: usize = 4096;
+/// Longest one that is read: signatures, which are left out of what is kept, may be much longer than the rest.
+pub const REFERENCE_INPUT_BYTES: usize = 16 << 10;
+/// Longest name of an organisation or repository at Hugging Face, in bytes: what the site allows.
+pub const HUB_NAME_BYTES: usize = 96;
+/// Longest URI of a place where a blob is kept, in bytes: a path of PATH_MAX, every byte of it percent-encoded.
+pub const STORED_URI_BYTES: usize = 3 * 4096 + 16;
 /// Deepest name: past this, walking directories costs more than any user gains.
 pub const NAME_DEPTH: usize = 256;
 

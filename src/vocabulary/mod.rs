@@ -13,7 +13,9 @@ pub mod name;
 pub mod planted;
 #[cfg(not(feature = "planted"))]
 pub(crate) mod planted;
+pub mod reference;
 pub mod stamp;
+pub mod uri;
 pub mod url;
 
 pub use digest::{Blake3, Digest, DigestPrefix};
@@ -22,4 +24,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
 pub use finding::{Finding, FindingCode};
 pub use name::{Name, Prefix};
+pub use reference::{HubRef, ModelRef};
 pub use stamp::Stamp;
+pub use uri::StoredUri;
+pub use url::{LocalPath, SourceUrl, UnusableReference};

@@ -104,7 +104,7 @@ fn objection(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// C0, DEL, and C1 as UTF-8 writes it (C2 80 to C2 9F): what a terminal may take as a command.
-fn has_control(bytes: &[u8]) -> bool {
+pub(in crate::vocabulary) fn has_control(bytes: &[u8]) -> bool {
     let c1 = |pair: &[u8]| pair[0] == 0xc2 && (0x80..=0x9f).contains(&pair[1]);
     bytes.iter().any(u8::is_ascii_control) || bytes.windows(2).any(c1)
 }

@@ -15,11 +15,11 @@ mod tests;
 use crate::format::record::Record;
 use crate::format::record::entry::{EntryRecord, VariantRecord, VariantRemovedRecord};
 use crate::ledger::{Entries, Tx};
-use crate::vocabulary::{Card, Digest, Entry, EntryId, Error, ErrorKind, Key, Result, Variant};
+use crate::vocabulary::{Card, Digest, Entry, EntryId, Error, ErrorKind, Key, Result, StoredUri, Variant};
 
 /// The URI of a blob that the store has.
 pub fn blob_uri(digest: &Digest) -> String {
-    format!("larder:{digest}")
+    StoredUri::Blob(*digest).to_string()
 }
 
 /// The entry of a key, as a transaction sees it: [`ErrorKind::NotFound`] for none and for one in the trash.

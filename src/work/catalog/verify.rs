@@ -7,7 +7,9 @@ use crate::hashing::digest_file;
 use crate::ledger::Tx;
 use crate::machine::{Machine, Open};
 use crate::vocabulary::entry::By;
-use crate::vocabulary::{Card, Digest, Entry, Error, ErrorKind, Evidence, Key, Result, State, Trust, Variant};
+use crate::vocabulary::{
+    Card, Digest, Entry, Error, ErrorKind, Evidence, Key, Result, State, StoredUri, Trust, Variant,
+};
 use crate::work::Context;
 
 /// What was found about one variant (R81).
@@ -129,8 +131,7 @@ fn place(ctx: &Context<'_>, variant: &Variant, path: Option<&Path>) -> Result<Op
 
 /// The path of a `file:` URI.
 fn file_of(uri: &str) -> Option<PathBuf> {
-    let path = uri.strip_prefix("file://").or(uri.strip_prefix("file:"))?;
-    path.starts_with('/').then(|| PathBuf::from(path))
+    StoredUri::parse(uri).ok()?.path().map(Path::to_owned)
 }
 
 fn examine(ctx: &Context<'_>, variant: &Variant, path: Option<&Path>) -> VariantOutcome {
@@ -208,9 +209,9 @@ fn learn(tx: &mut Tx<'_>, entry: &Entry, outcome: &VariantOutcome, now_ns: u64) 
     variant.digest = Some(found);
     variant.size_bytes = outcome.size_bytes;
     if variant.uri.is_empty()
-        && let Some(path) = outcome.path.as_ref().and_then(|path| path.to_str())
+        && let Some(uri) = outcome.path.as_ref().and_then(|path| StoredUri::of_file(path).ok())
     {
-        variant.uri = format!("file://{path}");
+        variant.uri = uri.to_string();
     }
     put_variant(tx, entry.id(), variant)
 }

@@ -2,17 +2,22 @@
 //!
 //! Nothing here fails: a URL that gives no usable name gives a stable one instead, made from its own bytes.
 
-use super::limits::NAME_COMPONENT_BYTES;
-use super::name::Name;
+use super::percent::decoded;
+use super::secret::segment_without_secrets;
+use super::source::SourceUrl;
+use super::split::is_of_scheme;
+use crate::vocabulary::limits::NAME_COMPONENT_BYTES;
+use crate::vocabulary::name::Name;
 
 /// The last part of a URL's path, percent-decoded, as a name of one component (R9).
 ///
 /// Query and fragment are left out, and so is whatever stands before a slash or backslash that was percent-encoded:
 /// the name never leads out of the directory that it is put in. A URL without a scheme and host, with a broken escape,
 /// or whose last part is no valid name (empty, `..`, too long, with control characters) gives `unnamed-<16 hex>`, the
-/// beginning of the BLAKE3 of the URL: the same for the same URL, in every store (R10).
+/// beginning of the BLAKE3 of the URL: the same for the same URL, in every store (R10). Of a URL that can be read as one,
+/// it is the BLAKE3 of its canonical form, so that a new signature does not make a new name.
 pub fn base_name_of_url(url: &str) -> Name {
-    usable_base(url).unwrap_or_else(|| unnamed(url))
+    usable_base(url).unwrap_or_else(|| unnamed_url(url))
 }
 
 /// The human-friendly name of an artifact that comes from a URL: `<artifact>/<base name of the URL>` (R7).
@@ -23,7 +28,7 @@ pub fn policy_name(artifact_id: &str, url: &str) -> Name {
     let base = base_name_of_url(url);
     below(artifact_id.as_bytes(), &base)
         .or_else(|| below(unnamed(artifact_id).as_bytes(), &base))
-        .unwrap_or_else(|| unnamed(url))
+        .unwrap_or_else(|| unnamed_url(url))
 }
 
 fn below(directory: &[u8], base: &Name) -> Option<Name> {
@@ -31,7 +36,7 @@ fn below(directory: &[u8], base: &Name) -> Option<Name> {
 }
 
 fn usable_base(url: &str) -> Option<Name> {
-    let decoded = percent_decoded(last_part(path_of(url)?)?)?;
+    let decoded = decoded(&segment_without_secrets(last_part(path_of(url)?)?))?;
     let base = decoded.rsplit(|b| matches!(b, b'/' | b'\\')).next()?;
     if base.len() > NAME_COMPONENT_BYTES {
         return None;
@@ -42,8 +47,7 @@ fn usable_base(url: &str) -> Option<Name> {
 /// The path of a URL that has a scheme and either a host or the scheme `file`.
 fn path_of(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
-    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(letters) {
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(is_of_scheme) {
         return None;
     }
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
@@ -55,17 +59,8 @@ fn last_part(path: &str) -> Option<&str> {
     path.rsplit('/').find(|part| !part.is_empty())
 }
 
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(if byte == b'%' { hex_digit(bytes.next()?)? << 4 | hex_digit(bytes.next()?)? } else { byte });
-    }
-    Some(decoded)
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+fn unnamed_url(url: &str) -> Name {
+    SourceUrl::parse(url).map_or_else(|_| unnamed(url), |url| unnamed(url.canonical()))
 }
 
 fn unnamed(text: &str) -> Name {
@@ -103,11 +98,15 @@ mod tests {
     #[test]
     fn a_malformed_url_has_a_name_of_its_own_that_stays_the_same() {
         let long = format!("https://h/{}", "x".repeat(256));
-        let bad = ["", "https://h", "https://h/", "no url", "://h/a", "9p://h/a", "https:///a", "https://h/a%4", &long];
+        let bad = ["", "https://h", "no url", "://h/a", "9p://h/a", "https:///a", "https://h/a%4", &long];
         let names: std::collections::BTreeSet<String> = bad.iter().map(|url| base(url)).collect();
         assert_eq!(names.len(), bad.len());
         assert!(names.iter().all(|name| name.len() == "unnamed-".len() + 16));
         assert_eq!(base("no url"), base("no url"));
+        assert_eq!(base("https://h/"), base("https://h"));
+        assert_eq!(base("https://h/?id=1&token=a"), base("https://h/?id=1&token=b"), "a token is no part of the name");
+        assert_ne!(base("https://h/?id=1"), base("https://h/?id=2"));
+        assert_eq!(base("https://h/a.pdf;jsessionid=1"), "a.pdf");
         assert_eq!(base(""), "unnamed-af1349b9f5f9a1a6", "the beginning of the BLAKE3 of nothing");
     }
 

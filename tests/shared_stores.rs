@@ -52,6 +52,14 @@ impl User {
         command
     }
 
+    /// Reads a file without larder.
+    fn reading(self, place: &Place, path: &str) -> Command {
+        let mut command = Command::new("/bin/cat");
+        command.arg(place.path(path)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.uid(self.uid).gid(self.gid);
+        command
+    }
+
     fn does(self, place: &Place, args: &[&str]) -> Ran {
         run(self.command(place, args))
     }
@@ -223,10 +231,60 @@ fn a_private_source_stays_private_in_a_group_store() {
     assert_eq!((&summary["corrupt"], &summary["quarantined"]), (&0.into(), &0.into()));
     BERT.does(&place, &["check"]).exits(0);
     // Having the same bytes is no trouble for either of them, and Anna's are still good.
-    BERT.file(&place, "same", &noise(1, 3000), 0o644);
+    BERT.file(&place, "same", &noise(1, 3000), 0o600);
     BERT.does(&place, &["add", "same"]).exits(0);
-    ANNA.does(&place, &["verify"]).exits(0);
+    ANNA.does(&place, &["verify", "same"]).exits(3);
+    assert_eq!(BERT.does(&place, &["cat", "same"]).exits(0).out, noise(1, 3000));
     assert_eq!(ANNA.does(&place, &["cat", "same"]).exits(0).out, noise(1, 3000));
+    assert_eq!(fs::metadata(place.blob(&digest)).unwrap().mode() & 0o7777, 0o400);
+}
+
+/// Somebody who adds the same bytes from a file that more people may read gives them to these people, by a file of his
+/// own; whoever had them for himself has them for himself.
+#[test]
+fn the_same_bytes_are_kept_once_more_for_all_who_may_read_them() {
+    let Some(place) = shared("the_same_bytes_are_kept_once_more", "group") else { return };
+    let bytes = noise(1, 3000);
+    ANNA.file(&place, "secret", &bytes, 0o600);
+    ANNA.does(&place, &["add", "secret"]).exits(0);
+    let digest = outside::digest(&bytes);
+    BERT.file(&place, "open", &bytes, 0o644);
+    let added = BERT.does(&place, &["add", "open"]).exits(0);
+    assert!(format!("{}{}", added.err, String::from_utf8_lossy(&added.out)).contains("once more"), "{}", added.err);
+    let hex = digest.trim_start_matches("sha256:");
+    let carrier = place.store().join("carriers").join(&hex[..2]).join(format!("{}.1", &hex[2..]));
+    let (carrier, blob) = (fs::metadata(carrier).unwrap(), fs::metadata(place.blob(&digest)).unwrap());
+    assert_eq!((carrier.mode() & 0o7777, carrier.uid()), (0o440, BERT.uid));
+    assert_eq!((blob.mode() & 0o7777, blob.uid()), (0o400, ANNA.uid));
+    let name = |name: &str| fs::metadata(place.store().join("names").join(name)).unwrap().ino();
+    assert_eq!((name("open"), name("secret")), (carrier.ino(), blob.ino()));
+    fs::create_dir(place.path("out")).unwrap();
+    chown(place.path("out"), Some(BERT.uid), Some(BERT.gid)).unwrap();
+    for user in [ANNA, BERT] {
+        for name in ["open", "secret"] {
+            assert_eq!(user.does(&place, &["cat", name]).exits(0).out, bytes);
+        }
+        user.does(&place, &["check"]).exits(0);
+    }
+    for mode in ["copy", "hardlink", "symlink"] {
+        let out = format!("out/{mode}");
+        BERT.does(&place, &["get", "secret", &out, "--mode", mode]).exits(0);
+        let read = run(BERT.reading(&place, &out));
+        assert_eq!(read.exits(0).out, bytes, "{mode}");
+    }
+    // Once is enough, whoever comes next; and a private file of Bert's needs none more.
+    BERT.file(&place, "more/again", &bytes, 0o644);
+    BERT.file(&place, "more/mine", &bytes, 0o600);
+    BERT.does(&place, &["add", "more"]).exits(0);
+    ANNA.does(&place, &["verify"]).exits(0);
+    let verified = ANNA.json(&place, &["verify"]).exits(0);
+    assert_eq!(verified.event("verified")["carriers"].as_array().unwrap().len(), 1);
+    ANNA.does(&place, &["check"]).exits(0);
+    // Without the journal the two come back, for whom they were.
+    fs::remove_dir_all(place.store().join("index")).unwrap();
+    fs::remove_dir_all(place.store().join("journal")).unwrap();
+    ANNA.does(&place, &["rebuild", "--from-disk"]);
+    assert_eq!(BERT.does(&place, &["cat", "open"]).exits(0).out, bytes);
     assert_eq!(fs::metadata(place.blob(&digest)).unwrap().mode() & 0o7777, 0o400);
 }
 

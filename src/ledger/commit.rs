@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::hold::Hold;
 use super::{Ledger, Tables};
 use crate::format::record::{HealedRecord, Moment, Record, SinceRecord};
-use crate::ledger::load;
+use crate::ledger::replay;
 use crate::parts::index::View;
 use crate::vocabulary::limits::{FRAME_PAYLOAD_BYTES, FRAME_RECORDS};
 use crate::vocabulary::planted::{Bug, planted};
@@ -175,7 +175,7 @@ impl<'a> Tx<'a> {
 
     /// Records one more change.
     pub fn push(&mut self, record: Record) {
-        load::apply(&mut self.view, std::slice::from_ref(&record));
+        replay::apply(&mut self.view, std::slice::from_ref(&record));
         self.bytes += RECORD_FIXED_BYTES + record.extra_bytes();
         self.records.push(record);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::hold::nanos;
 use super::runs::NewRuns;
-use super::{Ledger, Snapshot, load};
+use super::{Ledger, Snapshot, load, replay};
 use crate::format::current::Current;
 use crate::format::frame::Frame;
 use crate::format::record::Record;
@@ -34,11 +34,23 @@ pub struct Rebuilt {
 }
 
 impl Ledger {
-    /// Folds if the tail has grown enough. Failing is no harm to what was committed: the tail stays a little longer.
+    /// Folds if the tail has grown enough, or makes the index anew if it was found to be damaged. Failing is no harm to
+    /// what was committed: the tail stays a little longer, and a damaged index is tried once by each process.
     pub(super) fn fold_if_due(&self) {
-        if self.known().tail_records >= TAIL_FOLD_RECORDS {
-            *self.fold_trouble.lock().unwrap_or_else(|p| p.into_inner()) = self.fold(false).err();
-        }
+        let known = self.known();
+        let done = if known.view.take_bad_runs() {
+            self.rebuild_unless_busy()
+        } else if known.tail_records >= TAIL_FOLD_RECORDS {
+            self.fold(false)
+        } else {
+            return;
+        };
+        *self.fold_trouble.lock().unwrap_or_else(|p| p.into_inner()) = done.err();
+    }
+
+    fn rebuild_unless_busy(&self) -> Result<()> {
+        let Some(_compaction) = self.compaction(false)? else { return Ok(()) };
+        self.rebuild_locked().map(drop)
     }
 
     /// Why the tail could not be folded into the index when it was last due, if it could not be; told once. What was
@@ -63,8 +75,14 @@ impl Ledger {
             return Ok(());
         }
         let mut made = self.new_runs(noted.view.index().runs().to_vec());
-        made.push(noted.view.overlay())?;
-        self.install(start.as_ref(), made, &noted.cursor)
+        match made.push(noted.view.overlay()) {
+            // Runs that cannot be merged are made anew.
+            Err(e) if e.kind() == ErrorKind::Damaged => {
+                drop(made);
+                self.rebuild_locked().map(drop)
+            }
+            pushed => pushed.and_then(|()| self.install(start.as_ref(), made, &noted.cursor)),
+        }
     }
 
     pub(super) fn new_runs(&self, over: Vec<Arc<Run>>) -> NewRuns<'_> {
@@ -105,7 +123,7 @@ impl Ledger {
             self.journal.read_on(&start.cursor, 0, &mut |frame: &Frame, records: &[Record], _: Place<'_>| {
                 if frame.sequence <= end.sequence {
                     tail_records += records.len();
-                    load::apply(&mut view, records);
+                    replay::apply(&mut view, records);
                 }
                 Ok(())
             })?;
@@ -121,7 +139,7 @@ impl Ledger {
             if place.base || frame.sequence <= end.sequence {
                 tail_records += records.len();
                 if tail_records <= TAIL_MAX_RECORDS {
-                    load::apply(&mut view, records);
+                    replay::apply(&mut view, records);
                 }
             }
             Ok(())
@@ -191,7 +209,7 @@ impl Ledger {
             if place.base || frame.sequence <= end.sequence {
                 frames += 1;
                 records_read += records.len() as u64;
-                load::apply(&mut view, records);
+                replay::apply(&mut view, records);
                 if view.overlay().len() >= REBUILD_RECORDS {
                     made.push(view.overlay())?;
                     view = View::default();

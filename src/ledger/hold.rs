@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Ledger, Snapshot, Tables, load};
+use super::{Ledger, Snapshot, Tables, load, replay};
 use crate::format::frame::Frame;
 use crate::format::hint;
 use crate::format::record::{self, DamagedRecord, FenceRecord, Moment, NameFindingRecord, Record};
@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     pub(super) fn read_journal(&self, synced: u64) -> Result<Snapshot> {
-        load::from_journal(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, synced)
+        replay::from_journal(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, synced)
     }
 
     fn locked<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
@@ -266,7 +266,7 @@ impl Hold<'_> {
         };
         self.write_hint(hint::USED_AT, first);
         self.begin_segment(cursor, &[frame])?;
-        load::apply(&mut self.snapshot.view, &records);
+        replay::apply(&mut self.snapshot.view, &records);
         self.snapshot.tail_records += records.len();
         Ok(())
     }
@@ -388,7 +388,7 @@ impl Hold<'_> {
         };
         self.write_hint(hint::USED_AT, moment.sequence);
         if planted(Bug::NamesFirst) {
-            load::apply(&mut self.snapshot.view, records);
+            replay::apply(&mut self.snapshot.view, records);
             self.apply_names(records)?;
         }
         let after = self.append(&before, &frame, is_removal(records))?;
@@ -400,7 +400,8 @@ impl Hold<'_> {
         }
         self.snapshot.cursor = after;
         self.snapshot.tail_records += records.len();
-        load::apply(&mut self.snapshot.view, records);
+        replay::apply(&mut self.snapshot.view, records);
+        self.snapshot.view.reaches(after.sequence);
         // The frame is on the disk from here on: what fails now is not undone, and must not look as if it were.
         let applied = self.finish_heals(records).and_then(|()| self.apply_names(records));
         if let Err(e) = applied {

@@ -1,16 +1,15 @@
 //! Opening and following: from the runs and the tail of the journal to a snapshot.
 
-use super::runs::NewRuns;
+use super::replay::{Replay, apply, from_journal};
 use super::{Policy, Snapshot};
 use crate::format::frame::Frame;
 use crate::format::layout::Layout;
 use crate::format::record::Record;
-use crate::format::table;
 use crate::machine::Machine;
 use crate::parts::index::{self, Index, Reach, View};
 use crate::parts::journal::chain::{self, Damage, Place, TornTail};
 use crate::parts::journal::{Cursor, Journal, SegmentId};
-use crate::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS};
+use crate::vocabulary::limits::TAIL_FOLD_RECORDS;
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// How often a reader starts again when a generation is replaced under it.
@@ -32,10 +31,11 @@ pub(super) fn load(machine: &dyn Machine, layout: &Layout, journal: &Journal, po
 
 fn load_once(machine: &dyn Machine, layout: &Layout, journal: &Journal, policy: &Policy) -> Result<Snapshot> {
     let without_index = |synced| from_journal(machine, layout, journal, policy, synced);
+    let spare = |reach| Replay::of(layout, journal, policy, reach);
     match Index::open(machine, &layout.index()) {
         Ok(Some((index, current))) if current.store == policy.store => {
             let start = Snapshot {
-                view: View::new(index.into()),
+                view: View::new(index.into()).with_spare(spare(current.reach.sequence)),
                 cursor: cursor_of(&current.reach),
                 tail_records: 0,
                 folded: current.reach.sequence,
@@ -48,37 +48,16 @@ fn load_once(machine: &dyn Machine, layout: &Layout, journal: &Journal, policy: 
             }
         }
         Ok(_) => without_index(0),
-        Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Io) => without_index(0),
+        Err(e) if e.kind() == ErrorKind::Damaged => {
+            let mut snapshot = without_index(0)?;
+            let spare = spare(snapshot.cursor.sequence);
+            spare.want();
+            snapshot.view = snapshot.view.with_spare(spare);
+            Ok(snapshot)
+        }
+        Err(e) if e.kind() == ErrorKind::Io => without_index(0),
         Err(e) => Err(e),
     }
-}
-
-/// Everything from base and frames, with nothing of the index. Where the store can be written to, memory is bounded:
-/// rows beyond that are in runs that only this snapshot knows, and that have lost their names already.
-pub(super) fn from_journal(
-    machine: &dyn Machine,
-    layout: &Layout,
-    journal: &Journal,
-    policy: &Policy,
-    synced: u64,
-) -> Result<Snapshot> {
-    let mut runs = NewRuns::over(machine, &layout.index(), Vec::new());
-    let mut spilling = policy.writable;
-    let mut view = View::default();
-    let mut tail_records = 0;
-    let reading = journal.read_all(synced, &mut |_: &Frame, frame: &[Record], _: Place<'_>| {
-        tail_records += frame.len();
-        apply(&mut view, frame);
-        if spilling && view.overlay().len() >= REBUILD_RECORDS {
-            // Where there is no room for them they are held in memory all the same.
-            spilling = runs.push(view.overlay()).is_ok();
-            if spilling {
-                view = runs.view();
-            }
-        }
-        Ok(())
-    })?;
-    Ok(Snapshot { view, cursor: reading.cursor, tail_records, folded: 0, damage: reading.damage })
 }
 
 /// Follows the journal from `known` to its end. `synced` is the highest sequence otherwise known to be on disk; a
@@ -138,17 +117,11 @@ fn read_on(journal: &Journal, known: &Snapshot, synced: u64) -> Result<(Snapshot
         apply(&mut view, frame);
         Ok(())
     })?;
+    view.reaches(reading.cursor.sequence);
     damage.extend(reading.damage);
     damage.dedup();
     let (cursor, tail_records) = (reading.cursor, records);
     Ok((Snapshot { view, cursor, tail_records, folded: known.folded, damage }, reading.torn))
-}
-
-/// Lets records take effect on a view.
-pub(super) fn apply(view: &mut View, records: &[Record]) {
-    for record in records {
-        table::effects(record, |(key, value)| view.put(key, value));
-    }
 }
 
 /// The cursor that `CURRENT` names.

@@ -3,7 +3,7 @@
 //! A [`Ledger`] gives readers [`Snapshot`]s without any lock, and runs transactions under `lock`: each holder first
 //! follows the journal to its end ([`hold`]), cuts or fences what it must, finishes the last frame, then checks and
 //! records ([`commit`]), and makes `names/` agree ([`apply`]). [`fold`] keeps the part of the journal that is in no run
-//! bounded; [`compact`] writes a new base; [`anew`] makes a journal where there is
+//! bounded; `replay` stands in for runs that cannot be read; [`compact`] writes a new base; [`anew`] makes a journal where there is
 //! none, and [`mend`] one where it is damaged.
 
 pub mod anew;
@@ -16,6 +16,7 @@ pub mod heal;
 pub mod hold;
 pub mod load;
 pub mod mend;
+mod replay;
 mod runs;
 pub mod tables;
 

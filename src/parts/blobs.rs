@@ -37,6 +37,28 @@ pub fn mode_for(blob_mode: u32, source: &Meta) -> u32 {
     blob_mode & (0o400 | group | others)
 }
 
+/// Who may read a file: its mode, and the user whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readers {
+    /// The mode.
+    pub mode: u32,
+    /// The user.
+    pub uid: u32,
+}
+
+impl Readers {
+    /// Those of a file that looks like this.
+    pub fn of(meta: &Meta) -> Self {
+        Readers { mode: meta.mode, uid: meta.uid }
+    }
+
+    /// Whether all of `others` are among them. Whoever uses a store is in its group.
+    pub fn cover(self, others: Readers) -> bool {
+        let more = others.mode & !self.mode & 0o044;
+        more == 0 && (others.uid == self.uid || others.uid == 0 || self.mode & 0o044 != 0)
+    }
+}
+
 /// More directories than this are synced with one `syncfs` where that can be trusted.
 const FEW_DIRECTORIES: usize = 8;
 

@@ -54,6 +54,12 @@ impl Carriers {
         }
     }
 
+    /// Opens a carrier for reading.
+    pub fn open(&self, digest: &Digest, number: u32) -> Result<Box<dyn File>> {
+        let path = self.path(digest, number);
+        self.machine.open(&path, Open::Read).map_err(|e| Error::io("open", &path, e))
+    }
+
     /// Opens the directory of `digest` before it is changed, and makes it if it is not there.
     pub fn watch(&self, digest: &Digest, dirs: &mut CarrierDirs) -> Result<()> {
         let above = self.layout.carriers();

@@ -4,6 +4,7 @@
 //! otherwise putting it back: larder never removes a file that somebody else put there. The place aside follows from
 //! the name alone, so whoever finishes after a crash finds what was set aside.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,8 +36,8 @@ pub struct Wanted {
     pub digest: Digest,
     /// The inode recorded for it.
     pub inode: u64,
-    /// Its carriers, by number, with the inodes recorded for them: where the blob's file has as many links as its
-    /// filesystem allows, a name is a link to one of these.
+    /// Its carriers, by number, with the inodes recorded for them: a name is a link to one of these where the blob's file
+    /// has as many links as its filesystem allows, or where more people may read the carrier.
     pub carriers: Vec<(u32, u64)>,
 }
 
@@ -207,23 +208,45 @@ impl Names {
         })
     }
 
-    /// Links `path` to the blob's file, or to the first of its carriers that takes one more link, the youngest first.
+    /// Links `path` to the blob's file, or, where there are carriers, to the first of all these files that takes the link.
     fn link(&self, wanted: &Wanted, path: &Path) -> io::Result<()> {
-        let done = self.machine.link(&self.layout.blob(&wanted.digest), path);
-        if !matches!(&done, Err(e) if e.kind() == io::ErrorKind::TooManyLinks) {
-            return done;
+        let blob = self.layout.blob(&wanted.digest);
+        if wanted.carriers.is_empty() {
+            return self.machine.link(&blob, path);
         }
-        for (number, inode) in wanted.carriers.iter().rev() {
-            let carrier = self.layout.carrier(&wanted.digest, *number);
-            if !self.machine.lstat(&carrier).is_ok_and(|meta| meta.inode == *inode) {
-                continue;
-            }
-            match self.machine.link(&carrier, path) {
-                Err(e) if e.kind() == io::ErrorKind::TooManyLinks => {}
-                linked => return linked,
+        let mut refused: Option<io::Error> = None;
+        for file in self.files_of(wanted, blob) {
+            match self.machine.link(&file, path) {
+                Err(e) if matches!(e.kind(), io::ErrorKind::TooManyLinks | io::ErrorKind::PermissionDenied) => {
+                    // One more inode would help, which has to be known; else the first one tells why.
+                    if refused.is_none() || e.kind() == io::ErrorKind::TooManyLinks {
+                        refused = Some(e);
+                    }
+                }
+                done => return done,
             }
         }
-        done
+        Err(refused.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+
+    /// The blob's file and its carriers, in the order in which a name is to be a link to them: what more people may read
+    /// comes first, then what is this user's own, then the blob's own file, then the youngest carrier.
+    fn files_of(&self, wanted: &Wanted, blob: PathBuf) -> Vec<PathBuf> {
+        let user = self.machine.user();
+        let mut files = Vec::with_capacity(1 + wanted.carriers.len());
+        let mut offer = |path: PathBuf, number: u32, inode: Option<u64>| {
+            let there = self.machine.lstat(&path).ok().filter(|meta| inode.is_none_or(|inode| inode == meta.inode));
+            if let Some(meta) = there {
+                let readers = (meta.mode & 0o044).count_ones();
+                files.push((Reverse(readers), meta.uid != user, Reverse(number), path));
+            }
+        };
+        offer(blob, u32::MAX, None);
+        for (number, inode) in &wanted.carriers {
+            offer(self.layout.carrier(&wanted.digest, *number), *number, Some(*inode));
+        }
+        files.sort();
+        files.into_iter().map(|(.., path)| path).collect()
     }
 
     /// Renames what is at `path` aside, and removes it if it is ours; otherwise puts it back.
@@ -400,7 +423,7 @@ impl Change {
     fn is_fresh(&self) -> bool {
         self.ours.is_empty()
             && self.was.is_none()
-            && self.wanted.as_ref().is_some_and(|wanted| wanted.digest != Digest::EMPTY)
+            && self.wanted.as_ref().is_some_and(|wanted| wanted.digest != Digest::EMPTY && wanted.carriers.is_empty())
     }
 
     fn wanted_digest(&self) -> Digest {

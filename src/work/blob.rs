@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::io;
+use std::path::PathBuf;
 
 use super::names::Target;
 use crate::format::table::{AliasRow, BlobRow};
 use crate::hashing::digest_sealed;
 use crate::ledger::{Ledger, Tables};
-use crate::machine::Meta;
+use crate::machine::{File, Meta};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Observer, Result};
 
@@ -89,6 +90,27 @@ pub(super) fn file_of(ledger: &Ledger, tables: &impl Tables, digest: &Digest) ->
         Err(e) if e.kind() == ErrorKind::Damaged => Err(damaged(tables, digest, NOT_REGULAR)),
         Err(e) => Err(e),
     }
+}
+
+/// Opens a file with the bytes of a blob: its own, or, where this user may not read that, a carrier that is as it was
+/// recorded. Says where it is.
+pub(super) fn open_readable(
+    ledger: &Ledger,
+    tables: &impl Tables,
+    digest: &Digest,
+) -> Result<(PathBuf, Box<dyn File>)> {
+    let denied = match ledger.blobs.open(digest) {
+        Err(e) if e.kind() == ErrorKind::Permission => e,
+        opened => return Ok((ledger.blobs.path(digest), opened?)),
+    };
+    for (number, row) in tables.carriers(digest)? {
+        if let Ok(file) = ledger.carriers.open(digest, number)
+            && file.meta().is_ok_and(|meta| row.stamp.agrees(&stamp(&meta)))
+        {
+            return Ok((ledger.carriers.path(digest, number), file));
+        }
+    }
+    Err(denied)
 }
 
 /// What is wrong where a blob's place has something else in it.

@@ -9,7 +9,6 @@ use crate::format::record::Record;
 use crate::format::record::copies::CarrierRecord;
 use crate::format::session::SessionKind;
 use crate::format::settings::Durability;
-use crate::format::table::BlobRow;
 use crate::hashing::digest_file;
 use crate::ledger::{Ledger, Tx};
 use crate::machine::{File, Open};
@@ -53,19 +52,19 @@ pub(super) fn sync(tx: &Tx<'_>, dirs: &CarrierDirs) -> Result<()> {
     }
 }
 
-/// Copies a blob's file into staging, hashed on the way, and syncs it. `share`: whether the copy may share its blocks with
+/// Copies a blob's file into staging, hashed on the way, and syncs it, with the mode and the time of `like`. `share`: whether the copy may share its blocks with
 /// the blob; one that is to outlive a bad sector may not. [`ErrorKind::Damaged`] where the bytes are not right.
 pub(super) fn stage_copy(
     ledger: &Ledger,
     session: &Session,
     digest: &Digest,
-    row: &BlobRow,
+    like: &Stamp,
     share: bool,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<StagedCopy> {
     let from = ledger.blobs.open(digest)?;
     let path = session.next_path();
-    let staged = fill(ledger, from.as_ref(), &path, digest, row, share, goes_on);
+    let staged = fill(ledger, from.as_ref(), &path, digest, like, share, goes_on);
     if staged.is_err() {
         let _ = ledger.machine.unlink(&path);
     }
@@ -77,11 +76,11 @@ fn fill(
     from: &dyn File,
     path: &Path,
     digest: &Digest,
-    row: &BlobRow,
+    like: &Stamp,
     share: bool,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Stamp> {
-    let mode = ledger.policy.blob_mode & (row.stamp.mode | 0o400);
+    let mode = ledger.policy.blob_mode & (like.mode | 0o400);
     let to = ledger.machine.open(path, Open::CreateNew { mode }).map_err(|e| Error::io("create", path, e))?;
     let shared = share && ledger.machine.reflink(from, to.as_ref()).is_ok();
     let found = if shared { digest_file(to.as_ref()) } else { copy_hashed(from, to.as_ref(), path, goes_on)? };
@@ -92,7 +91,7 @@ fn fill(
         }
         Ok(_) | Err(_) => return Err(bad(digest)),
     }
-    to.set_mtime(row.stamp.mtime_ns).map_err(|e| Error::io("set the time of", path, e))?;
+    to.set_mtime(like.mtime_ns).map_err(|e| Error::io("set the time of", path, e))?;
     if ledger.policy.durability != Durability::None {
         to.sync().map_err(|e| Error::io("sync", path, e))?;
     }

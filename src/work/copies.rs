@@ -18,7 +18,8 @@ use crate::format::record::copies::{CarrierRemovedRecord, CarrierRow};
 use crate::format::table::BlobRow;
 use crate::hashing::digest_sealed;
 use crate::ledger::{Ledger, Tables};
-use crate::parts::blobs::stamp;
+use crate::machine::Meta;
+use crate::parts::blobs::{Readers, stamp};
 use crate::parts::carriers::CarrierDirs;
 use crate::parts::sessions::Session;
 use crate::vocabulary::limits::COPIES_MOST;
@@ -151,7 +152,7 @@ impl Copying<'_> {
 
     fn make(&self, session: &Arc<Session>, digest: &Digest, row: &BlobRow, count: u32) -> Result<u32> {
         let goes_on = || !self.observer.cancelled();
-        let stage = || stage_copy(self.ledger, session, digest, row, false, &goes_on);
+        let stage = || stage_copy(self.ledger, session, digest, &row.stamp, false, &goes_on);
         let staged = (0..count).map(|_| stage()).collect::<Result<Vec<_>>>()?;
         let (digest, row, held) = (*digest, row.clone(), Arc::clone(session));
         let paths: Vec<PathBuf> = staged.iter().map(|(path, _)| path.clone()).collect();
@@ -198,12 +199,16 @@ impl Copying<'_> {
     }
 
     /// The carriers that are not needed where `keep` are wanted: those with the highest numbers, but none that names are
-    /// links to.
+    /// links to, and none that somebody may read who may not read the blob's own file.
     fn spare(&self, digest: &Digest, carriers: &[(u32, CarrierRow)], keep: u32) -> Result<Vec<u32>> {
         let mut spare = Vec::new();
+        let blob = self.ledger.blobs.meta(digest)?;
         for (number, _) in carriers.iter().rev() {
-            let links = self.ledger.carriers.meta(digest, *number)?.map_or(0, |meta| meta.links);
-            if carriers.len() - spare.len() > keep as usize && links <= 1 {
+            let carrier = self.ledger.carriers.meta(digest, *number)?;
+            let needed = |meta: Meta| {
+                meta.links > 1 || blob.as_ref().is_some_and(|blob| !Readers::of(blob).cover(Readers::of(&meta)))
+            };
+            if carriers.len() - spare.len() > keep as usize && !carrier.is_some_and(needed) {
                 spare.push(*number);
             }
         }

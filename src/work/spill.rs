@@ -79,7 +79,7 @@ fn waiting(snapshot: &Snapshot, concerns: &dyn Fn(&Digest) -> bool) -> Result<BT
 }
 
 fn make_room(ledger: &Ledger, session: &Arc<Session>, digest: &Digest, row: &BlobRow) -> Result<()> {
-    let staged = stage_copy(ledger, session, digest, row, true, &|| true)?;
+    let staged = stage_copy(ledger, session, digest, &row.stamp, true, &|| true)?;
     let (digest, row, held, path) = (*digest, row.clone(), Arc::clone(session), staged.0.clone());
     let made = ledger.transact(move |tx| {
         if tx.blob(&digest)?.as_ref() == Some(&row) {

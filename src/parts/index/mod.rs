@@ -36,7 +36,7 @@ pub use merge::{merge, plan_merge, write_run};
 pub use overlay::{Overlay, OverlayCursor};
 pub use run::{Found, Run};
 pub use source::{Merged, Row, Rows, Source};
-pub use view::{Scan, View};
+pub use view::{Scan, Spare, View};
 pub use write::RunWriter;
 
 const CURRENT: &str = "CURRENT";

@@ -6,19 +6,47 @@ use super::Index;
 use super::cursor::RunCursor;
 use super::overlay::{Overlay, OverlayCursor};
 use super::source::{Merged, Source};
-use crate::vocabulary::{Error, Result};
+use crate::vocabulary::{Error, ErrorKind, Result};
 
-/// The whole index at one moment. A clone is a snapshot, costs two counters, and sees no later change.
+/// Where the rows come from when the runs that should hold them cannot be read.
+pub trait Spare: Send + Sync {
+    /// Every row as it was after some frame between the last one that the runs reach and `through`. `why` is what is
+    /// wrong with the runs, and is the error where the rows are not to be had from elsewhere.
+    fn rows(&self, through: u64, why: Error) -> Result<Arc<View>>;
+
+    /// Whether the runs were found to be bad and nobody has asked this since.
+    fn take_wanted(&self) -> bool;
+}
+
+/// The whole index at one moment. A clone is a snapshot, costs some counters, and sees no later change.
 #[derive(Clone, Default)]
 pub struct View {
     index: Arc<Index>,
     overlay: Overlay,
+    /// The sequence up to which it has seen every frame, at least.
+    through: u64,
+    spare: Option<Arc<dyn Spare>>,
 }
 
 impl View {
     /// A view of `index` with nothing over it. `View::default()` is one of no runs at all.
     pub fn new(index: Arc<Index>) -> Self {
-        View { index, overlay: Overlay::default() }
+        View { index, ..View::default() }
+    }
+
+    /// The same with `spare` to read where the runs cannot be.
+    pub fn with_spare(self, spare: Arc<dyn Spare>) -> Self {
+        View { spare: Some(spare), ..self }
+    }
+
+    /// Says that every frame up to `sequence` has been put into it.
+    pub fn reaches(&mut self, sequence: u64) {
+        self.through = self.through.max(sequence);
+    }
+
+    /// Whether runs were found to be bad, and should be made anew; says so once.
+    pub fn take_bad_runs(&self) -> bool {
+        self.spare.as_ref().is_some_and(|spare| spare.take_wanted())
     }
 
     /// The runs.
@@ -40,7 +68,18 @@ impl View {
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         match self.overlay.get(key) {
             Some(value) => Ok(value.map(<[u8]>::to_vec)),
-            None => Ok(self.index.get(key)?.flatten()),
+            None => match self.index.get(key) {
+                Err(why) => self.instead(why)?.get(key),
+                found => Ok(found?.flatten()),
+            },
+        }
+    }
+
+    /// What is read in place of the runs; the error if they are not what is wrong.
+    fn instead(&self, why: Error) -> Result<Arc<View>> {
+        match &self.spare {
+            Some(spare) if why.kind() == ErrorKind::Damaged => spare.rows(self.through, why),
+            _ => Err(why),
         }
     }
 
@@ -48,10 +87,10 @@ impl View {
     ///
     /// Holds a page of every level of each run; an error is yielded in place, and ends it.
     pub fn range(&self, from: &[u8], to: Option<&[u8]>) -> Scan {
-        match self.cursors(from) {
-            Ok(cursors) => Scan { merged: Some(Merged::new(cursors)), to: to.map(<[u8]>::to_vec), error: None },
-            Err(error) => Scan { merged: None, to: None, error: Some(error) },
-        }
+        let mut scan =
+            Scan { merged: None, to: to.map(<[u8]>::to_vec), error: None, view: self.clone(), instead: false };
+        scan.seek(self.cursors(from), from);
+        scan
     }
 
     /// Every key that begins with `prefix`, as [`View::range`] does it.
@@ -108,6 +147,27 @@ pub struct Scan {
     merged: Option<Merged<Cursor>>,
     to: Option<Vec<u8>>,
     error: Option<Error>,
+    view: View,
+    /// Whether it reads what stands in for the runs.
+    instead: bool,
+}
+
+impl Scan {
+    /// Goes on with these cursors, which stand at `from`; where the runs are bad, with what stands in for them.
+    fn seek(&mut self, cursors: Result<Vec<Cursor>>, from: &[u8]) {
+        let cursors = cursors.or_else(|why| {
+            if std::mem::replace(&mut self.instead, true) {
+                return Err(why);
+            }
+            let mut cursors = self.view.instead(why)?.cursors(from)?;
+            cursors.push(Cursor::Overlay(self.view.overlay.seek(from)));
+            Ok(cursors)
+        });
+        match cursors {
+            Ok(cursors) => self.merged = Some(Merged::new(cursors)),
+            Err(error) => (self.merged, self.error) = (None, Some(error)),
+        }
+    }
 }
 
 impl Iterator for Scan {
@@ -116,15 +176,17 @@ impl Iterator for Scan {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(error) = self.error.take() {
-                self.merged = None;
                 return Some(Err(error));
             }
             let merged = self.merged.as_mut()?;
-            let key = merged.key().filter(|key| self.to.as_deref().is_none_or(|to| *key < to))?;
-            let row = merged.value().map(|value| (key.to_vec(), value.to_vec()));
-            self.error = merged.advance().err();
-            if let Some(row) = row {
-                return Some(Ok(row));
+            let key = merged.key().filter(|key| self.to.as_deref().is_none_or(|to| *key < to))?.to_vec();
+            let value = merged.value().map(<[u8]>::to_vec);
+            if let Err(why) = merged.advance() {
+                // The least key behind this one.
+                self.seek(Err(why), &[&*key, &[0]].concat());
+            }
+            if let Some(value) = value {
+                return Some(Ok((key, value)));
             }
         }
     }

@@ -89,6 +89,11 @@ impl Journal {
         Journal { machine, directory, store }
     }
 
+    /// The machine that it is read and written on.
+    pub fn machine(&self) -> &Arc<dyn Machine> {
+        &self.machine
+    }
+
     /// The files that are there, oldest first: bases, then later segments.
     pub(crate) fn listing(&self) -> Result<Listing> {
         let entries = self.machine.list(&self.directory).map_err(|e| Error::io("list", &self.directory, e))?;

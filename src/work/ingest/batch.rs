@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::stage::Staged;
+use super::stage::{Staged, reaches_more};
 use crate::format::record::copies::{SourceFile, SourcesRecord, remembered};
 use crate::format::record::{AliasRecord, BlobRecord, HealedRecord, Record, Replaced};
 use crate::format::settings::Durability;
@@ -13,11 +13,13 @@ use crate::format::table::{AliasRow, BlobRow};
 use crate::hashing::{Digests, Workers};
 use crate::ledger::{Ledger, Tables, Tx};
 use crate::machine::{File, Meta, Open};
-use crate::parts::blobs::{self, BlobDirs};
+use crate::parts::blobs::{self, BlobDirs, Readers};
+use crate::parts::carriers::CarrierDirs;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::AddStatus;
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result, Stamp};
+use crate::work::carrier;
 
 /// More staged files than this are synced with one `syncfs` where that can be trusted.
 const FEW_FILES: usize = 2;
@@ -143,6 +145,10 @@ fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) ->
         remember_sources(tx, &resolving.fresh, batch)?;
     }
     resolving.sync(tx)?;
+    if resolving.kept_for_more > 0 {
+        let count = resolving.kept_for_more;
+        notices.push(format!("kept once more, in files that all may read who may read the source: {count}"));
+    }
     // Nothing is rested on yet that this very frame says.
     session.restamp(tx.moment().sequence - 1)?;
     Ok(Committed { outcomes, notices })
@@ -196,6 +202,9 @@ struct Resolving<'a> {
     session: &'a Session,
     sources: BTreeMap<Digest, Vec<&'a Staged>>,
     dirs: BlobDirs,
+    carrier_dirs: CarrierDirs,
+    /// Copies that are kept beside a blob that fewer people may read.
+    kept_for_more: u64,
     done: BTreeMap<Digest, Resolved>,
     /// What is new or healed here.
     fresh: BTreeMap<Digest, AddStatus>,
@@ -207,7 +216,9 @@ impl<'a> Resolving<'a> {
         for staged in batch {
             sources.entry(staged.digests.digest).or_default().push(staged);
         }
-        Resolving { session, sources, dirs: BlobDirs::default(), done: BTreeMap::new(), fresh: BTreeMap::new() }
+        let (dirs, carrier_dirs) = (BlobDirs::default(), CarrierDirs::default());
+        let (done, fresh) = (BTreeMap::new(), BTreeMap::new());
+        Resolving { session, sources, dirs, carrier_dirs, kept_for_more: 0, done, fresh }
     }
 
     fn resolve(&mut self, tx: &mut Tx<'_>, digest: Digest) -> Result<&mut Resolved> {
@@ -216,12 +227,35 @@ impl<'a> Resolving<'a> {
                 Err(e) if e.kind() == ErrorKind::Damaged => Resolved::Refused(e.to_string()),
                 other => other?,
             };
+            if matches!(resolved, Resolved::Kept(_)) {
+                self.keep_for_more(tx, &digest)?;
+            }
             if let Resolved::Kept(status @ (AddStatus::New | AddStatus::Healed)) = resolved {
                 self.fresh.insert(digest, status);
             }
             self.done.insert(digest, resolved);
         }
         Ok(self.done.get_mut(&digest).expect("it was just put there"))
+    }
+
+    /// Where somebody may read a source who may not read the file that is kept, its staged copy is kept beside that.
+    fn keep_for_more(&mut self, tx: &mut Tx<'_>, digest: &Digest) -> Result<()> {
+        let Some(row) = tx.blob(digest)? else { return Ok(()) };
+        let uid = tx.ledger().machine.user();
+        // What is about to be healed is this user's from then on.
+        let there = tx.ledger().blobs.meta(digest)?.filter(|there| there.inode == row.stamp.inode);
+        let blob = there.map_or(Readers { mode: row.stamp.mode, uid }, |there| Readers::of(&there));
+        for staged in self.sources[digest].iter().filter(|staged| !staged.linked) {
+            let Some((path, stamp)) = staged.file.as_ref().filter(|(_, own)| own.inode != row.stamp.inode) else {
+                continue;
+            };
+            if reaches_more(tx.ledger(), tx, digest, blob, Readers { mode: stamp.mode, uid })? {
+                let last = tx.carriers(digest)?.last().map_or(0, |(number, _)| *number);
+                carrier::record(tx, self.session, digest, last + 1, &(path.clone(), *stamp), &mut self.carrier_dirs)?;
+                self.kept_for_more += 1;
+            }
+        }
+        Ok(())
     }
 
     /// What was published for names that were all refused is put on record without a root: so it is collected in its time.
@@ -242,6 +276,7 @@ impl<'a> Resolving<'a> {
             return Ok(());
         }
         tx.ledger().blobs.sync(&self.dirs)?;
+        carrier::sync(tx, &self.carrier_dirs)?;
         // A heal is finished from the staged file, if need be by somebody else after a crash.
         let heals = self.fresh.values().any(|status| *status == AddStatus::Healed);
         if heals { self.session.sync_folders() } else { Ok(()) }

@@ -13,6 +13,7 @@ use crate::ledger::Tables;
 use crate::machine::Open;
 use crate::parts::blobs::{self, BlobDirs};
 use crate::vocabulary::{Digest, ErrorKind, Result, Stamp};
+use crate::work::blob::open_readable;
 
 /// The files under each digest that this ingest has made itself or hashed, and found good.
 pub(super) struct Vouched(BTreeMap<Digest, Vec<Stamp>>);
@@ -47,7 +48,7 @@ impl Adding<'_> {
         if vouched.vouches(digest, &there) {
             return Ok(true);
         }
-        let file = self.ledger().blobs.open(digest)?;
+        let (_, file) = open_readable(self.ledger(), &*self.ledger().known(), digest)?;
         let good = digest_sealed(file.as_ref(), &|_| true).is_ok_and(|(found, _)| found == *digest);
         if good {
             vouched.0.entry(*digest).or_default().push(there);

@@ -1,6 +1,6 @@
 //! From a source to a staged file, or to the finding that its bytes are known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -11,11 +11,12 @@ use crate::hashing::file::read_through;
 use crate::hashing::{Digests, HashState, Hasher, PartHasher, digest_file};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open};
-use crate::parts::blobs;
+use crate::parts::blobs::{self, Readers};
 use crate::parts::sessions::Session;
 use crate::vocabulary::limits::{IO_CHUNK_BYTES, SMALL_FILE_BYTES, SOURCE_TRIES};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result, Stamp};
+use crate::work::blob::open_readable;
 
 /// Filesystems that store every byte as it is.
 const NEVER_PACKED: [&str; 3] = ["ext4", "xfs", "tmpfs"];
@@ -67,10 +68,38 @@ pub(super) struct Stager<'a> {
 /// What the sources of one batch have staged.
 #[derive(Default)]
 pub(super) struct Claims {
-    /// The digests.
-    digests: HashSet<Digest>,
+    /// The digests, with the modes of what was staged.
+    digests: HashMap<Digest, u32>,
     /// Device and inode of the files that became blobs themselves: a file may have several names in one tree.
     files: HashSet<(u64, u64)>,
+}
+
+impl Claims {
+    fn claim(&mut self, digest: &Digest, mode: u32) -> bool {
+        let claimed = self.digests.entry(*digest).or_insert(0);
+        let fresh = mode & !*claimed != 0;
+        *claimed |= mode;
+        fresh
+    }
+}
+
+/// Whether somebody among `readers` may read neither the blob's own file, which those of `blob` may, nor a carrier.
+pub(super) fn reaches_more(
+    ledger: &Ledger,
+    tables: &impl Tables,
+    digest: &Digest,
+    blob: Readers,
+    readers: Readers,
+) -> Result<bool> {
+    if *digest == Digest::EMPTY || blob.cover(readers) {
+        return Ok(false);
+    }
+    for (number, _) in tables.carriers(digest)? {
+        if ledger.carriers.meta(digest, number)?.is_some_and(|carrier| Readers::of(&carrier).cover(readers)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A staged file that can be gone on with.
@@ -108,7 +137,7 @@ impl Stager<'_> {
         }
         let digests = hasher.finish();
         self.check_expected(item, &digests)?;
-        let known = self.known(&digests.digest)?;
+        let known = self.known(&digests.digest, None)?;
         if let Known::Yes(hashed) = known {
             let _ = self.ledger.machine.unlink(&path);
             return Ok(Staged::known(item, None, digests, hashed));
@@ -173,7 +202,7 @@ impl Stager<'_> {
         let gone_on = self.go_on_with(meta)?;
         if gone_on.is_none() && self.snapshot.has_size(meta.size_bytes)? {
             let Some(digests) = self.hash(item, source, meta)? else { return Ok(None) };
-            if let Known::Yes(hashed) = self.known(&digests.digest)? {
+            if let Known::Yes(hashed) = self.known(&digests.digest, Some(meta))? {
                 return Ok(Some(self.hit(item, meta, digests, hashed)));
             }
         }
@@ -209,10 +238,10 @@ impl Stager<'_> {
     /// What becomes of a large file that is staged whole: it may be a hit after all.
     fn large(&self, item: &Item, meta: &Meta, digests: Digests, path: &Path, target: &dyn File) -> Result<Staged> {
         self.check_expected(item, &digests)?;
-        let hashed = match self.known(&digests.digest)? {
+        let hashed = match self.known(&digests.digest, Some(meta))? {
             Known::Yes(hashed) | Known::No(hashed) => hashed,
         };
-        if !self.claim(&digests.digest) {
+        if !self.claim(&digests.digest, self.mode_for(meta)) {
             return Ok(self.hit(item, meta, digests, None));
         }
         let stamp = self.seal(target, path, Some(meta))?;
@@ -312,11 +341,11 @@ impl Stager<'_> {
         write: impl FnOnce(&Path, &dyn File) -> Result<()>,
     ) -> Result<Staged> {
         self.check_expected(item, &digests)?;
-        let hashed = match self.known(&digests.digest)? {
+        let hashed = match self.known(&digests.digest, Some(meta))? {
             Known::Yes(hashed) => return Ok(self.hit(item, meta, digests, hashed)),
             Known::No(hashed) => hashed,
         };
-        if !self.claim(&digests.digest) {
+        if !self.claim(&digests.digest, self.mode_for(meta)) {
             return Ok(self.hit(item, meta, digests, None));
         }
         let path = self.session.next_path();
@@ -327,16 +356,16 @@ impl Stager<'_> {
         Ok(Staged { file: Some((path, stamp)), ..self.hit(item, meta, digests, hashed) })
     }
 
-    /// Whether this source is the one of its batch that stages these bytes.
-    fn claim(&self, digest: &Digest) -> bool {
-        self.claims.lock().expect("no panic holds it").digests.insert(*digest) || self.always
+    /// Whether this source is the one of its batch that stages these bytes, for all who may read it.
+    fn claim(&self, digest: &Digest, mode: u32) -> bool {
+        self.claims.lock().expect("no panic holds it").claim(digest, mode) || self.always
     }
 
     /// As [`Stager::claim`], for a file that becomes the blob itself. Another of its names may have given it its old
     /// mode back meanwhile; from now on none does.
     pub(super) fn claim_linked(&self, digest: &Digest, file: &dyn File, meta: &Meta) -> io::Result<bool> {
         let mut claims = self.claims.lock().expect("no panic holds it");
-        if !claims.digests.insert(*digest) && !self.always {
+        if !claims.claim(digest, self.ledger.policy.blob_mode) && !self.always {
             return Ok(false);
         }
         file.set_mode(self.ledger.policy.blob_mode)?;
@@ -354,8 +383,9 @@ impl Stager<'_> {
         Staged::known(item, Some(*meta), digests, hashed)
     }
 
-    /// Whether a good copy is stored already. A stamp that disagrees is settled by hashing.
-    pub(super) fn known(&self, digest: &Digest) -> Result<Known> {
+    /// Whether a good copy is stored already that everybody may read who may read this source. A stamp that disagrees is
+    /// settled by hashing.
+    pub(super) fn known(&self, digest: &Digest, source: Option<&Meta>) -> Result<Known> {
         let Some(row) = self.snapshot.blob(digest)? else { return Ok(Known::No(None)) };
         // A condemned blob may go at any time: no reason to skip staging.
         if self.snapshot.condemned(digest)?.is_some() {
@@ -368,15 +398,38 @@ impl Stager<'_> {
         let as_recorded = row.stamp.agrees(&now) || planted(Bug::StampIgnored);
         let doubtful = damaged || !row.is_verified() || !as_recorded || self.options.verify_existing;
         // A moved source is traded for the stored copy, so that is never believed for its stamp alone.
+        let stage = self.always || self.is_for_more(digest, &meta, source)?;
         if !doubtful && self.options.take_in != TakeIn::Move {
-            return Ok(if self.always { Known::No(None) } else { Known::Yes(None) });
+            return Ok(if stage { Known::No(None) } else { Known::Yes(None) });
         }
-        let file = self.ledger.blobs.open(digest)?;
+        let file = match self.ledger.blobs.open(digest) {
+            // What this user may not read is not for him to judge.
+            Err(e) if e.kind() == ErrorKind::Permission => return self.known_by_carrier(digest, stage, e),
+            opened => opened?,
+        };
         match digest_file(file.as_ref()) {
-            Ok(found) if found.digest == *digest && self.always => Ok(Known::No(Some((now, true)))),
+            Ok(found) if found.digest == *digest && stage => Ok(Known::No(Some((now, true)))),
             Ok(found) if found.digest == *digest => Ok(Known::Yes(Some((now, true)))),
             _ => Ok(Known::No(Some((now, false)))),
         }
+    }
+
+    /// Whether somebody may read this source who may read neither the blob's own file nor a carrier: then its bytes are
+    /// kept once more, for him.
+    pub(super) fn is_for_more(&self, digest: &Digest, blob: &Meta, source: Option<&Meta>) -> Result<bool> {
+        let mode = source.map_or(self.ledger.policy.blob_mode, |source| self.mode_for(source));
+        let readers = Readers { mode, uid: self.ledger.machine.user() };
+        reaches_more(self.ledger, &*self.snapshot, digest, Readers::of(blob), readers)
+    }
+
+    /// Whether a carrier that this user may read is good.
+    fn known_by_carrier(&self, digest: &Digest, stage: bool, denied: Error) -> Result<Known> {
+        if stage {
+            return Ok(Known::No(None));
+        }
+        let (_, file) = open_readable(self.ledger, &*self.snapshot, digest)?;
+        let good = digest_file(file.as_ref()).is_ok_and(|found| found.digest == *digest);
+        if good { Ok(Known::Yes(None)) } else { Err(denied) }
     }
 
     pub(super) fn check_expected(&self, item: &Item, digests: &Digests) -> Result<()> {

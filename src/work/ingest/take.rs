@@ -9,7 +9,7 @@ use crate::format::settings::Durability;
 use crate::ledger::Tables;
 use crate::machine::{File, Meta};
 use crate::parts::blobs;
-use crate::vocabulary::{Error, Result};
+use crate::vocabulary::{Digest, Error, Result};
 
 /// Filesystems that have no disk behind their cache.
 const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
@@ -116,7 +116,10 @@ impl Stager<'_> {
             return Ok(Linked::Copy("it was written to meanwhile".to_owned()));
         };
         self.check_expected(item, &digests)?;
-        let hashed = match self.known(&digests.digest)? {
+        if let Some(blob) = self.fewer_may_read(&digests.digest, &sealed)? {
+            return Ok(Linked::Copy(blob.to_owned()));
+        }
+        let hashed = match self.known(&digests.digest, None)? {
             Known::Yes(hashed) => {
                 let mut hit = self.hit(item, &sealed, digests, hashed);
                 hit.was_linked = true;
@@ -135,6 +138,14 @@ impl Stager<'_> {
         let stamp = blobs::stamp(&now);
         let hit = self.hit(item, &sealed, digests, hashed);
         Ok(Linked::Done(Box::new(Staged { file: Some((path.to_owned(), stamp)), linked: true, ..hit })))
+    }
+
+    /// Why a source does not become a blob that is there already for fewer people: its copy is kept beside that.
+    fn fewer_may_read(&self, digest: &Digest, source: &Meta) -> Result<Option<&'static str>> {
+        let on_record = self.snapshot.blob(digest)?.is_some();
+        let Some(blob) = self.ledger.blobs.meta(digest)?.filter(|_| on_record) else { return Ok(None) };
+        let more = self.is_for_more(digest, &blob, Some(source))?;
+        Ok(more.then_some("its bytes are stored already, in a file that fewer people may read"))
     }
 
     /// Sees to it that a source is read from the disk: a sync of its bytes by whoever wrote them may have failed, which

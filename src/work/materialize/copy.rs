@@ -22,7 +22,7 @@ impl Maker<'_> {
         reasons: &mut Vec<String>,
         meter: &Meter<'_>,
     ) -> Result<(Mode, bool)> {
-        let from = open(&self.ctx, &item.digest)?;
+        let (_, from) = open(&self.ctx, &self.snapshot, &item.digest)?;
         let to = self.machine().open(path, Open::CreateNew { mode: 0o600 });
         let to = to.map_err(|e| Error::io("make", &item.destination, e))?;
         let mode = if self.shares(item, from.as_ref(), to.as_ref(), reasons)? {

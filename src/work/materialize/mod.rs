@@ -25,7 +25,7 @@ use crate::ledger::Snapshot;
 use crate::machine::{File, FileKind};
 use crate::vocabulary::limits::IO_CHUNK_BYTES;
 use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result, Silent};
-use crate::work::blob::{Meter, missing};
+use crate::work::blob::{Meter, missing, open_readable};
 use place::{Item, Made, Maker};
 
 pub use checkout::checkout;
@@ -176,7 +176,7 @@ pub fn cat(ctx: &Context<'_>, target: &Target, out: &mut dyn Write) -> Result<u6
     let (digest, _) = resolve(&*snapshot, target)?;
     let row = usable(&*snapshot, &digest)?;
     sound(ctx.ledger, &*snapshot, &digest, &row, &Meter::new(&Silent, 0))?;
-    let file = open(ctx, &digest)?;
+    let (_, file) = open(ctx, &snapshot, &digest)?;
     let mut hasher = Sha256::default();
     let (mut buffer, mut held) = (vec![0; IO_CHUNK_BYTES], Vec::new());
     let mut written = 0;
@@ -206,11 +206,18 @@ pub fn path(ctx: &Context<'_>, target: &Target) -> Result<PathBuf> {
     let (digest, _) = resolve(&*snapshot, target)?;
     let row = usable(&*snapshot, &digest)?;
     sound(ctx.ledger, &*snapshot, &digest, &row, &Meter::new(&Silent, 0))?;
-    ctx.ledger.machine.canonical(&ctx.ledger.blobs.path(&digest)).map_err(|e| Error::system("find the blob's path", e))
+    let path = match open_readable(ctx.ledger, &*snapshot, &digest) {
+        Ok((path, _)) => path,
+        // Whoever asks may be about to give the path to somebody who may read it.
+        Err(e) if e.kind() == ErrorKind::Permission => ctx.ledger.blobs.path(&digest),
+        Err(e) => return Err(e),
+    };
+    ctx.ledger.machine.canonical(&path).map_err(|e| Error::system("find the blob's path", e))
 }
 
-fn open(ctx: &Context<'_>, digest: &Digest) -> Result<Box<dyn File>> {
-    ctx.ledger.blobs.open(digest).map_err(|e| match e.kind() {
+/// A file with the bytes of a blob that this user may read, and where it is.
+fn open(ctx: &Context<'_>, snapshot: &Snapshot, digest: &Digest) -> Result<(PathBuf, Box<dyn File>)> {
+    open_readable(ctx.ledger, snapshot, digest).map_err(|e| match e.kind() {
         ErrorKind::NotFound => missing(ctx.ledger, digest),
         _ => e,
     })

@@ -10,12 +10,12 @@ use super::{Mode, look, store_root, taken};
 use crate::format::table::{AliasRow, BlobRow};
 use crate::hashing::Sha256;
 use crate::hashing::file::read_through;
-use crate::ledger::Snapshot;
+use crate::ledger::{Snapshot, Tables};
 use crate::machine::{FileKind, Machine, Meta, Open, trouble};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Result, Stamp};
 use crate::work::Context;
-use crate::work::blob::{Meter, file_of, missing, sound, usable};
+use crate::work::blob::{Meter, file_of, missing, open_readable, sound, usable};
 
 /// Blobs with a strange stamp whose bytes were found good are remembered up to this many, so that a blob with many
 /// names is hashed once.
@@ -31,6 +31,8 @@ pub(super) struct Maker<'a> {
     /// Set once the store's filesystem has said that it has no reflinks at all.
     pub(super) no_reflinks: AtomicBool,
     replace: bool,
+    /// Whether any blob has a carrier.
+    has_carriers: bool,
     store: PathBuf,
     proved: Mutex<BTreeMap<Digest, Stamp>>,
 }
@@ -68,9 +70,11 @@ enum Linked {
 impl<'a> Maker<'a> {
     /// `ways` are tried in order; `replace`: whether what is at a destination may go.
     pub(super) fn new(ctx: Context<'a>, snapshot: Arc<Snapshot>, ways: &'static [Mode], replace: bool) -> Result<Self> {
+        let has_carriers = snapshot.has_carriers()?;
         Ok(Maker {
             ctx,
             snapshot,
+            has_carriers,
             ways,
             umask: ctx.ledger.machine.umask(),
             no_reflinks: AtomicBool::new(false),
@@ -180,6 +184,9 @@ impl<'a> Maker<'a> {
             return Ok(Linked::Impossible("empty files are never hardlinked".to_owned()));
         }
         let from = self.ctx.ledger.blobs.path(&item.digest);
+        if self.readable(item)? != from {
+            return Ok(Linked::Impossible("the blob's own file is not for this user to read".to_owned()));
+        }
         let machine = self.machine();
         if there.is_none() {
             return self.judge_link(item, machine.link(&from, &item.destination));
@@ -190,6 +197,16 @@ impl<'a> Maker<'a> {
             Linked::Made => temporary.replace(&item.destination).map(|()| Linked::Made),
             other => Ok(other),
         }
+    }
+
+    /// The file of the blob to link to: its own, unless that is not for this user to read and a carrier is.
+    fn readable(&self, item: &Item) -> Result<PathBuf> {
+        let ledger = self.ctx.ledger;
+        let own = || ledger.blobs.path(&item.digest);
+        if !self.has_carriers || self.snapshot.carriers(&item.digest)?.is_empty() {
+            return Ok(own());
+        }
+        Ok(open_readable(ledger, &*self.snapshot, &item.digest).map_or_else(|_| own(), |(path, _)| path))
     }
 
     fn judge_link(&self, item: &Item, done: io::Result<()>) -> Result<Linked> {
@@ -213,8 +230,10 @@ impl<'a> Maker<'a> {
     }
 
     fn symlink(&self, item: &Item) -> Result<Option<Mode>> {
-        let hex = item.digest.to_hex();
-        let target = self.store.join("sha256").join(&hex[..2]).join(&hex[2..]);
+        let readable = self.readable(item)?;
+        let below =
+            readable.strip_prefix(self.ctx.ledger.layout.root()).expect("blobs and carriers are below the store");
+        let target = self.store.join(below);
         let machine = self.machine();
         let there = look(&self.ctx, &item.destination)?;
         let is_link = there.is_some_and(|there| there.kind == FileKind::Symlink);

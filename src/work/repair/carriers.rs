@@ -136,14 +136,15 @@ impl Repairing<'_> {
     /// Puts a good copy in the place of a bad carrier. `false`: it was changed or removed meanwhile.
     fn make_anew(&mut self, carrier: &Carrier, look: &Look) -> Result<bool> {
         let ledger = self.ctx.ledger;
-        let row = usable(self.snapshot.as_ref(), &carrier.digest)?;
+        usable(self.snapshot.as_ref(), &carrier.digest)?;
         if self.dry_run {
             return Ok(true);
         }
         let session = self.session()?;
         let bad = look.file.filter(|file| file.links > 1).map(|file| file.inode);
         let mut names = names_on(ledger, self.snapshot.as_ref(), &carrier.digest, bad)?;
-        let staged = stage_copy(ledger, &session, &carrier.digest, &row, false, &|| !self.observer.cancelled())?;
+        let staged =
+            stage_copy(ledger, &session, &carrier.digest, &carrier.row.stamp, false, &|| !self.observer.cancelled())?;
         let path = staged.0.clone();
         let rest = names.split_off(names.len().min(NAMES_AT_ONCE));
         let replaced = replace(ledger, &session, *carrier, staged, look.detail.clone(), names);

@@ -602,8 +602,8 @@ fn read_settings(machine: &dyn Machine, layout: &Layout) -> Result<Settings> {
     }
 }
 
-/// Refuses a directory in which everybody may put other files in the place of blobs, unless it is trusted. One that is not there yet is
-/// nobody's.
+/// Refuses a directory in which everybody may put other files in the place of blobs, unless it is trusted. One that is
+/// not there yet is nobody's; of one that cannot be looked at nothing is known, which is no reason to trust it.
 fn refuse_strangers(machine: &dyn Machine, directory: &Path, options: &OpenOptions) -> Result<()> {
     if options.trust_directory {
         return Ok(());
@@ -614,7 +614,9 @@ fn refuse_strangers(machine: &dyn Machine, directory: &Path, options: &OpenOptio
                 format!("everybody may write to it (mode {:04o}), and could have put anything there", meta.mode);
             Err(Error::new(ErrorKind::Untrusted, format!("use the store directory {}", directory.display()), reason))
         }
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io("look at the store directory", directory, e)),
     }
 }
 

@@ -9,7 +9,8 @@ use super::find::{by_digest, get, list, page, resolve, totals};
 use super::register::{IfThere, NewVariant, Registered, Registration, register, touch};
 use super::verify::{VariantStatus, verify};
 use super::*;
-use crate::machine::simulated::World;
+use crate::ledger::Tables;
+use crate::machine::simulated::{Enumeration, Simulated, World};
 use crate::machine::{Machine, Open};
 use crate::vocabulary::{EntryTarget, Query, Silent, State, Trust};
 use crate::work::collect::{CollectOptions, collect};
@@ -252,4 +253,94 @@ fn the_same_entries_come_back_from_a_base_and_without_an_index() {
     let snapshot = again.ledger.snapshot_from_journal().unwrap();
     assert_eq!(Entries::entry(&snapshot, &key).unwrap(), before);
     assert_eq!(Entries::entries_of(&snapshot, &digest).unwrap(), [(key.id(), String::new())]);
+}
+
+/// Promises 1 and 3 for entries: what is acknowledged is there with all its variants, or nothing of it is, and either way
+/// what it keeps is not collected.
+#[test]
+fn registering_survives_a_power_cut_at_every_call_and_keeps_its_blobs() {
+    let world = World::new(11);
+    let before = simulated(&world);
+    let (one, two) = (before.add("a", b"one", true), before.add("b", b"two", true));
+    drop(before);
+    let reopen = |machine: Arc<Simulated>| Fixture::open(machine, Path::new("/store"));
+    let key = model("org/repo", "v1");
+    let coverage = Enumeration::new(11, &world).power_cuts(
+        |machine| {
+            let store = reopen(Arc::clone(machine));
+            let named = |name: &str, digest| NewVariant { name: name.into(), ..of(Target::Digest(digest)) };
+            register(&store.ctx(), vec![with(key.clone(), vec![named("q4", one), named("q8", two)])], IfThere::Refuse)
+                .unwrap();
+            machine.note("registered");
+            let all = [crate::vocabulary::Prefix::Everything];
+            names::remove(&store.ctx(), &names::plan_remove(&store.ctx(), &all).unwrap(), &Silent).unwrap();
+            machine.note("unnamed");
+            assert!(gc(&store).is_empty(), "the entry keeps both");
+        },
+        |_, world, log| {
+            let store = reopen(world.process("after"));
+            let entry = get(&store.ctx(), &key).unwrap();
+            assert!(entry.is_some() || !log.noted("registered"), "what was acknowledged is gone");
+            let kept: Vec<Digest> = entry.iter().flat_map(|e| &e.variants).filter_map(|v| v.digest).collect();
+            assert!(kept.is_empty() || kept == [one, two], "half an entry: {kept:?}");
+            gc(&store);
+            for digest in kept {
+                assert!(store.inode(&store.ledger.layout.blob(&digest)).is_some(), "{digest} was collected");
+            }
+        },
+    );
+    assert!(coverage.distinct > 30, "{coverage:?}");
+}
+
+/// Whoever replaces a variant and dies leaves the old one or the new one, and the blob of the one that is.
+#[test]
+fn replacing_a_variant_and_removing_an_entry_survive_a_power_cut_at_every_call() {
+    let world = World::new(12);
+    let before = simulated(&world);
+    let (one, two) = (before.add("a", b"one", false), before.add("b", b"two", false));
+    let key = model("m", "");
+    register(&before.ctx(), vec![with(key.clone(), vec![of(Target::Digest(one))])], IfThere::Refuse).unwrap();
+    drop(before);
+    let reopen = |machine: Arc<Simulated>| Fixture::open(machine, Path::new("/store"));
+    let coverage = Enumeration::new(12, &world).power_cuts(
+        |machine| {
+            let store = reopen(Arc::clone(machine));
+            register(&store.ctx(), vec![with(key.clone(), vec![of(Target::Digest(two))])], IfThere::Merge).unwrap();
+            machine.note("replaced");
+            remove::remove(&store.ctx(), &key).unwrap();
+            machine.note("removed");
+        },
+        |_, world, log| {
+            let store = reopen(world.process("after"));
+            let snapshot = store.ledger.snapshot().unwrap();
+            let keeps = |digest: &Digest| snapshot.has_entry(digest).unwrap();
+            match get(&store.ctx(), &key).unwrap().map(|entry| entry.digest()) {
+                None => assert!(log.noted("replaced") && !keeps(&one) && !keeps(&two)),
+                Some(digest) => {
+                    assert!(!log.noted("removed"));
+                    assert!(digest == Some(two) || (digest == Some(one) && !log.noted("replaced")), "{digest:?}");
+                    assert_eq!((keeps(&one), keeps(&two)), (digest == Some(one), digest == Some(two)));
+                }
+            }
+        },
+    );
+    assert!(coverage.distinct > 15, "{coverage:?}");
+}
+
+/// Of several that register the same key at once, one makes it and the others get what it made.
+#[test]
+fn one_of_eight_threads_makes_the_entry() {
+    let store = simulated(&World::new(13));
+    let made: usize = std::thread::scope(|scope| {
+        let one = |i: u32| {
+            let what = Registration { notes: i.to_string(), ..Registration::new(model("m", "")) };
+            let store = &store;
+            scope.spawn(move || register(&store.ctx(), vec![what], IfThere::Keep).unwrap().remove(0))
+        };
+        let threads: Vec<_> = (0..8).map(one).collect();
+        let done: Vec<Registered> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(done.iter().all(|registered| registered.entry == done[0].entry), "all see the same entry");
+        done.iter().filter(|registered| registered.new).count()
+    });
+    assert_eq!(made, 1);
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use larder::vocabulary::url::redacted;
 use larder::{Error, ErrorKind};
 
 use super::exit::Exit;
@@ -88,9 +89,9 @@ pub(crate) fn exit_of(error: &anyhow::Error, command: &str) -> Exit {
     error.downcast_ref::<Error>().map_or(Exit::Failed, |e| Exit::of_kind(e.kind(), command))
 }
 
-/// The JSON object of an error.
+/// The JSON object of an error, without the secrets of URLs in it.
 pub(crate) fn line(kind: &str, message: &str, hint: Option<&str>) -> Line {
-    Line::event("error").with("kind", kind).with("message", message).with("hint", hint)
+    Line::event("error").with("kind", kind).with("message", redacted(message)).with("hint", hint.map(redacted))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::ProgressBar;
+use larder::vocabulary::url::redacted;
 
 use super::json::Line;
 
@@ -99,7 +100,7 @@ impl Output {
     pub(crate) fn object(&self, line: Line) -> io::Result<()> {
         let text = line.close();
         if self.raw {
-            self.warn(&text);
+            self.complain(&text);
             return Ok(());
         }
         unpoisoned(&self.out).write(&text, true)
@@ -122,8 +123,12 @@ impl Output {
         }
     }
 
-    /// Trouble, on standard error.
+    /// Trouble, on standard error: without the secrets of URLs, which somebody may have typed and a log would keep.
     pub(crate) fn warn(&self, text: &str) {
+        self.complain(&redacted(text));
+    }
+
+    fn complain(&self, text: &str) {
         self.suspended(|| {
             let _kept = unpoisoned(&self.out).attempt(|writer| writer.flush());
             let _nowhere_else_to_say_it = writeln!(unpoisoned(&self.err), "{text}");

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 
+use larder::vocabulary::url::redacted;
+
 use super::text;
 
 /// From now on a panic of any thread prints one line that asks to report it.
@@ -11,6 +13,7 @@ pub(crate) fn install() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
         let what = text::message(payload(info.payload()));
+        let what = redacted(&what);
         let _nowhere_else_to_say_it = writeln!(
             std::io::stderr(),
             "larder: this is a bug in larder{place}: {what}; please report it with the command that led here"

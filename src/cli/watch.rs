@@ -1,12 +1,15 @@
 //! The observer: events become lines, JSON or a progress bar; signals become a request to stop.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use larder::vocabulary::events::{CarrierSeen, VerifyStatus};
+use larder::vocabulary::url::redacted;
 use larder::{Event, Finding, Name, Observer};
 
 use super::context::Context;
@@ -211,8 +214,8 @@ fn line(event: &Event) -> Option<Line> {
             .with("size_bytes", size_bytes)
             .with("status", status.word())
             .maybe("note", note.as_ref()),
-        Event::Skipped { path, reason } => Line::event("skipped").path("path", path).with("reason", reason),
-        Event::Failed { path, reason } => Line::event("failed").path("path", path).with("reason", reason),
+        Event::Skipped { path, reason } => refused("skipped", path, reason),
+        Event::Failed { path, reason } => refused("failed", path, reason),
         Event::Removed { digest, size_bytes, freed_bytes } => Line::event("removed")
             .with("digest", digest.to_string())
             .with("size_bytes", size_bytes)
@@ -242,9 +245,19 @@ fn line(event: &Event) -> Option<Line> {
         Event::Mended { finding: found, how, planned } => {
             finding(Line::event(if *planned { "would_mend" } else { "mended" }), found).with("how", how)
         }
-        Event::Notice { text } => Line::event("notice").with("text", text),
+        Event::Notice { text } => Line::event("notice").with("text", redacted(text)),
         _ => return None,
     })
+}
+
+/// A path that was not taken, exact unless it is really a URL with a secret in it.
+fn refused(event: &str, path: &Path, reason: &str) -> Line {
+    let text = path.to_string_lossy();
+    let line = match redacted(&text) {
+        Cow::Borrowed(_) => Line::event(event).path("path", path),
+        Cow::Owned(shown) => Line::event(event).with("path", shown),
+    };
+    line.with("reason", redacted(reason))
 }
 
 /// What a finding says of itself.

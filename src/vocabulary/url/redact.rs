@@ -70,10 +70,12 @@ fn users(text: &str, extent: Extent) -> impl Iterator<Item = Range<usize>> + '_ 
         let before = text[..colon].rfind(|c| !is_of_scheme(c)).map_or(0, |at| at + char_bytes(text, at));
         let scheme = &text[before..colon];
         let slashes = text[colon + 1..].bytes().take_while(|b| matches!(b, b'/' | b'\\')).count();
-        // A URL that has lost its slashes is still meant as one where its scheme is well known.
-        let known = ["http", "https", "ftp"].iter().any(|one| scheme.eq_ignore_ascii_case(one));
-        let begins = !scheme.is_empty() && (slashes >= 2 || known);
-        begins.then(|| user(text, colon + 1 + slashes, extent)).flatten()
+        // A URL that has lost its slashes, as in a path, is still meant as one where its scheme is well known, whatever has
+        // grown together with it, or where a password stands behind the one that is left.
+        let lower = scheme.to_ascii_lowercase();
+        let known = ["http", "https", "ftp"].iter().any(|one| lower.ends_with(one));
+        let begins = slashes >= 2 || known || (slashes == 1 && has_password(&text[colon + 2..], extent));
+        (begins && !scheme.is_empty()).then(|| user(text, colon + 1 + slashes, extent)).flatten()
     })
 }
 
@@ -86,9 +88,17 @@ fn user(text: &str, start: usize, extent: Extent) -> Option<Range<usize>> {
     if !has_bad_port(authority) {
         return None;
     }
-    // A password with a slash or a blank in it: it goes on to the next @ of the line.
+    // A password with a slash or a blank in it: it goes on to the last @ of the line, or with a line break to the next.
     let line = &text[start..text[start..].find('\n').map_or(text.len(), |length| start + length)];
-    Some(start..start + line.rfind('@').unwrap_or(authority.len()))
+    let at = line.rfind('@').or_else(|| text[start..].find('@'));
+    Some(start..start + at.unwrap_or(authority.len()))
+}
+
+/// Whether `rest` begins with a user and a password.
+fn has_password(rest: &str, extent: Extent) -> bool {
+    let word = &rest[..extent.end(rest, 0)];
+    let authority = &word[..word.find(['/', '\\', '?', '#']).unwrap_or(word.len())];
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
 }
 
 fn has_bad_port(authority: &str) -> bool {
@@ -168,9 +178,12 @@ mod tests {
             ("'https://h/a?id=1&sig=abc', twice", "'https://h/a?id=1&sig=REDACTED', twice"),
             ("(see s3://k:s@b/x?X-Amz-Signature=0a.)", "(see s3://REDACTED@b/x?X-Amz-Signature=REDACTED.)"),
             ("https:/me:pw@h and https:me:pw@h", "https:/REDACTED@h and https:REDACTED@h"),
+            ("--https:/me:pw@h git+https:/me@h", "--https:/REDACTED@h git+https:/REDACTED@h"),
+            ("s3:/me:pw@h/x", "s3:/REDACTED@h/x"),
             ("https:\\\\me:pw@h\\x", "https:\\\\REDACTED@h\\x"),
             ("https://me:p/w@h/x", "https://REDACTED@h/x"),
             ("https://me:p w@h/x", "https://REDACTED@h/x"),
+            ("https://me:p\nw@h/x", "https://REDACTED@h/x"),
             ("https://me:p\"w@h/x", "https://REDACTED@h/x"),
             ("u=https%3A%2F%2Fme%3Apw%40h%2Fx.", "u=https%3A%2F%2FREDACTED%40h%2Fx."),
             ("a?u=/b?token=c", "a?u=/b?token=REDACTED"),
@@ -193,6 +206,7 @@ mod tests {
             "",
             "ünï?cödé=ñ&",
             "https://h/, and http://h.",
+            "larder:/srv/a:b@c s3:/me@h/x",
         ] {
             assert_eq!(redacted(text), text);
         }

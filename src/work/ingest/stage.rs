@@ -83,6 +83,15 @@ impl Claims {
     }
 }
 
+/// Whether a source becomes the blob itself.
+pub(super) enum LinkClaim {
+    Granted,
+    /// Another source of its batch has staged these bytes.
+    ByAnother,
+    /// One that fewer people may read has.
+    ForFewer,
+}
+
 /// Whether somebody among `readers` may read neither the blob's own file, which those of `blob` may, nor a carrier.
 pub(super) fn reaches_more(
     ledger: &Ledger,
@@ -363,14 +372,17 @@ impl Stager<'_> {
 
     /// As [`Stager::claim`], for a file that becomes the blob itself. Another of its names may have given it its old
     /// mode back meanwhile; from now on none does.
-    pub(super) fn claim_linked(&self, digest: &Digest, file: &dyn File, meta: &Meta) -> io::Result<bool> {
+    pub(super) fn claim_linked(&self, digest: &Digest, file: &dyn File, meta: &Meta) -> io::Result<LinkClaim> {
+        let mode = self.ledger.policy.blob_mode;
         let mut claims = self.claims.lock().expect("no panic holds it");
-        if !claims.claim(digest, self.ledger.policy.blob_mode) && !self.always {
-            return Ok(false);
-        }
-        file.set_mode(self.ledger.policy.blob_mode)?;
+        match claims.digests.get(digest) {
+            Some(claimed) if mode & !claimed != 0 => return Ok(LinkClaim::ForFewer),
+            Some(_) if !self.always => return Ok(LinkClaim::ByAnother),
+            _ => claims.claim(digest, mode),
+        };
+        file.set_mode(mode)?;
         claims.files.insert((meta.device, meta.inode));
-        Ok(true)
+        Ok(LinkClaim::Granted)
     }
 
     /// Gives a source that did not become a blob its mode back, unless one of its other names did.
@@ -404,7 +416,10 @@ impl Stager<'_> {
         }
         let file = match self.ledger.blobs.open(digest) {
             // What this user may not read is not for him to judge.
-            Err(e) if e.kind() == ErrorKind::Permission => return self.known_by_carrier(digest, stage, e),
+            Err(e) if e.kind() == ErrorKind::Permission => {
+                let settled = damaged || row.is_verified() && as_recorded;
+                return self.known_by_carrier(digest, stage, settled, e);
+            }
             opened => opened?,
         };
         match digest_file(file.as_ref()) {
@@ -422,10 +437,11 @@ impl Stager<'_> {
         reaches_more(self.ledger, &*self.snapshot, digest, Readers::of(blob), readers)
     }
 
-    /// Whether a carrier that this user may read is good.
-    fn known_by_carrier(&self, digest: &Digest, stage: bool, denied: Error) -> Result<Known> {
+    /// Whether a carrier that this user may read is good. `settled`: whether the blob's own file is known to be good or
+    /// known to be bad, without a look at its bytes, so that what is staged can be kept.
+    fn known_by_carrier(&self, digest: &Digest, stage: bool, settled: bool, denied: Error) -> Result<Known> {
         if stage {
-            return Ok(Known::No(None));
+            return if settled { Ok(Known::No(None)) } else { Err(denied) };
         }
         let (_, file) = open_readable(self.ledger, &*self.snapshot, digest)?;
         let good = digest_file(file.as_ref()).is_ok_and(|found| found.digest == *digest);

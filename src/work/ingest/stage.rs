@@ -1,10 +1,10 @@
 //! From a source to a staged file, or to the finding that its bytes are known.
 
-use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::claims::{Claims, LinkClaim, reaches_more};
 use super::walk::Item;
 use super::{AddOptions, TakeIn};
 use crate::hashing::file::read_through;
@@ -63,52 +63,6 @@ pub(super) struct Stager<'a> {
     pub always: bool,
     /// Held while a source with several names is taken in: its names share one mode, and one inode at a time changes it.
     pub several_names: Mutex<()>,
-}
-
-/// What the sources of one batch have staged.
-#[derive(Default)]
-pub(super) struct Claims {
-    /// The digests, with the modes of what was staged.
-    digests: HashMap<Digest, u32>,
-    /// Device and inode of the files that became blobs themselves: a file may have several names in one tree.
-    files: HashSet<(u64, u64)>,
-}
-
-impl Claims {
-    fn claim(&mut self, digest: &Digest, mode: u32) -> bool {
-        let claimed = self.digests.entry(*digest).or_insert(0);
-        let fresh = mode & !*claimed != 0;
-        *claimed |= mode;
-        fresh
-    }
-}
-
-/// Whether a source becomes the blob itself.
-pub(super) enum LinkClaim {
-    Granted,
-    /// Another source of its batch has staged these bytes.
-    ByAnother,
-    /// One that fewer people may read has.
-    ForFewer,
-}
-
-/// Whether somebody among `readers` may read neither the blob's own file, which those of `blob` may, nor a carrier.
-pub(super) fn reaches_more(
-    ledger: &Ledger,
-    tables: &impl Tables,
-    digest: &Digest,
-    blob: Readers,
-    readers: Readers,
-) -> Result<bool> {
-    if *digest == Digest::EMPTY || blob.cover(readers) {
-        return Ok(false);
-    }
-    for (number, _) in tables.carriers(digest)? {
-        if ledger.carriers.meta(digest, number)?.is_some_and(|carrier| Readers::of(&carrier).cover(readers)) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// A staged file that can be gone on with.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::TakeIn;
-use super::stage::{Known, LinkClaim, Staged, Stager, unchanged};
+use super::claims::LinkClaim;
+use super::stage::{Known, Staged, Stager, unchanged};
 use super::walk::Item;
 use crate::format::settings::Durability;
 use crate::ledger::Tables;

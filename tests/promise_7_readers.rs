@@ -142,3 +142,39 @@ fn what_was_to_be_linked_is_copied_for_more_people() {
         kit::agrees(&world, &opened);
     }
 }
+
+/// The same within one batch, whichever comes first: no source is linked where a private copy becomes the blob.
+#[test]
+fn in_one_batch_no_source_is_linked_beside_a_private_copy() {
+    for (private, public) in [("/src/a", "/src/b"), ("/src/b", "/src/a")] {
+        for take_in in [larder::work::ingest::TakeIn::Link, larder::work::ingest::TakeIn::Move] {
+            let world = world(5, Durability::Batch, &[("/src/a", A), ("/src/b", A)]);
+            let process = world.process("adding");
+            process.open(Path::new(private), Open::Read).unwrap().set_mode(0o600).unwrap();
+            let opened = Opened::open(&process).unwrap();
+            let options = AddOptions { take_in, ..AddOptions::default() };
+            assert_eq!(opened.add(&["/src"], &options).unwrap().failed, 0);
+            assert_eq!(mode_of(&world, Path::new("/store/names").join(&public[1..])), 0o444, "{public} {take_in:?}");
+            kit::agrees(&world, &opened);
+            kit::nothing_is_left_over(&world, &opened);
+            let stays = take_in == larder::work::ingest::TakeIn::Link;
+            assert_eq!(world.read(private).is_some(), stays);
+            if stays {
+                assert_eq!(mode_of(&world, private), 0o600);
+                assert_eq!(world.read(public).unwrap(), A);
+            }
+        }
+    }
+}
+
+/// Whoever is refused the name has nothing kept for it.
+#[test]
+fn a_refused_name_keeps_nothing_once_more() {
+    let world = begun(6);
+    let opened = Opened::open(&world.process("adding")).unwrap();
+    opened.put("/all/b", "all/a", B).unwrap();
+    let options = AddOptions { prefix: Some(larder::Name::new("all").unwrap()), ..AddOptions::default() };
+    assert_eq!(opened.add(&["/all/a"], &options).unwrap().failed, 1);
+    assert_eq!(carriers(&opened), 0);
+    kit::agrees(&world, &opened);
+}

@@ -288,6 +288,25 @@ fn the_same_bytes_are_kept_once_more_for_all_who_may_read_them() {
     assert_eq!(fs::metadata(place.blob(&digest)).unwrap().mode() & 0o7777, 0o400);
 }
 
+/// Where the private blob is not as it was recorded, only who may read it can tell whether it is good.
+#[test]
+fn nobody_adds_to_a_private_blob_that_he_cannot_judge() {
+    let Some(place) = shared("nobody_adds_to_a_private_blob", "group") else { return };
+    let bytes = noise(1, 3000);
+    ANNA.file(&place, "secret", &bytes, 0o600);
+    ANNA.does(&place, &["add", "secret"]).exits(0);
+    let blob = place.blob(&outside::digest(&bytes));
+    fs::File::open(&blob).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    BERT.file(&place, "open", &bytes, 0o644);
+    let refused = BERT.does(&place, &["add", "open"]).exits(3);
+    assert!(refused.err.contains("ermission denied") && !refused.err.contains("went away"), "{}", refused.err);
+    // Once it was judged, they are kept for all.
+    ANNA.does(&place, &["add", "secret", "--verify-existing"]).exits(0);
+    BERT.does(&place, &["add", "open"]).exits(0);
+    assert_eq!(BERT.does(&place, &["cat", "secret"]).exits(0).out, bytes);
+    assert_eq!(fs::metadata(blob).unwrap().mode() & 0o7777, 0o400);
+}
+
 #[test]
 fn everybody_reads_a_world_store_and_its_owner_alone_writes() {
     let Some(place) = shared("everybody_reads_a_world_store", "world") else { return };

@@ -52,8 +52,9 @@ pub(super) fn sync(tx: &Tx<'_>, dirs: &CarrierDirs) -> Result<()> {
     }
 }
 
-/// Copies a blob's file into staging, hashed on the way, and syncs it, with the mode and the time of `like`. `share`: whether the copy may share its blocks with
-/// the blob; one that is to outlive a bad sector may not. [`ErrorKind::Damaged`] where the bytes are not right.
+/// Copies a blob's file into staging, hashed on the way, and syncs it, with the mode and the time of `like`. `share`:
+/// whether the copy may share its blocks with the blob; one that is to outlive a bad sector may not.
+/// [`ErrorKind::Damaged`] where the bytes are not right.
 pub(super) fn stage_copy(
     ledger: &Ledger,
     session: &Session,

@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::stage::{Staged, reaches_more};
+use super::claims::reaches_more;
+use super::stage::Staged;
 use crate::format::record::copies::{SourceFile, SourcesRecord, remembered};
 use crate::format::record::{AliasRecord, BlobRecord, HealedRecord, Record, Replaced};
 use crate::format::settings::Durability;
@@ -133,7 +134,7 @@ fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) ->
     for staged in batch {
         outcomes.push(match claim(tx, staged, rules, &mut notices)? {
             Claim::Refused(reason) => Outcome::Refused(reason),
-            Claim::Granted(before) => match resolving.resolve(tx, staged.digests.digest)? {
+            Claim::Granted(before) => match resolving.resolve_for(tx, staged)? {
                 Resolved::Again => Outcome::Again,
                 Resolved::Refused(reason) => Outcome::Refused(reason.clone()),
                 Resolved::Kept(status) => name(tx, staged, status, rules, before)?,
@@ -227,9 +228,6 @@ impl<'a> Resolving<'a> {
                 Err(e) if e.kind() == ErrorKind::Damaged => Resolved::Refused(e.to_string()),
                 other => other?,
             };
-            if matches!(resolved, Resolved::Kept(_)) {
-                self.keep_for_more(tx, &digest)?;
-            }
             if let Resolved::Kept(status @ (AddStatus::New | AddStatus::Healed)) = resolved {
                 self.fresh.insert(digest, status);
             }
@@ -238,22 +236,27 @@ impl<'a> Resolving<'a> {
         Ok(self.done.get_mut(&digest).expect("it was just put there"))
     }
 
+    /// As [`Resolving::resolve`], for a source that is granted its name.
+    fn resolve_for(&mut self, tx: &mut Tx<'_>, staged: &Staged) -> Result<&mut Resolved> {
+        if matches!(self.resolve(tx, staged.digests.digest)?, Resolved::Kept(_)) {
+            self.keep_for_more(tx, staged)?;
+        }
+        self.resolve(tx, staged.digests.digest)
+    }
+
     /// Where somebody may read a source who may not read the file that is kept, its staged copy is kept beside that.
-    fn keep_for_more(&mut self, tx: &mut Tx<'_>, digest: &Digest) -> Result<()> {
-        let Some(row) = tx.blob(digest)? else { return Ok(()) };
+    fn keep_for_more(&mut self, tx: &mut Tx<'_>, staged: &Staged) -> Result<()> {
+        let digest = &staged.digests.digest;
+        let Some((path, stamp)) = staged.file.as_ref().filter(|_| !staged.linked) else { return Ok(()) };
+        let Some(row) = tx.blob(digest)?.filter(|row| row.stamp.inode != stamp.inode) else { return Ok(()) };
         let uid = tx.ledger().machine.user();
         // What is about to be healed is this user's from then on.
         let there = tx.ledger().blobs.meta(digest)?.filter(|there| there.inode == row.stamp.inode);
         let blob = there.map_or(Readers { mode: row.stamp.mode, uid }, |there| Readers::of(&there));
-        for staged in self.sources[digest].iter().filter(|staged| !staged.linked) {
-            let Some((path, stamp)) = staged.file.as_ref().filter(|(_, own)| own.inode != row.stamp.inode) else {
-                continue;
-            };
-            if reaches_more(tx.ledger(), tx, digest, blob, Readers { mode: stamp.mode, uid })? {
-                let last = tx.carriers(digest)?.last().map_or(0, |(number, _)| *number);
-                carrier::record(tx, self.session, digest, last + 1, &(path.clone(), *stamp), &mut self.carrier_dirs)?;
-                self.kept_for_more += 1;
-            }
+        if reaches_more(tx.ledger(), tx, digest, blob, Readers { mode: stamp.mode, uid })? {
+            let last = tx.carriers(digest)?.last().map_or(0, |(number, _)| *number);
+            carrier::record(tx, self.session, digest, last + 1, &(path.clone(), *stamp), &mut self.carrier_dirs)?;
+            self.kept_for_more += 1;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! one (`batch`), and only then told to the observer; what was taken in by link or moved is then settled (`settle`).
 
 mod batch;
+mod claims;
 mod racy;
 mod resume;
 mod settle;

@@ -1,10 +1,10 @@
 //! From a source to a staged file, or to the finding that its bytes are known.
 
-use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::claims::{Claims, LinkClaim, reaches_more};
 use super::walk::Item;
 use super::{AddOptions, TakeIn};
 use crate::hashing::file::read_through;
@@ -63,43 +63,6 @@ pub(super) struct Stager<'a> {
     pub always: bool,
     /// Held while a source with several names is taken in: its names share one mode, and one inode at a time changes it.
     pub several_names: Mutex<()>,
-}
-
-/// What the sources of one batch have staged.
-#[derive(Default)]
-pub(super) struct Claims {
-    /// The digests, with the modes of what was staged.
-    digests: HashMap<Digest, u32>,
-    /// Device and inode of the files that became blobs themselves: a file may have several names in one tree.
-    files: HashSet<(u64, u64)>,
-}
-
-impl Claims {
-    fn claim(&mut self, digest: &Digest, mode: u32) -> bool {
-        let claimed = self.digests.entry(*digest).or_insert(0);
-        let fresh = mode & !*claimed != 0;
-        *claimed |= mode;
-        fresh
-    }
-}
-
-/// Whether somebody among `readers` may read neither the blob's own file, which those of `blob` may, nor a carrier.
-pub(super) fn reaches_more(
-    ledger: &Ledger,
-    tables: &impl Tables,
-    digest: &Digest,
-    blob: Readers,
-    readers: Readers,
-) -> Result<bool> {
-    if *digest == Digest::EMPTY || blob.cover(readers) {
-        return Ok(false);
-    }
-    for (number, _) in tables.carriers(digest)? {
-        if ledger.carriers.meta(digest, number)?.is_some_and(|carrier| Readers::of(&carrier).cover(readers)) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// A staged file that can be gone on with.
@@ -363,14 +326,17 @@ impl Stager<'_> {
 
     /// As [`Stager::claim`], for a file that becomes the blob itself. Another of its names may have given it its old
     /// mode back meanwhile; from now on none does.
-    pub(super) fn claim_linked(&self, digest: &Digest, file: &dyn File, meta: &Meta) -> io::Result<bool> {
+    pub(super) fn claim_linked(&self, digest: &Digest, file: &dyn File, meta: &Meta) -> io::Result<LinkClaim> {
+        let mode = self.ledger.policy.blob_mode;
         let mut claims = self.claims.lock().expect("no panic holds it");
-        if !claims.claim(digest, self.ledger.policy.blob_mode) && !self.always {
-            return Ok(false);
-        }
-        file.set_mode(self.ledger.policy.blob_mode)?;
+        match claims.digests.get(digest) {
+            Some(claimed) if mode & !claimed != 0 => return Ok(LinkClaim::ForFewer),
+            Some(_) if !self.always => return Ok(LinkClaim::ByAnother),
+            _ => claims.claim(digest, mode),
+        };
+        file.set_mode(mode)?;
         claims.files.insert((meta.device, meta.inode));
-        Ok(true)
+        Ok(LinkClaim::Granted)
     }
 
     /// Gives a source that did not become a blob its mode back, unless one of its other names did.
@@ -404,7 +370,10 @@ impl Stager<'_> {
         }
         let file = match self.ledger.blobs.open(digest) {
             // What this user may not read is not for him to judge.
-            Err(e) if e.kind() == ErrorKind::Permission => return self.known_by_carrier(digest, stage, e),
+            Err(e) if e.kind() == ErrorKind::Permission => {
+                let settled = damaged || row.is_verified() && as_recorded;
+                return self.known_by_carrier(digest, stage, settled, e);
+            }
             opened => opened?,
         };
         match digest_file(file.as_ref()) {
@@ -422,10 +391,11 @@ impl Stager<'_> {
         reaches_more(self.ledger, &*self.snapshot, digest, Readers::of(blob), readers)
     }
 
-    /// Whether a carrier that this user may read is good.
-    fn known_by_carrier(&self, digest: &Digest, stage: bool, denied: Error) -> Result<Known> {
+    /// Whether a carrier that this user may read is good. `settled`: whether the blob's own file is known to be good or
+    /// known to be bad, without a look at its bytes, so that what is staged can be kept.
+    fn known_by_carrier(&self, digest: &Digest, stage: bool, settled: bool, denied: Error) -> Result<Known> {
         if stage {
-            return Ok(Known::No(None));
+            return if settled { Ok(Known::No(None)) } else { Err(denied) };
         }
         let (_, file) = open_readable(self.ledger, &*self.snapshot, digest)?;
         let good = digest_file(file.as_ref()).is_ok_and(|found| found.digest == *digest);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::TakeIn;
+use super::claims::LinkClaim;
 use super::stage::{Known, Staged, Stager, unchanged};
 use super::walk::Item;
 use crate::format::settings::Durability;
@@ -129,11 +130,17 @@ impl Stager<'_> {
             Known::No(hashed) => hashed,
         };
         let claimed = self.claim_linked(&digests.digest, file, &now);
-        if !claimed.map_err(|e| Error::io("set the mode of", &item.path, e))? {
-            let mut hit = self.hit(item, &sealed, digests, None);
-            hit.was_linked = true;
-            hit.note = Some("its bytes are added from another file".to_owned());
-            return Ok(Linked::Done(Box::new(hit)));
+        match claimed.map_err(|e| Error::io("set the mode of", &item.path, e))? {
+            LinkClaim::Granted => {}
+            LinkClaim::ByAnother => {
+                let mut hit = self.hit(item, &sealed, digests, None);
+                hit.was_linked = true;
+                hit.note = Some("its bytes are added from another file".to_owned());
+                return Ok(Linked::Done(Box::new(hit)));
+            }
+            LinkClaim::ForFewer => {
+                return Ok(Linked::Copy("its bytes are added from a file that fewer people may read".to_owned()));
+            }
         }
         let stamp = blobs::stamp(&now);
         let hit = self.hit(item, &sealed, digests, hashed);

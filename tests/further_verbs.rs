@@ -1,5 +1,5 @@
-//! Verbs that the promises' own files do not crash: pins, leases, private copies, giving up an ingest. Killed and cut off
-//! at every counted call, each has happened whole or not at all, and the same call goes on.
+//! Verbs that the promises' own files do not crash: links, pins, leases, private copies, giving up an ingest. Killed and
+//! cut off at every counted call, each has happened whole or not at all, and the same call goes on.
 #![allow(missing_docs, clippy::print_stdout)]
 
 mod kit;
@@ -16,7 +16,7 @@ use larder::machine::{Machine, Open};
 use larder::work::ingest::AddOptions;
 use larder::work::lease::{Leased, lease};
 use larder::work::materialize::unlock;
-use larder::work::names::{Target, pin, unpin};
+use larder::work::names::{Target, link, pin, unpin};
 use larder::{Name, Prefix, Silent};
 
 const A: &[u8] = b"the bytes of the first file";
@@ -50,6 +50,39 @@ fn crashes(what: &str, start: &World, workload: impl Fn(&Arc<Simulated>), check:
 
 fn noted(log: &Log, what: &str) -> bool {
     log.notes().any(|note| note == what)
+}
+
+/// Further names of what is there, by name and by digest, where nothing is replaced.
+#[test]
+fn linking_survives_a_crash_at_every_call() {
+    let links = || {
+        [
+            (Target::Name(Name::new("src/a").unwrap()), "deep/er/a", A),
+            (Target::Digest(digest(B)), "b", B),
+            (Target::Name(Name::new("deep/er/a").unwrap()), "src/again", A),
+        ]
+    };
+    let give = |opened: &Opened| {
+        for (target, name, bytes) in links() {
+            opened.may(name, Some(bytes));
+            link(&opened.ctx(), &target, &Name::new(name).unwrap(), false, None).unwrap();
+            opened.process.note(&format!("added {name} {}", digest(bytes)));
+        }
+    };
+    crashes(
+        "link",
+        &begun(6),
+        |process| give(&Opened::open(process).unwrap()),
+        |world, _, opened| {
+            give(opened);
+            kit::agrees(world, opened);
+            opened.collect(Duration::ZERO).unwrap();
+            for (_, name, bytes) in links() {
+                let file = opened.ledger.layout.name(&Name::new(name).unwrap());
+                assert_eq!(world.read(file).as_deref(), Some(bytes), "{name}");
+            }
+        },
+    );
 }
 
 #[test]

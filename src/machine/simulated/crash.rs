@@ -87,24 +87,37 @@ pub enum Images {
 pub struct Image {
     /// What became of the unsynced items.
     pub label: String,
-    snapshot: Snapshot,
+    /// Not tidied yet: most images are told from others and never looked at again.
+    tree: Tree,
+    base: Base,
 }
 
 impl Image {
     /// A fresh world with this disk.
     pub fn world(&self, seed: u64) -> World {
-        self.snapshot.world(seed)
+        self.snapshot().world(seed)
     }
 
     /// The disk.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::tidy(self.tree.clone(), self.base.clone())
     }
 
     /// Tells images apart.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.snapshot.fingerprint()
+        self.tree.fingerprint()
     }
+}
+
+/// A moment of a world that is being filmed: what a power cut would have left before a call.
+#[derive(Clone, Debug)]
+pub struct Still {
+    /// The number of the counted call that came next.
+    pub call: u64,
+    /// How many calls and notes were in the log.
+    pub logged: usize,
+    /// What hung in the balance.
+    pub crash: CrashState,
 }
 
 /// What becomes of each unsynced item, and how that is called.
@@ -116,9 +129,11 @@ struct Plan {
 impl CrashState {
     /// The balance of a world now.
     pub(super) fn of(state: &State) -> Self {
-        let named = named(&state.disk);
+        let Disk { pending, .. } = &state.disk;
+        // Most of the time nothing hangs in the balance, and then nobody need know what has a name.
+        let named = if pending.is_empty() { BTreeSet::new() } else { named(&state.disk) };
         let matters = |item: &&Item| item.inode().is_none_or(|id| named.contains(&id));
-        let pending = state.disk.pending.iter().filter(matters).cloned().collect();
+        let pending = pending.iter().filter(matters).cloned().collect();
         CrashState { durable: state.disk.durable.clone(), pending, base: Base::of(state) }
     }
 
@@ -140,11 +155,30 @@ impl CrashState {
 
     /// So many images by chance: any item may be kept, dropped or torn.
     pub fn sample(&self, seed: u64, count: usize) -> impl Iterator<Item = Image> + '_ {
+        self.chances(seed, count).map(|plan| self.image(plan))
+    }
+
+    /// The basic images and so many by chance, those left out that come to the same.
+    pub fn portion(&self, seed: u64, count: usize) -> impl Iterator<Item = Image> + '_ {
+        let mut seen = BTreeSet::new();
+        let mut plans = self.basic();
+        plans.extend(self.chances(seed, count));
+        plans.retain(|plan| seen.insert(plan.fates.clone()));
+        plans.into_iter().map(|plan| self.image(plan))
+    }
+
+    /// Whether it leaves just what another one leaves, both of one film.
+    pub fn is_same(&self, other: &CrashState) -> bool {
+        // Items are only ever added as long as the certain part stays as it is, or else lost together.
+        self.durable.is_same(&other.durable) && self.pending.len() == other.pending.len()
+    }
+
+    fn chances(&self, seed: u64, count: usize) -> impl Iterator<Item = Plan> + '_ {
         let mut rng = Rng::new(seed, 0x1ad_e5ea);
         (0..count).map(move |number| {
             let keep_per_mille = [100, 500, 900][rng.below(3) as usize];
             let fates = self.pending.iter().map(|item| chance(&mut rng, item, keep_per_mille)).collect();
-            self.image(Plan { label: format!("sample {number} of seed {seed}"), fates })
+            Plan { label: format!("sample {number} of seed {seed}"), fates }
         })
     }
 
@@ -153,7 +187,7 @@ impl CrashState {
         for (item, fate) in self.pending.iter().zip(plan.fates) {
             item.apply(&mut tree, fate);
         }
-        Image { label: plan.label, snapshot: Snapshot::tidy(tree, self.base.clone()) }
+        Image { label: plan.label, tree, base: self.base.clone() }
     }
 
     /// The fate of every item by its place and class.
@@ -226,7 +260,6 @@ fn chance(rng: &mut Rng, item: &Item, keep_per_mille: u64) -> Fate {
 
 /// Inodes that have a name on the disk or may get one: the others are gone in every image.
 fn named(disk: &Disk) -> BTreeSet<Id> {
-    let durable = disk.durable.walk().into_iter().map(|(_, id)| id);
     let pending = disk.pending.iter().flat_map(Item::changes).filter_map(|change| change.target);
-    durable.chain(pending).chain([super::tree::ROOT]).collect()
+    disk.durable.named().into_iter().chain(pending).collect()
 }

@@ -74,7 +74,7 @@ mod world;
 
 pub use call::{Call, CallKind, Log};
 pub use content::Content;
-pub use crash::{CrashState, Image, Images, Snapshot};
+pub use crash::{CrashState, Image, Images, Snapshot, Still};
 pub use enumerate::{Coverage, Enumeration, enumerate};
 pub use fault::Fault;
 pub use options::{FailedDirectorySync, Mount, Options};

@@ -31,7 +31,8 @@ pub struct Options {
     pub reuse_inodes: bool,
     /// The granularity of file times, in nanoseconds; Linux has about 4 ms.
     pub time_grain_ns: u64,
-    /// How far the clocks move at each call, in nanoseconds.
+    /// How far the clocks move at each call, in nanoseconds; at a sync, a thousand times as far. With 0 they stand still
+    /// but where somebody waits.
     pub call_time_ns: u64,
     /// What becomes of the filesystem when the sync of a directory fails.
     pub failed_directory_sync: FailedDirectorySync,

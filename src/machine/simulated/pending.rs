@@ -64,7 +64,7 @@ pub(super) enum Class {
 }
 
 /// What becomes of an item in a power cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
     Kept,
     Dropped,

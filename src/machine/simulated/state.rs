@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::super::{Lock, Meta};
 use super::call::{Call, CallKind, Log, Request};
 use super::content::BLOCK_BYTES;
-use super::crash::CrashState;
+use super::crash::{CrashState, Still};
 use super::disk::{Answer, Disk};
 use super::fault::{Effect, Fault, Strike};
 use super::options::{FailedDirectorySync, Options};
@@ -16,8 +16,8 @@ use super::rng::Rng;
 use super::schedule::Turns;
 use super::tree::{Body, Id, Node};
 
-/// How long a sync takes, in nanoseconds.
-const SYNC_NS: u64 = 1_000_000;
+/// How many other calls a sync takes as long as.
+const SYNC_CALLS: u64 = 1_000;
 
 /// The state of a world, and the bell that rings when it is another process's turn.
 pub(super) struct Shared {
@@ -50,6 +50,8 @@ pub(super) struct State {
     pub(super) monotonic_ns: u64,
     pub(super) turns: Option<Turns>,
     pub(super) crash: Option<CrashState>,
+    /// What a power cut would have left before each counted call, where somebody wants to know.
+    pub(super) film: Option<Vec<Still>>,
     /// Inodes that somebody outside of the world may write.
     pub(super) writers: Vec<Id>,
     next_handle: u64,
@@ -107,6 +109,7 @@ impl State {
             monotonic_ns: 1_000_000_000,
             turns: None,
             crash: None,
+            film: None,
             writers: Vec::new(),
             next_handle: 3,
         }
@@ -148,12 +151,13 @@ impl State {
 
     /// A call begins: time passes, and what was to happen at it happens.
     pub(super) fn begin(&mut self, process: u32, request: &Request<'_>) -> Begun {
-        let cost = self.options.call_time_ns + if request.kind.syncs() { SYNC_NS } else { 0 };
-        self.pass(cost);
+        let calls = 1 + if request.kind.syncs() { SYNC_CALLS } else { 0 };
+        self.pass(self.options.call_time_ns * calls);
         let grain = self.options.time_grain_ns.max(1);
         self.disk.now_ns = (self.clock_ns - self.clock_ns % grain) as i64;
         self.disk.user = self.options.user;
         self.disk.reuse_numbers = self.options.reuse_inodes;
+        self.take_still(request);
         match self.strike(process, request) {
             Some(Effect::Kill) => self.kill(process),
             Some(Effect::PowerCut) => self.cut_power(),
@@ -161,6 +165,14 @@ impl State {
             None => {}
         }
         if self.process(process).killed { Begun::Dead } else { Begun::Go(None) }
+    }
+
+    /// Films a counted call.
+    fn take_still(&mut self, request: &Request<'_>) {
+        if self.film.is_some() && request.kind.counted() && self.crash.is_none() {
+            let still = Still { call: self.log.counted, logged: self.log.calls.len(), crash: CrashState::of(self) };
+            self.film.get_or_insert_default().push(still);
+        }
     }
 
     fn strike(&mut self, process: u32, request: &Request<'_>) -> Option<Effect> {

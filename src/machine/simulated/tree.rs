@@ -1,6 +1,6 @@
 //! A tree of inodes as it is at one moment: in the page cache, on the disk, or in an image of the disk.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -59,34 +59,43 @@ impl Node {
     }
 }
 
-/// Inodes by identity, shared with other trees until one of them changes.
+/// Inodes by identity, which counts from zero, shared with other trees until one of them changes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tree(Arc<BTreeMap<Id, Arc<Node>>>);
+pub(super) struct Tree(Arc<Vec<Option<Arc<Node>>>>);
 
 impl Tree {
     /// The inode, if it is there.
     pub(super) fn get(&self, id: Id) -> Option<&Node> {
-        self.0.get(&id).map(Arc::as_ref)
+        self.0.get(id.0 as usize)?.as_deref()
     }
 
     /// The inode, to be changed.
     pub(super) fn get_mut(&mut self, id: Id) -> Option<&mut Node> {
-        Arc::make_mut(&mut self.0).get_mut(&id).map(Arc::make_mut)
+        Arc::make_mut(&mut self.0).get_mut(id.0 as usize)?.as_mut().map(Arc::make_mut)
     }
 
     /// Puts an inode in.
     pub(super) fn insert(&mut self, id: Id, node: Node) {
-        Arc::make_mut(&mut self.0).insert(id, Arc::new(node));
+        let (nodes, place) = (Arc::make_mut(&mut self.0), id.0 as usize);
+        if nodes.len() <= place {
+            nodes.resize(place + 1, None);
+        }
+        nodes[place] = Some(Arc::new(node));
     }
 
     /// Takes an inode out.
     pub(super) fn remove(&mut self, id: Id) -> Option<Arc<Node>> {
-        Arc::make_mut(&mut self.0).remove(&id)
+        Arc::make_mut(&mut self.0).get_mut(id.0 as usize)?.take()
     }
 
     /// All inodes.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (Id, &Node)> {
-        self.0.iter().map(|(id, node)| (*id, node.as_ref()))
+        self.0.iter().enumerate().filter_map(|(id, node)| Some((Id(id as u64), node.as_deref()?)))
+    }
+
+    /// Whether nothing was changed in one of them since it was copied from the other.
+    pub(super) fn is_same(&self, other: &Tree) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The entries of a directory, or `ENOTDIR`.
@@ -151,17 +160,34 @@ impl Tree {
         }
     }
 
+    /// The regular files below a directory that `path` leads to.
+    pub(super) fn files(&self, directory: Id, path: &Path) -> Vec<(PathBuf, Id)> {
+        let mut found = Vec::new();
+        for (name, id) in self.entries(directory).into_iter().flatten() {
+            match self.get(*id).map(|node| &node.body) {
+                Some(Body::File(_)) => found.push((path.join(name), *id)),
+                Some(Body::Directory(inside)) if !inside.is_empty() => found.extend(self.files(*id, &path.join(name))),
+                _ => {}
+            }
+        }
+        found
+    }
+
     /// Drops what no name leads to, counts the names anew, and lets no two inodes share a number.
     pub(super) fn tidy(&mut self, next_number: &mut u64) {
         let links = self.count_names();
-        let count = |id: Id| links.get(id.0 as usize).copied().unwrap_or(0);
+        let count = |id: usize| links.get(id).copied().unwrap_or(0);
         let nodes = Arc::make_mut(&mut self.0);
-        nodes.retain(|id, _| count(*id) > 0);
         let mut numbers = HashSet::with_capacity(nodes.len());
         // The youngest keeps a number: an older inode that comes back was unlinked before the number was given again.
-        for (id, node) in nodes.iter_mut().rev() {
-            if node.links != count(*id) {
-                Arc::make_mut(node).links = count(*id);
+        for (id, slot) in nodes.iter_mut().enumerate().rev() {
+            let count = count(id);
+            if count == 0 {
+                *slot = None;
+            }
+            let Some(node) = slot else { continue };
+            if node.links != count {
+                Arc::make_mut(node).links = count;
             }
             if !numbers.insert(node.number) {
                 Arc::make_mut(node).number = *next_number;
@@ -172,8 +198,7 @@ impl Tree {
 
     /// How many names lead from the root to each inode, by identity.
     fn count_names(&self) -> Vec<u64> {
-        let end = self.0.last_key_value().map_or(0, |(id, _)| id.0 as usize + 1);
-        let mut links = vec![0; end.max(1)];
+        let mut links = vec![0; self.0.len().max(1)];
         links[ROOT.0 as usize] = 1;
         let mut todo = vec![ROOT];
         while let Some(directory) = todo.pop() {
@@ -188,32 +213,61 @@ impl Tree {
         links
     }
 
-    /// A hash over names, kinds, contents, modes, and which names share an inode.
-    pub(super) fn fingerprint(&self) -> Fingerprint {
-        let mut hasher = blake3::Hasher::new();
-        let mut order = HashMap::from([(ROOT, 0)]);
-        self.hash_into(ROOT, &mut order, &mut hasher);
-        Fingerprint(hasher.finalize().into())
+    /// Every inode that a name leads to.
+    pub(super) fn named(&self) -> Vec<Id> {
+        let counts = self.count_names().into_iter().enumerate();
+        counts.filter(|(_, count)| *count > 0).map(|(id, _)| Id(id as u64)).collect()
     }
 
-    fn hash_into(&self, directory: Id, order: &mut HashMap<Id, u64>, hasher: &mut blake3::Hasher) {
+    /// A hash over names, kinds, contents, modes, and which names share an inode.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let mut account = Account { order: vec![0; self.0.len().max(1)], next: 1, bytes: Vec::with_capacity(16 << 10) };
+        account.order[ROOT.0 as usize] = 1;
+        self.account_of(ROOT, &mut account);
+        Fingerprint(blake3::hash(&account.bytes).into())
+    }
+
+    fn account_of(&self, directory: Id, account: &mut Account) {
         for (name, id) in self.entries(directory).into_iter().flatten() {
-            let next = order.len() as u64;
-            let place = *order.entry(*id).or_insert(next);
-            hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes()).update(&place.to_le_bytes());
-            let Some(node) = self.get(*id) else { continue };
-            if place != next {
-                continue;
-            }
-            hasher.update(&[node.kind() as u8]).update(&node.mode.to_le_bytes());
+            let is_new = account.name(name, *id);
+            let Some(node) = self.get(*id).filter(|_| is_new) else { continue };
+            let bytes = &mut account.bytes;
+            bytes.push(node.kind() as u8);
+            bytes.extend_from_slice(&node.mode.to_le_bytes());
             match &node.body {
-                Body::File(content) => _ = hasher.update(&content.digest()),
-                Body::Symlink(target) => _ = hasher.update(blake3::hash(target.as_os_str().as_bytes()).as_bytes()),
-                Body::Directory(_) => self.hash_into(*id, order, hasher),
+                Body::File(content) => bytes.extend_from_slice(&content.digest()),
+                Body::Symlink(target) => {
+                    bytes.extend_from_slice(blake3::hash(target.as_os_str().as_bytes()).as_bytes());
+                }
+                Body::Directory(_) => self.account_of(*id, account),
                 Body::Special => {}
             }
-            hasher.update(&[0xff]);
+            account.bytes.push(0xff);
         }
+    }
+}
+
+/// What is hashed of a tree, and which inodes it has come to, by the order in which it did.
+struct Account {
+    order: Vec<u32>,
+    next: u32,
+    bytes: Vec<u8>,
+}
+
+impl Account {
+    /// Writes a name down. Whether nothing was said of its inode yet.
+    fn name(&mut self, name: &OsStr, id: Id) -> bool {
+        let next = self.next + 1;
+        let mut none = 0;
+        let place = self.order.get_mut(id.0 as usize).unwrap_or(&mut none);
+        let is_new = *place == 0;
+        if is_new {
+            (*place, self.next) = (next, next);
+        }
+        self.bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(&place.to_le_bytes());
+        is_new
     }
 }
 

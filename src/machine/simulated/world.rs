@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::call::Log;
 use super::content::Content;
-use super::crash::{CrashState, Snapshot};
+use super::crash::{CrashState, Snapshot, Still};
 use super::disk::{Answer, Disk};
 use super::fault::Fault;
 use super::options::Options;
@@ -96,6 +96,17 @@ impl World {
         CrashState::of(&self.shared.lock())
     }
 
+    /// From now on keeps what a power cut would leave before each counted call: one run of a workload shows every crash
+    /// of it.
+    pub fn film(&self) {
+        self.shared.lock().film = Some(Vec::new());
+    }
+
+    /// The film so far, in order; it ends here.
+    pub fn take_film(&self) -> Vec<Still> {
+        self.shared.lock().film.take().unwrap_or_default()
+    }
+
     /// Makes everything durable.
     pub fn settle(&self) {
         self.shared.lock().disk.settle_all();
@@ -132,6 +143,15 @@ impl World {
         let tree = &state.disk.volatile;
         let seen = |(path, id): (PathBuf, Id)| Some((path, Seen::of(tree.get(id)?)));
         tree.walk().into_iter().filter_map(seen).collect()
+    }
+
+    /// Every file below a directory, in the order of their paths.
+    pub fn files(&self, under: impl AsRef<Path>) -> Vec<(PathBuf, Seen)> {
+        let state = self.shared.lock();
+        let tree = &state.disk.volatile;
+        let Ok((_, id)) = state.find(under.as_ref(), false) else { return Vec::new() };
+        let files = tree.files(id, under.as_ref()).into_iter();
+        files.filter_map(|(path, id)| Some((path, Seen::of(tree.get(id)?)))).collect()
     }
 
     /// What a path names, symbolic links not followed.

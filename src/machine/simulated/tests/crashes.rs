@@ -345,3 +345,59 @@ fn enumeration_starts_from_a_prepared_world_and_kills() {
     });
     assert_eq!(failed, 1);
 }
+
+/// One run with a film shows what a run for each call shows.
+#[test]
+fn a_film_shows_every_crash() {
+    let work = |p: &Arc<Simulated>| {
+        let file = write(p, "/a", &[7; 1500]);
+        p.note("written");
+        file.sync().unwrap();
+        p.rename(at("/a"), at("/b")).unwrap();
+        directory(p, "/").sync().unwrap();
+    };
+    let prints = |crash: &CrashState| -> BTreeSet<Fingerprint> {
+        crash.images(Images::Exhaustive).chain(crash.sample(3, 20)).map(|image| image.fingerprint()).collect()
+    };
+    let (world, p) = start();
+    world.film();
+    work(&p);
+    let (film, calls) = (world.take_film(), world.calls());
+    assert_eq!(film.len() as u64, calls);
+    for (number, still) in film.iter().enumerate() {
+        let (other, p) = start();
+        other.fail(Fault::power_cut().at_call(number as u64));
+        assert!(run(&p, || work(&p)).is_killed());
+        assert_eq!((still.call, still.logged), (number as u64, other.log().calls().len()));
+        assert_eq!(prints(&still.crash), prints(&other.power_cut()), "call {number}");
+    }
+    assert!(film[0].crash.is_same(&film[0].crash.clone()) && !film[0].crash.is_same(&film[1].crash));
+    assert!(world.take_film().is_empty(), "it ended");
+}
+
+/// The same image is the same whether its tree was tidied or not, and a portion has no image twice for nothing.
+#[test]
+fn a_portion_leaves_out_what_comes_to_the_same() {
+    let (world, p) = start();
+    write(&p, "/a", b"x");
+    let crash = world.balance();
+    let images: Vec<Image> = crash.portion(1, 50).collect();
+    assert!(images.len() <= 4, "{} images of two items", images.len());
+    for image in images {
+        assert_eq!(image.fingerprint(), image.snapshot().fingerprint());
+        assert_eq!(image.fingerprint(), image.world(1).fingerprint());
+    }
+}
+
+#[test]
+fn files_are_found_below_a_directory_in_order() {
+    let (world, _) = start();
+    for path in ["/d/b", "/d/a/c", "/e", "/d/z"] {
+        world.put(path, b"x");
+    }
+    world.put_dir("/d/empty");
+    world.put_symlink("/e", "/d/link");
+    let found: Vec<_> = world.files("/d").into_iter().map(|(path, seen)| (path, seen.content.to_vec())).collect();
+    assert_eq!(found, ["/d/a/c", "/d/b", "/d/z"].map(|path| (path.into(), b"x".to_vec())));
+    assert!(world.files("/none").is_empty());
+}

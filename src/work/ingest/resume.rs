@@ -86,7 +86,8 @@ impl Stager<'_> {
         let write = |e| Error::io("write", path, e);
         sealed.set_mode(meta.mode | 0o600).map_err(write)?;
         let file = self.ledger.machine.open(path, Open::ReadWrite).map_err(|e| Error::io("open", path, e))?;
-        file.set_mode(meta.mode).map_err(write)?;
+        // Not what it had: where this failed the last time, it can be written to still, and it is to be a blob.
+        file.set_mode(meta.mode & !0o222).map_err(write)?;
         file.set_len(says.state.size_bytes).map_err(write)?;
         Ok(Some(file))
     }

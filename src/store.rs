@@ -267,6 +267,11 @@ impl Store {
         catalog::register::register(&self.writing()?, all, if_there)
     }
 
+    /// Registers any number of models and documents, each for itself; see [`catalog::register::register_each`].
+    pub fn register_each(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Result<Registered>>> {
+        catalog::register::register_each(&self.writing()?, all, if_there)
+    }
+
     /// The entry of a key (R74), but none in the trash.
     pub fn entry(&self, key: &Key) -> Result<Option<Entry>> {
         catalog::find::get(&self.reading(), key)

@@ -111,6 +111,10 @@ bugs! {
     ChangeUnseen,
     /// The reserve is not given up when the disk is full.
     ReserveKept,
+    /// What is put into the trash keeps its blobs no more.
+    TrashDropsRoot,
+    /// Evicting takes no notice of pins.
+    EvictsPinned,
 }
 
 #[cfg(feature = "planted")]

@@ -111,6 +111,8 @@ bugs! {
     ChangeUnseen,
     /// The reserve is not given up when the disk is full.
     ReserveKept,
+    /// Other settings are put in place before they are synced.
+    SettingsSync,
 }
 
 #[cfg(feature = "planted")]

@@ -155,7 +155,8 @@ fn deleting_for_good_survives_a_crash_at_every_call() {
         assert_eq!(named(&opened), [there.is_some(); 2], "the entry without its names, or they without it");
         kit::nothing_is_left_over(world, &opened);
     };
-    let cuts = Enumeration::new(4, &start).images(Images::Basic).power_cuts(workload, |_, world, log| check(world, log));
+    let cuts =
+        Enumeration::new(4, &start).images(Images::Basic).power_cuts(workload, |_, world, log| check(world, log));
     report("delete", cuts);
     assert!(cuts.distinct > 30, "{cuts:?}");
     report("delete, killed", Enumeration::new(4, &start).kills(workload, |_, world, log| check(world, log)));

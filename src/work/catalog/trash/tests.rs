@@ -31,8 +31,7 @@ fn registered(store: &Fixture, reference: &str, names: &[&str]) -> Key {
         target: Some(Target::Name(n(name))),
         ..NewVariant::default()
     };
-    let what =
-        Registration { variants: names.iter().map(variant).collect(), ..Registration::new(model(reference)) };
+    let what = Registration { variants: names.iter().map(variant).collect(), ..Registration::new(model(reference)) };
     register(&store.ctx(), vec![what], IfThere::Refuse).unwrap().remove(0).entry.card.key
 }
 

@@ -139,8 +139,6 @@ pub const MOST_GUARD_BLOBS: u64 = 100;
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Default grace between the loss of the last root and collection, in journal time.
 pub const GRACE: Duration = Duration::from_secs(24 * 3600);
-/// Default time in journal time after which `gc` removes what is in the trash.
-pub const TRASH_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Default age in journal time at which a file in `sha256/` that no record knows may be collected.
 pub const ORPHAN_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The furthest that journal time moves with one frame.

@@ -115,6 +115,8 @@ bugs! {
     TrashDropsRoot,
     /// Evicting takes no notice of pins.
     EvictsPinned,
+    /// Other settings are put in place before they are synced.
+    SettingsSync,
 }
 
 #[cfg(feature = "planted")]

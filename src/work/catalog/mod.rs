@@ -9,6 +9,7 @@ mod going;
 pub mod register;
 pub mod remove;
 pub mod trash;
+pub mod uses;
 pub mod verify;
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ mod repair;
 mod rm;
 mod show;
 mod stats;
+mod trash;
+mod undelete;
 mod unlink;
 mod unlock;
 mod unpin;
@@ -91,6 +93,10 @@ pub(crate) enum Command {
     Repair(repair::Args),
     /// Compare the store's records with what is on the disk
     Check(check::Args),
+    /// Put entries of the catalog into the trash, list or empty it
+    Trash(trash::Args),
+    /// Take entries out of the trash
+    Undelete(undelete::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// See to ingests that were broken off
@@ -138,6 +144,8 @@ impl Command {
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
             Command::Check(_) => "check",
+            Command::Trash(_) => "trash",
+            Command::Undelete(_) => "undelete",
             Command::Gc(_) => "gc",
             Command::Ingest(_) => "ingest",
             Command::Compact(_) => "compact",
@@ -175,6 +183,8 @@ impl Command {
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),
             Command::Check(args) => check::run(context, args),
+            Command::Trash(args) => trash::run(context, args),
+            Command::Undelete(args) => undelete::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Ingest(command) => ingest::run(context, command),
             Command::Compact(args) => compact::run(context, args),

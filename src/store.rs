@@ -1,5 +1,7 @@
 //! The front: an open store, with one short method for each verb.
 
+mod manifests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ pub mod frame;
 pub mod header;
 pub mod hint;
 pub mod layout;
+pub mod manifest;
 pub mod page;
 pub mod record;
 pub mod run;

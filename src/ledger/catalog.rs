@@ -232,7 +232,7 @@ impl Snapshot {
             let variant = self.view.get(&table::variant_key(&entry, name))?;
             let variant: Option<Variant> = variant.map(|value| decode(&value, Table::Variant)).transpose()?;
             if let Some(size) = variant.and_then(|variant| variant.size_bytes) {
-                totals.bytes += size;
+                totals.bytes = totals.bytes.saturating_add(size);
                 last = Some(digest.to_vec());
             }
         }

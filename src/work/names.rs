@@ -355,7 +355,7 @@ fn give(tx: &mut Tx<'_>, name: Name, row: AliasRow, before: Option<&AliasRow>) -
     Ok(())
 }
 
-fn take(tx: &mut Tx<'_>, name: Name, row: &AliasRow, rule: String) -> Result<()> {
+pub(super) fn take(tx: &mut Tx<'_>, name: Name, row: &AliasRow, rule: String) -> Result<()> {
     let (was, when) = (replaced(tx, row)?, tx.moment());
     tx.push(Record::Unalias(UnaliasRecord { name, was, rule, when }));
     Ok(())

@@ -1,6 +1,8 @@
 //! The front: an open store, with one short method for each verb.
 
 mod manifests;
+mod options;
+mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::format::layout::Layout;
+use crate::format::options::{Chosen, OptionKey, Options};
 use crate::format::settings::{FORMAT, Settings};
 use crate::hashing::Workers;
 use crate::ledger::{Ledger, Policy, Tables};
@@ -35,7 +38,7 @@ use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode
 use crate::work::mend::{self, MendPlan, MendReport};
 use crate::work::names::{self, RemovePlan, RemoveReport, Target};
 use crate::work::repair::{self, RepairOptions, RepairReport, RepairScope};
-use crate::work::resumable::{self, Waiting};
+use crate::work::resumable::{self, Ingests, Waiting};
 use crate::work::upkeep::{self, CompactReport, FrameInfo, RebuildReport, RunInfo};
 use crate::work::verify::{self, VerifyOptions, VerifyReport};
 
@@ -53,11 +56,19 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Open, or make, a store in a directory that everybody may write to.
     pub trust_directory: bool,
+    /// What goes before the options in the store's own file. A store that is made now is made with the fixed ones of it.
+    pub options: Chosen,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, read_only: false, trust_directory: false }
+        OpenOptions {
+            jobs: 0,
+            lock_timeout: LOCK_TIMEOUT,
+            read_only: false,
+            trust_directory: false,
+            options: Chosen::default(),
+        }
     }
 }
 
@@ -72,12 +83,14 @@ pub struct NewStore {
     pub alias: AliasKind,
     /// Whether its directory is marked as a cache, for backup programs to leave out.
     pub cache: bool,
+    /// What its own file says of options.
+    pub options: Chosen,
 }
 
 impl Default for NewStore {
     fn default() -> Self {
         let (durability, shared) = (Durability::default(), Shared::default());
-        NewStore { durability, shared, alias: AliasKind::Hardlinked, cache: false }
+        NewStore { durability, shared, alias: AliasKind::Hardlinked, cache: false, options: Chosen::default() }
     }
 }
 
@@ -100,6 +113,7 @@ pub struct StoreSettings {
 pub struct Store {
     directory: PathBuf,
     settings: StoreSettings,
+    options: Options,
     ledger: Ledger,
     workers: Workers,
     only_read: Option<OnlyRead>,
@@ -125,8 +139,10 @@ impl Store {
             shared_mode: new.shared,
             hardlinked: new.alias == AliasKind::Hardlinked,
             cache: new.cache,
+            options: options.options.clone().filtered(OptionKey::is_fixed).and(&new.options),
         };
         refuse_strangers(machine.as_ref(), directory, options)?;
+        options::refuse_unbuilt(&Options::of(&spec.options))?;
         let made = init::create(&machine, directory, &spec)?;
         Ok((Store::open(machine, directory, options)?, made))
     }
@@ -146,6 +162,7 @@ impl Store {
         machine.confine(&directory);
         let layout = Layout::new(&directory);
         let settings = read_settings(machine.as_ref(), &layout)?;
+        let resolved = options::resolve(&settings, &options.options)?;
         let filesystem = machine.filesystem(&directory);
         let filesystem = filesystem.map_err(|e| Error::io("look at the filesystem of", &directory, e))?;
         let only_read = only_read(machine.as_ref(), &layout, &settings, &filesystem, options)?;
@@ -159,7 +176,7 @@ impl Store {
         };
         let workers = Workers::new(options.jobs)?;
         let ledger = Ledger::open(machine, layout, policy)?;
-        Ok(Store { directory, settings, ledger, workers, only_read })
+        Ok(Store { directory, settings, options: resolved, ledger, workers, only_read })
     }
 
     /// Makes the journal of the store in `directory` anew from what is on its disk, and `larder.toml` if it is gone, and
@@ -267,6 +284,11 @@ impl Store {
     /// Registers models and documents in one transaction (R73, R89, R94); see [`catalog::register::register`].
     pub fn register(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Registered>> {
         catalog::register::register(&self.writing()?, all, if_there)
+    }
+
+    /// Registers any number of models and documents, each for itself; see [`catalog::register::register_each`].
+    pub fn register_each(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Result<Registered>>> {
+        catalog::register::register_each(&self.writing()?, all, if_there)
     }
 
     /// The entry of a key (R74), but none in the trash.
@@ -466,18 +488,19 @@ impl Store {
         verify::verify(&ctx, what, prefixes, options, observer)
     }
 
-    /// The ingests that were broken off and can go on: adding their sources again does so.
-    pub fn ingests(&self) -> Result<Vec<Waiting>> {
+    /// The ingests that were broken off and can go on: adding their sources again does so. Those that cannot be read are
+    /// told beside them.
+    pub fn ingests(&self) -> Result<Ingests> {
         resumable::waiting(&self.reading())
     }
 
     /// Which of them `ids` mean, by the beginnings of what they are called; all where there are none.
-    pub fn plan_remove_ingests(&self, ids: &[String]) -> Result<Vec<Waiting>> {
+    pub fn plan_remove_ingests(&self, ids: &[String]) -> Result<Ingests> {
         resumable::plan_give_up(&self.reading(), ids)
     }
 
     /// Removes what these have staged. Gives back those that are gone; one that went on meanwhile is left alone.
-    pub fn remove_ingests(&self, ingests: &[Waiting]) -> Result<Vec<Waiting>> {
+    pub fn remove_ingests(&self, ingests: &[Waiting]) -> Result<Ingests> {
         resumable::give_up(&self.writing()?, ingests)
     }
 
@@ -556,7 +579,7 @@ impl Store {
     }
 
     fn reading(&self) -> Context<'_> {
-        let hardlinked = self.settings.alias == AliasKind::Hardlinked;
+        let hardlinked = self.settings.alias == AliasKind::Hardlinked && self.options.storage.hardlink_dedup;
         Context { ledger: &self.ledger, workers: &self.workers, hardlinked }
     }
 

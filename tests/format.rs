@@ -18,6 +18,7 @@ use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
 use larder::format::header::{Header, SegmentKind};
 use larder::format::layout::{DIRECTORIES, Layout};
+use larder::format::options::Chosen;
 use larder::format::page::{BOUNDS_LEVEL, Page, PageBuilder};
 use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
 use larder::format::record::entry::{
@@ -223,6 +224,7 @@ fn settings() -> Settings {
         blob_mode: "0444".into(),
         directory_mode: "0755".into(),
         features: Features::default(),
+        options: Chosen::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
 use larder::format::header::{Header, SegmentKind};
 use larder::format::hint;
+use larder::format::options::Chosen;
 use larder::format::page::{BOUNDS_LEVEL, PageBuilder};
 use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
 use larder::format::record::entry::{
@@ -340,6 +341,8 @@ fn references() -> Vec<(&'static str, String)> {
         ("user", "HTTPS://me:p%40ss@Example.ORG:443/a//b/..;jsessionid=1/?id=1&Token=2#x"),
         ("signed", "https://b.s3.amazonaws.com/k?X-Amz-Date=1&versionId=2;Expires=3&sig=4&se=5"),
         ("nested", "https://h/web/https://me:pw@g/x?u=https%3A%2F%2Fme%3Apw%40g"),
+        ("nested-queries", "h/a?u=b?u=c/d?u=http:@g/x?u=https%3pw%40g?token=e"),
+        ("run-together", "cannot read \"https/w@h/a?sig://me:p/w@h/a?sig=0\": no (http)."),
         ("address", "ssh://[2001:DB8::1]:22/ü"),
         ("opaque", "jdbc:pg://me:pw@h/x"),
         ("image", "oci://h:5000/a/b@sha256:00"),
@@ -361,6 +364,7 @@ fn small_files() -> Vec<(&'static str, Vec<u8>)> {
         blob_mode: "0444".to_owned(),
         directory_mode: "0755".to_owned(),
         features: Features { compatible: vec!["x".to_owned()], ..Features::default() },
+        options: Chosen::default(),
     };
     let checkpoint = Checkpoint {
         source: SourceStamp { device: 1, inode: 2, size_bytes: 1 << 20, mtime_ns: -3, ctime_ns: 4 },

@@ -14,7 +14,7 @@ use larder::work::ingest::{AddOptions, AddReport, AliasKind, Source};
 use larder::{Blake3, Digest, Name, Silent, Stamp};
 
 pub fn options() -> OpenOptions {
-    OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, read_only: false, trust_directory: false }
+    OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, ..OpenOptions::default() }
 }
 
 /// The machine as the program has it: with maps.

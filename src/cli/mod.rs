@@ -2,6 +2,7 @@
 //!
 //! `docs/cli.md` is the promise that this keeps. The library below it prints nothing and reads no environment.
 
+mod choices;
 mod commands;
 mod context;
 mod exit;

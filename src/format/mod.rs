@@ -10,6 +10,7 @@ pub mod header;
 pub mod hint;
 pub mod layout;
 pub mod manifest;
+pub mod options;
 pub mod page;
 pub mod record;
 pub mod run;

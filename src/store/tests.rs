@@ -147,3 +147,51 @@ fn a_store_opens_on_a_real_disk() {
     assert_eq!(store.stats().unwrap().names, 1);
     assert!(root.join("names/b").is_file() && !root.join("names/a").exists());
 }
+
+#[test]
+fn a_store_is_opened_with_the_options_of_its_file_and_those_over_them() {
+    let choose = |all: &[(OptionKey, &str)]| {
+        let mut chosen = Chosen::default();
+        all.iter().for_each(|(key, text)| chosen.set(*key, text).unwrap());
+        chosen
+    };
+    let world = filled().0;
+    let file = Settings { options: choose(&[(OptionKey::LimitsMaxBytes, "5")]), ..settings() };
+    world.put("/store/larder.toml", file.to_toml().as_bytes());
+    let with = |all: &[(OptionKey, &str)]| {
+        let over = OpenOptions { options: choose(all), ..options() };
+        Store::open(world.process("x"), Path::new(AT), &over)
+    };
+    assert_eq!(with(&[]).unwrap().options().limits.max_bytes, 5);
+    let over = with(&[(OptionKey::LimitsMaxBytes, "6"), (OptionKey::StorageHardlinkDedup, "false")]).unwrap();
+    assert_eq!((over.options().limits.max_bytes, over.reading().hardlinked), (6, false));
+    // What is fixed may be said again, and not be otherwise; what is not built in has its name told.
+    assert!(with(&[(OptionKey::CatalogBackend, "embedded")]).is_ok());
+    assert_eq!(kind(with(&[(OptionKey::CatalogPath, "other.db")])), ErrorKind::Refused);
+    let error = with(&[(OptionKey::StorageBackend, "s3")]).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("storage.backend = s3"), "{error}");
+
+    let store = with(&[]).unwrap();
+    assert!(store.configure(OptionKey::LimitsMaxBytes, Some("7")).unwrap());
+    assert_eq!(store.options().limits.max_bytes, 5, "it holds from the next opening on");
+    assert_eq!(with(&[]).unwrap().options().limits.max_bytes, 7);
+    let refused = |key, value| store.configure(key, value).unwrap_err().kind();
+    assert_eq!(refused(OptionKey::CatalogBackend, Some("sqlite")), ErrorKind::Refused);
+    assert_eq!(refused(OptionKey::StorageRootDir, Some("/x")), ErrorKind::Refused);
+    assert_eq!(refused(OptionKey::LimitsMaxBytes, Some("many")), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_store_is_made_with_the_fixed_options_it_is_opened_with() {
+    let world = World::new(1);
+    let mut over = Chosen::default();
+    over.set(OptionKey::CatalogPath, "db/catalog").unwrap();
+    over.set(OptionKey::LimitsMaxBytes, "1").unwrap();
+    let with = OpenOptions { options: over, ..options() };
+    let (store, made) = Store::create(world.process("x"), Path::new("/new"), &NewStore::default(), &with).unwrap();
+    assert!(made && store.options().limits.max_bytes == 1);
+    drop(store);
+    let again = Store::open(world.process("x"), Path::new("/new"), &options()).unwrap();
+    assert_eq!((again.options().catalog.path.as_str(), again.options().limits.max_bytes), ("db/catalog", 0));
+}

@@ -111,6 +111,12 @@ bugs! {
     ChangeUnseen,
     /// The reserve is not given up when the disk is full.
     ReserveKept,
+    /// What is put into the trash keeps its blobs no more.
+    TrashDropsRoot,
+    /// Evicting takes no notice of pins.
+    EvictsPinned,
+    /// Other settings are put in place before they are synced.
+    SettingsSync,
 }
 
 #[cfg(feature = "planted")]

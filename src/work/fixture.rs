@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::format::layout::{DIRECTORIES, Layout};
+use crate::format::options::Chosen;
 use crate::format::record::{AliasRecord, BlobRecord, Record};
 use crate::format::session::SessionKind;
 use crate::format::settings::{Durability, FORMAT, Features, Settings};
@@ -34,6 +35,7 @@ pub(crate) fn settings() -> Settings {
         blob_mode: "0444".into(),
         directory_mode: "0755".into(),
         features: Features::default(),
+        options: Chosen::default(),
     }
 }
 

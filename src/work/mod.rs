@@ -5,6 +5,7 @@ mod carrier;
 pub mod catalog;
 pub mod check;
 pub mod collect;
+pub mod configure;
 pub mod copies;
 pub mod doctor;
 mod duplicate;

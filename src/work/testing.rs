@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::format::layout::{DIRECTORIES, Layout};
+use crate::format::options::Chosen;
 use crate::format::record::{AliasRecord, BlobRecord, Record};
 use crate::format::session::SessionKind;
 use crate::format::settings::{Durability, Features, Settings};
@@ -196,6 +197,7 @@ fn lay_out(machine: &Arc<dyn Machine>, layout: &Layout) {
         blob_mode: "0444".into(),
         directory_mode: "0755".into(),
         features: Features::default(),
+        options: Chosen::default(),
     };
     let file = machine.open(&layout.settings(), Open::CreateNew { mode: 0o644 }).unwrap();
     file.write_at(settings.to_toml().as_bytes(), 0).unwrap();

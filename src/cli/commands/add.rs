@@ -124,7 +124,7 @@ fn store(context: &Context) -> Result<(Store, bool)> {
         Presence::Store => Ok((context.open_at(&directory, Access::Write)?, false)),
         Presence::Other => Err(init::not_empty(&directory).into()),
         Presence::Empty => {
-            let options = context.options(false);
+            let options = context.options(false)?;
             let (store, made) = Store::create(context.machine.clone(), &directory, &NewStore::default(), &options)?;
             if made {
                 say_made(context, &directory);

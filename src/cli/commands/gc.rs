@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// How long a blob stays after it lost its last root: 0s, 12h [default: 1day]
     #[arg(long, value_name = "TIME", value_parser = words::duration)]
     grace: Option<Duration>,
-    /// How long a file that no record knows stays after it was first seen [default: 7days]
+    /// How long a file that no record knows stays after it was first seen [default: catalog.orphan_ttl_days]
     #[arg(long, value_name = "TIME", value_parser = words::duration)]
     orphan_ttl: Option<Duration>,
     /// Only show what would go; with --json, as a plan
@@ -47,10 +47,11 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn options(&self) -> CollectOptions {
+    fn options(&self, store: &Store) -> CollectOptions {
+        let days = store.options().catalog.orphan_ttl_days;
         CollectOptions {
             grace: self.grace.unwrap_or(limits::GRACE),
-            orphan_ttl: self.orphan_ttl.unwrap_or(limits::ORPHAN_TTL),
+            orphan_ttl: self.orphan_ttl.unwrap_or(Duration::from_secs(days * 24 * 3600)),
             yes_most: self.yes_most,
         }
     }
@@ -67,11 +68,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
             collect(context, &store, Some(&written), &options)
         }
         None if args.dry_run => {
-            let (options, store) = (args.options(), context.open(Access::Read)?);
+            let store = context.open(Access::Read)?;
+            let options = args.options(&store);
             let plan = store.plan_collect(&options)?;
             show(context, &Written { plan, orphan_ttl: options.orphan_ttl })
         }
-        None => collect(context, &context.open(Access::Write)?, None, &args.options()),
+        None => {
+            let store = context.open(Access::Write)?;
+            collect(context, &store, None, &args.options(&store))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod cat;
 mod check;
 mod checkout;
 mod compact;
+mod config;
 mod copies;
 mod debug;
 mod doctor;
@@ -95,6 +96,9 @@ pub(crate) enum Command {
     /// See to ingests that were broken off
     #[command(subcommand)]
     Ingest(ingest::Command),
+    /// Show and set the options of the store
+    #[command(subcommand)]
+    Config(config::Command),
     /// Rewrite the journal without what is over
     Compact(compact::Args),
     /// Make the index anew from the journal
@@ -137,6 +141,7 @@ impl Command {
             Command::Gc(_) => "gc",
             Command::Ingest(_) => "ingest",
             Command::Compact(_) => "compact",
+            Command::Config(_) => "config",
             Command::Rebuild(_) => "rebuild",
             Command::Doctor(_) => "doctor",
             Command::Debug(_) => "debug",
@@ -173,6 +178,7 @@ impl Command {
             Command::Gc(args) => gc::run(context, args),
             Command::Ingest(command) => ingest::run(context, command),
             Command::Compact(args) => compact::run(context, args),
+            Command::Config(command) => config::run(context, command),
             Command::Rebuild(args) => rebuild::run(context, args),
             Command::Doctor(args) => doctor::run(context, args),
             Command::Debug(command) => debug::run(context, command),

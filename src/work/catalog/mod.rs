@@ -4,12 +4,13 @@
 //! one makes the entry and the others find it.
 
 pub mod change;
-pub mod delete;
 pub mod find;
+mod going;
 pub mod names;
 pub mod register;
 pub mod remove;
 pub mod restore;
+pub mod trash;
 pub mod verify;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod lines;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ use super::ingest::{AliasKind, TakeIn};
 use crate::format::manifest::{self, Line, Listed};
 use crate::ledger::{Entries, Tx};
 use crate::vocabulary::limits::{MANIFEST_BATCH, MANIFEST_BATCH_BYTES, MANIFEST_LINE_BYTES};
-use crate::vocabulary::{Entry, Error, ErrorKind, Event, Key, Observer, Result};
+use crate::vocabulary::{Error, ErrorKind, Event, Key, Observer, Result};
 
 /// Where entries are read from.
 pub enum Input<'a> {
@@ -126,12 +126,12 @@ impl ImportReport {
 }
 
 /// What became of one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Became {
     New,
     Kept,
     Merged,
-    Refused,
+    Refused(String),
 }
 
 /// Registers what a manifest lists, batch by batch; each entry is told to `observer` ([`Event::Imported`]) after it is
@@ -229,6 +229,11 @@ impl Importing<'_> {
                 self.observer.event(&Event::LineSkipped { line: number, reason });
             }
             Ok(Line::Entry(listed)) => {
+                // What becomes of the first of two decides about the second.
+                let same = |item: &Item| item.listed.entry.card.key == listed.entry.card.key;
+                if self.options.files != Files::Leave && self.batch.iter().any(same) {
+                    self.flush()?;
+                }
                 self.batch.push(Item { line: number, listed: *listed });
                 self.batch_bytes += json.len();
             }
@@ -271,12 +276,10 @@ impl Importing<'_> {
         }
         let (mut known, mut fresh) = (Vec::new(), Vec::new());
         let snapshot = self.ctx.ledger.snapshot()?;
-        let mut keys: BTreeSet<Key> = BTreeSet::new();
         for item in batch {
             let key = &item.listed.entry.card.key;
             let there = Entries::entry(snapshot.as_ref(), key)?.is_some_and(|entry| entry.trashed_ns.is_none());
-            let again = !keys.insert(key.clone());
-            if there || again { known.push(item) } else { fresh.push(item) }
+            if there { known.push(item) } else { fresh.push(item) }
         }
         Ok((known, fresh))
     }
@@ -284,18 +287,36 @@ impl Importing<'_> {
     fn commit(&mut self, mut batch: Vec<Item>) -> Result<()> {
         batch.sort_by_key(|item| item.line);
         let lines: Vec<(u64, Key)> = batch.iter().map(|item| (item.line, item.listed.entry.card.key.clone())).collect();
-        let if_there = self.options.if_there;
         let became = match self.options.dry_run {
             true => self.would(&lines)?,
-            false => self.ctx.ledger.transact(move |tx| {
-                let each = batch.into_iter().map(|item| put(tx, item.listed.entry, item.listed.whole, if_there));
-                each.collect::<Result<Vec<Became>>>()
-            })?,
+            false => self.put_all(batch)?,
         };
         for ((line, key), became) in lines.into_iter().zip(became) {
             self.tell(line, key, became);
         }
         Ok(())
+    }
+
+    /// As many entries in one frame as it takes.
+    fn put_all(&self, batch: Vec<Item>) -> Result<Vec<Became>> {
+        let if_there = self.options.if_there;
+        let mut became = Vec::with_capacity(batch.len());
+        let mut waiting: VecDeque<Item> = batch.into();
+        while !waiting.is_empty() {
+            let mut taken = std::mem::take(&mut waiting);
+            let (done, rest) = self.ctx.ledger.transact(move |tx| {
+                let mut done = Vec::new();
+                while tx.has_room()
+                    && let Some(item) = taken.pop_front()
+                {
+                    done.push(put(tx, item.listed, if_there)?);
+                }
+                Ok((done, taken))
+            })?;
+            became.extend(done);
+            waiting = rest;
+        }
+        Ok(became)
     }
 
     /// What would become of these, one after the other.
@@ -309,7 +330,7 @@ impl Importing<'_> {
                 (false, _) => Became::New,
                 (true, IfThere::Keep) => Became::Kept,
                 (true, IfThere::Merge) => Became::Merged,
-                (true, IfThere::Refuse) => Became::Refused,
+                (true, IfThere::Refuse) => Became::Refused(format!("{key} is registered already")),
             });
         }
         Ok(became)
@@ -320,7 +341,7 @@ impl Importing<'_> {
             Became::New => (&mut self.report.registered, "new"),
             Became::Kept => (&mut self.report.kept, "kept"),
             Became::Merged => (&mut self.report.merged, "merged"),
-            Became::Refused => return self.bad(line, format!("{key} is registered already")),
+            Became::Refused(why) => return self.bad(line, why),
         };
         *status.0 += 1;
         self.observer.progress(1, 0);
@@ -329,13 +350,13 @@ impl Importing<'_> {
 }
 
 /// One entry on record, or none of it.
-fn put(tx: &mut Tx<'_>, entry: Entry, whole: bool, if_there: IfThere) -> Result<Became> {
-    match restore_one(tx, entry, whole, if_there) {
+fn put(tx: &mut Tx<'_>, listed: Listed, if_there: IfThere) -> Result<Became> {
+    let Listed { entry, whole, .. } = listed;
+    match tx.part(|tx| restore_one(tx, entry, whole, if_there)) {
         Ok(registered) if registered.new => Ok(Became::New),
         Ok(_) if if_there == IfThere::Keep => Ok(Became::Kept),
         Ok(_) => Ok(Became::Merged),
-        // It is refused before anything of it is recorded.
-        Err(e) if e.kind() == ErrorKind::Taken => Ok(Became::Refused),
+        Err(e) if matches!(e.kind(), ErrorKind::Taken | ErrorKind::Invalid) => Ok(Became::Refused(e.to_string())),
         Err(e) => Err(e),
     }
 }

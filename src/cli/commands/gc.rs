@@ -1,11 +1,11 @@
 //! `larder gc`: removes blobs that nothing keeps.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use larder::machine::{File, Machine, Open};
+use larder::machine::{Machine, Open};
 use larder::store::Store;
 use larder::vocabulary::limits;
 use larder::work::catalog::trash::{EmptyPlan, EmptyReport, InTrash};
@@ -15,6 +15,7 @@ use larder::{Error, ErrorKind};
 use super::plan::{Expired, Written};
 use crate::cli::context::{Access, Context};
 use crate::cli::exit::Exit;
+use crate::cli::input::FromStart;
 use crate::cli::json::Line;
 use crate::cli::watch::Watch;
 use crate::cli::{text, words};
@@ -111,21 +112,7 @@ fn read(machine: &dyn Machine, path: &Path) -> larder::Result<Written> {
     }
     let opened = machine.canonical(path).and_then(|real| machine.open(&real, Open::Read));
     let file = opened.map_err(|e| Error::io("read the plan", path, e))?;
-    Written::read(BufReader::new(FromStart { file, offset: 0 }), path)
-}
-
-/// Reads a file from its start to its end.
-struct FromStart {
-    file: Box<dyn File>,
-    offset: u64,
-}
-
-impl Read for FromStart {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.offset)?;
-        self.offset += count as u64;
-        Ok(count)
-    }
+    Written::read(BufReader::new(FromStart::new(file)), path)
 }
 
 fn show(context: &Context, written: &Written) -> Result<Exit> {

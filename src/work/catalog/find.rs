@@ -9,7 +9,7 @@ use crate::work::Context;
 
 /// The engine that answers, as the journal is now.
 pub fn catalog(ctx: &Context<'_>) -> Result<Arc<dyn Catalog>> {
-    Ok(ctx.ledger.snapshot()?)
+    ctx.ledger.catalog()
 }
 
 /// The entry of a key (R74): `None` for none, and for one in the trash.

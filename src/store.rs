@@ -1,6 +1,7 @@
 //! The front: an open store, with one short method for each verb.
 
 mod options;
+mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -282,6 +283,11 @@ impl Store {
     /// Registers models and documents in one transaction (R73, R89, R94); see [`catalog::register::register`].
     pub fn register(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Registered>> {
         catalog::register::register(&self.writing()?, all, if_there)
+    }
+
+    /// Registers any number of models and documents, each for itself; see [`catalog::register::register_each`].
+    pub fn register_each(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Result<Registered>>> {
+        catalog::register::register_each(&self.writing()?, all, if_there)
     }
 
     /// The entry of a key (R74), but none in the trash.

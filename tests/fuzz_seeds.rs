@@ -341,6 +341,8 @@ fn references() -> Vec<(&'static str, String)> {
         ("user", "HTTPS://me:p%40ss@Example.ORG:443/a//b/..;jsessionid=1/?id=1&Token=2#x"),
         ("signed", "https://b.s3.amazonaws.com/k?X-Amz-Date=1&versionId=2;Expires=3&sig=4&se=5"),
         ("nested", "https://h/web/https://me:pw@g/x?u=https%3A%2F%2Fme%3Apw%40g"),
+        ("nested-queries", "h/a?u=b?u=c/d?u=http:@g/x?u=https%3pw%40g?token=e"),
+        ("run-together", "cannot read \"https/w@h/a?sig://me:p/w@h/a?sig=0\": no (http)."),
         ("address", "ssh://[2001:DB8::1]:22/ü"),
         ("opaque", "jdbc:pg://me:pw@h/x"),
         ("image", "oci://h:5000/a/b@sha256:00"),

@@ -2,6 +2,8 @@
 //! meanwhile, and where the power is cut, once and twice. `tests/million_images.rs` makes the same by seeds.
 #![no_main]
 
+// Some of it is for the test alone.
+#[allow(unused_imports)]
 #[path = "../../tests/histories/mod.rs"]
 mod histories;
 #[path = "../../tests/kit/mod.rs"]

@@ -150,16 +150,34 @@ impl Hold<'_> {
 }
 
 impl<'a> Tx<'a> {
-    fn has_room(&self) -> bool {
+    /// Whether one more change of the largest kind fits the frame that is being made.
+    pub fn has_room(&self) -> bool {
         self.records.len() < FRAME_ENOUGH && self.bytes < FRAME_ENOUGH_BYTES
+    }
+
+    /// Whether what is recorded so far no longer fits one frame.
+    pub fn is_too_large(&self) -> bool {
+        self.records.len() > FRAME_RECORDS || self.bytes + RECORD_FIXED_BYTES > FRAME_PAYLOAD_BYTES
     }
 
     /// Runs one transaction; if it fails, nothing that it recorded stays.
     fn attempt(&mut self, job: &mut Box<dyn Job>) {
-        let (view, count) = (self.view.clone(), self.records.len());
-        if !job.run(self) {
+        self.undo_unless(|tx| job.run(tx));
+    }
+
+    /// Does a part of a transaction that stands or falls for itself: after an error nothing that it recorded stays.
+    pub fn part<R>(&mut self, work: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        let mut done = None;
+        self.undo_unless(|tx| done.insert(work(tx)).is_ok());
+        done.expect("it was just done")
+    }
+
+    fn undo_unless(&mut self, work: impl FnOnce(&mut Self) -> bool) {
+        let (view, count, bytes) = (self.view.clone(), self.records.len(), self.bytes);
+        if !work(self) {
             self.view = view;
             self.records.truncate(count);
+            self.bytes = bytes;
         }
     }
 

@@ -113,6 +113,10 @@ bugs! {
     ReserveKept,
     /// Other settings are put in place before they are synced.
     SettingsSync,
+    /// What is put into the trash keeps its blobs no more.
+    TrashDropsRoot,
+    /// Evicting takes no notice of pins.
+    EvictsPinned,
 }
 
 #[cfg(feature = "planted")]

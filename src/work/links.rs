@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ledger::{Ledger, Tables};
 use crate::machine::{FileKind, Meta};
-use crate::vocabulary::{Digest, Result};
+use crate::vocabulary::{Digest, Error, Result};
 
 /// What a blob's file is now, and what is left of it when larder lets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,27 @@ impl StagedLinks {
         let others = meta.links.saturating_sub(own);
         let named = if others == 0 { 0 } else { names_on(ledger, tables, digest, &meta)? };
         Ok(Some(Footprint { meta, outside_links: others.saturating_sub(named) }))
+    }
+}
+
+/// The files in quarantine, by their inodes: names whose relinking failed are still links to them.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence(BTreeMap<u64, String>);
+
+impl Evidence {
+    /// Lists `quarantine/`. [`crate::ErrorKind::Io`] and the like where that cannot be done.
+    pub fn read(ledger: &Ledger) -> Result<Self> {
+        let quarantine = ledger.layout.quarantine();
+        let entries = ledger.machine.list(&quarantine).map_err(|e| Error::io("list", &quarantine, e))?;
+        let files = entries.into_iter().filter(|entry| entry.kind == FileKind::File);
+        Ok(Evidence(files.filter_map(|file| Some((file.inode, file.name.into_string().ok()?))).collect()))
+    }
+
+    /// Whether a file is one that was taken out of the place of `digest`.
+    pub fn has(&self, ledger: &Ledger, digest: &Digest, meta: &Meta) -> bool {
+        let kept = self.0.get(&meta.inode).filter(|kept| kept.starts_with(&digest.to_hex()));
+        let kept = kept.and_then(|kept| ledger.machine.lstat(&ledger.layout.quarantine().join(kept)).ok());
+        kept.is_some_and(|kept| (kept.device, kept.inode) == (meta.device, meta.inode))
     }
 }
 

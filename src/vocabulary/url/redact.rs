@@ -12,12 +12,26 @@ use super::split::is_of_scheme;
 /// This is for text that a person reads (errors, logs): it changes nothing else, and hides rather too much where a URL is
 /// malformed. What is stored goes through [`SourceUrl`](super::SourceUrl) instead.
 pub fn redacted(text: &str) -> Cow<'_, str> {
-    without(text, secrets(text, Extent::Word))
+    until_it_stays(text, Extent::Word)
 }
 
 /// As [`redacted`], where all of `text` is meant to be one URL: blanks and quotes do not end it.
 pub(super) fn redacted_whole(text: &str) -> Cow<'_, str> {
-    without(text, secrets(text, Extent::All))
+    until_it_stays(text, Extent::All)
+}
+
+/// What is left of malformed URLs that run into each other may look like another secret: it is looked at again, and each
+/// time less of the text is left.
+fn until_it_stays(text: &str, extent: Extent) -> Cow<'_, str> {
+    let mut shown = without(text, secrets(text, extent));
+    while let Cow::Owned(before) = &shown {
+        let again = without(before, secrets(before, extent)).into_owned();
+        if again == *before {
+            break;
+        }
+        shown = Cow::Owned(again);
+    }
+    shown
 }
 
 /// How far a URL goes.
@@ -189,6 +203,7 @@ mod tests {
             ("a?u=/b?token=c", "a?u=/b?token=REDACTED"),
             ("http://a:b", "http://REDACTED"),
             ("x/y;jsessionid=1/z", "x/y;jsessionid=REDACTED"),
+            ("https/w@h/a?sig://me:p/w@h/a?sig=0", "https/w@h/a?REDACTED?sig=REDACTED"),
         ] {
             assert_eq!(redacted(text), shown);
             assert_eq!(redacted(shown), shown, "what is redacted stays");

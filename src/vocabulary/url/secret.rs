@@ -103,11 +103,15 @@ fn squeezed(name: &str) -> String {
 
 /// Whether a value is a token by its looks, or a URL with a secret in it, encoded or not.
 fn looks_secret(value: &str, depth: u32) -> bool {
-    if is_marked(value) || is_web_token(value) || has_user(value) || has_secret_parameter(value, depth) {
+    if is_token(value) || has_user(value) || has_secret_parameter(value) {
         return true;
     }
     let read = if value.contains('%') { read_generously(value) } else { return false };
     depth > 0 && read != value && looks_secret(&read, depth - 1)
+}
+
+fn is_token(value: &str) -> bool {
+    is_marked(value) || is_web_token(value)
 }
 
 fn is_marked(value: &str) -> bool {
@@ -130,10 +134,10 @@ fn has_user(text: &str) -> bool {
     })
 }
 
-fn has_secret_parameter(text: &str, depth: u32) -> bool {
-    let Some((_, query)) = text.split_once(['?', '#', '&', ';']).filter(|_| depth > 0) else { return false };
-    parameters(query)
-        .any(|p| p.value.is_some_and(|value| name_tells(&squeezed(p.name)) || looks_secret(value, depth - 1)))
+/// Whether any parameter in `text` is a secret, however many queries stand in each other's values.
+fn has_secret_parameter(text: &str) -> bool {
+    let pieces = text.split(['?', '#', '&', ';']).skip(1);
+    pieces.filter_map(|piece| piece.split_once('=')).any(|(name, value)| name_tells(&squeezed(name)) || is_token(value))
 }
 
 /// `segment` of a path without parameters that are secrets (`;jsessionid=…`).
@@ -207,6 +211,7 @@ mod tests {
             "u=/a?token=1",
             "a?key=1",
             "u=/a%23key=1",
+            "u=/a?b=/c?d=/e?f=/g?h=/i?key=1",
             "a=REDACTED",
         ] {
             assert_eq!(secrets(query).len(), 1, "{query}");

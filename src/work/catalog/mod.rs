@@ -5,8 +5,10 @@
 
 pub mod change;
 pub mod find;
+mod going;
 pub mod register;
 pub mod remove;
+pub mod trash;
 pub mod verify;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Entering a model or a document into the catalog.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{blob_uri, now_ns, present, put_card, put_variant};
 use crate::format::record::Record;
@@ -102,9 +102,45 @@ pub enum IfThere {
 /// Registers many entries, each for itself, in one transaction: all of them are on record after it, or none (R73, R89).
 ///
 /// A variant's target must be in the store, and its blob is kept from then on. [`ErrorKind::NotFound`] for one that is not,
-/// [`ErrorKind::Damaged`] for one whose file is not what was recorded, [`ErrorKind::Invalid`] for text that no record takes.
+/// [`ErrorKind::Damaged`] for one whose file is not what was recorded, [`ErrorKind::Invalid`] for text that no record takes,
+/// and for more entries than one transaction holds: [`register_each`] takes any number.
 pub fn register(ctx: &Context<'_>, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Registered>> {
-    ctx.ledger.transact(move |tx| all.into_iter().map(|one| register_one(tx, one, if_there)).collect())
+    ctx.ledger.transact(move |tx| {
+        let mut done = Vec::with_capacity(all.len());
+        for one in all {
+            done.push(register_one(tx, one, if_there)?);
+            if tx.is_too_large() {
+                let reason = "they do not fit one transaction: register fewer at a time, or each for itself";
+                return Err(Error::new(ErrorKind::Invalid, "register so many entries at once", reason));
+            }
+        }
+        Ok(done)
+    })
+}
+
+/// Registers any number of entries, each standing or falling for itself, with as many in one frame as it takes: the way to
+/// bring in many. What became of each is given back in their order, once all are on record.
+///
+/// An error is what ended it: entries of earlier frames are on record then, and with [`IfThere::Keep`] or
+/// [`IfThere::Merge`] the same call can be made again.
+pub fn register_each(ctx: &Context<'_>, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Result<Registered>>> {
+    let mut outcomes = Vec::with_capacity(all.len());
+    let mut waiting: VecDeque<Registration> = all.into();
+    while !waiting.is_empty() {
+        let mut taken = std::mem::take(&mut waiting);
+        let (done, rest) = ctx.ledger.transact(move |tx| {
+            let mut done = Vec::new();
+            while tx.has_room()
+                && let Some(one) = taken.pop_front()
+            {
+                done.push(tx.part(|tx| register_one(tx, one, if_there)));
+            }
+            Ok((done, taken))
+        })?;
+        outcomes.extend(done);
+        waiting = rest;
+    }
+    Ok(outcomes)
 }
 
 /// As [`register`], as a part of a transaction.

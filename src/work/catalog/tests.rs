@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::find::{by_digest, get, list, page, resolve, totals};
-use super::register::{IfThere, NewVariant, Registered, Registration, register, touch};
+use super::register::{IfThere, NewVariant, Registered, Registration, register, register_each, touch};
 use super::verify::{VariantStatus, verify};
 use super::*;
 use crate::ledger::Tables;
@@ -99,6 +99,35 @@ fn registering_again_refuses_keeps_or_merges() {
     assert_eq!((kept.new, kept.entry.card.notes.as_str()), (false, "first"));
     let merged = register(&store.ctx(), vec![second], IfThere::Merge).unwrap().remove(0);
     assert_eq!((merged.new, merged.entry.card.notes.as_str(), merged.entry.card.tags.len()), (false, "second", 1));
+}
+
+#[test]
+fn many_are_registered_each_for_itself_a_frame_full_at_a_time() {
+    let store = simulated(&World::new(1));
+    one(&store.ctx(), Registration::new(model("m-7", ""))).unwrap();
+    let frames_before = store.ledger.known().cursor.sequence;
+    let notes = "n".repeat(4000);
+    let mut many: Vec<Registration> = (0..3000)
+        .map(|i| Registration { notes: notes.clone(), ..Registration::new(model(&format!("m-{i}"), "")) })
+        .collect();
+    many[9].tags.insert("a\nb".into());
+    let outcomes = register_each(&store.ctx(), many.clone(), IfThere::Refuse).unwrap();
+    let refused: Vec<(usize, ErrorKind)> = outcomes
+        .iter()
+        .enumerate()
+        .filter_map(|(at, outcome)| outcome.as_ref().err().map(|e| (at, e.kind())))
+        .collect();
+    assert_eq!(refused, [(7, ErrorKind::Taken), (9, ErrorKind::Invalid)]);
+    assert_eq!(totals(&store.ctx()).unwrap().models, 2999);
+    let frames = store.ledger.known().cursor.sequence - frames_before;
+    assert!((2..=8).contains(&frames), "{frames}");
+    // All in one transaction is what does not fit: refused, and nothing of it is on record.
+    let many = many.into_iter().chain(
+        (3000..6000).map(|i| Registration { notes: notes.clone(), ..Registration::new(model(&format!("m-{i}"), "")) }),
+    );
+    let refused = register(&store.ctx(), many.filter(|one| one.tags.is_empty()).collect(), IfThere::Merge).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    assert_eq!(totals(&store.ctx()).unwrap().models, 2999);
 }
 
 #[test]

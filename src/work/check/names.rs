@@ -8,9 +8,10 @@ use std::path::Path;
 use super::walk::{Seen, Walk};
 use super::{CHUNK, Checker, Looker};
 use crate::format::table::AliasRow;
-use crate::ledger::Tables;
+use crate::ledger::{Ledger, Tables};
 use crate::machine::{FileKind, Meta};
 use crate::vocabulary::{Digest, Error, Finding, FindingCode, Name, Prefix, Result};
+use crate::work::links::Evidence;
 
 /// Files without a name on record that are held until they are looked up among the blobs, all in one sweep.
 const STRAYS: usize = 1 << 16;
@@ -138,7 +139,7 @@ impl Checker<'_, '_> {
         for (path, meta) in strays {
             let known = digests.get(&meta.inode);
             let departed = match Name::new(path.clone()) {
-                Ok(name) if whole => departed(&*snapshot, &name, known, &meta, self.ctx.ledger.policy.blob_mode)?,
+                Ok(name) if whole => departed(self.ctx.ledger, &*snapshot, &name, known, &meta)?,
                 _ => None,
             };
             let finding = match known {
@@ -211,10 +212,10 @@ impl Looker<'_> {
             Ok(there) => there.filter(|meta| meta.kind != FileKind::Directory || alias.is_some_and(|a| a.hardlinked)),
             Err(unreadable) => return Ok(Judged::Wrong(unreadable.named(vec![name.clone()]))),
         };
-        let Some(alias) = alias.filter(|alias| alias.hardlinked) else {
+        let Some(alias) = alias else {
             return Ok(match there {
                 None => Judged::Fine,
-                Some(meta) if meta.kind == FileKind::File && alias.is_none() => Judged::Stray(meta),
+                Some(meta) if meta.kind == FileKind::File => Judged::Stray(meta),
                 Some(_) => Judged::Wrong(self.foreign(name.as_bytes(), "it is nothing of this store's")),
             });
         };
@@ -224,6 +225,10 @@ impl Looker<'_> {
         };
         if let Some(known) = tables.name_finding(name)? {
             return wrong(FindingCode::NameUnapplied, &known.reason);
+        }
+        if !alias.hardlinked {
+            let foreign = |_| Judged::Wrong(self.foreign(name.as_bytes(), "it is nothing of this store's"));
+            return Ok(there.map_or(Judged::Fine, foreign));
         }
         // What is wrong with the blob is told of the blob.
         let blob = ledger.machine.lstat(&ledger.layout.blob(&alias.digest)).ok();
@@ -253,20 +258,28 @@ fn is_carrier(tables: &impl Tables, digest: &Digest, meta: &Meta) -> Result<bool
     Ok(tables.carriers(digest)?.iter().any(|(_, row)| row.stamp.inode == meta.inode))
 }
 
-/// The blob of a name that was taken away and whose file stayed: the one that the file is (`known`), or what it may be
-/// by its length, if it was put on record that the file stayed and nobody may write to it.
+/// The blob of a name that was taken away and whose file stayed: the one that the file is (`known`); or, if it was put on
+/// record that the file stayed, the one whose bad bytes it is, which are in quarantine, or what it may be by its length,
+/// if nobody may write to it.
 fn departed(
+    ledger: &Ledger,
     tables: &impl Tables,
     name: &Name,
     known: Option<&Digest>,
     meta: &Meta,
-    blob_mode: u32,
 ) -> Result<Option<Digest>> {
     let meant = tables.meant(name)?;
     if let Some(known) = known {
         return Ok(meant.contains(known).then_some(*known));
     }
-    if tables.name_finding(name)?.is_none() || meta.mode & !blob_mode & 0o7777 != 0 {
+    if meant.is_empty() || tables.name_finding(name)?.is_none() {
+        return Ok(None);
+    }
+    let evidence = Evidence::read(ledger)?;
+    if let Some(bad) = meant.iter().find(|digest| evidence.has(ledger, digest, meta)) {
+        return Ok(Some(*bad));
+    }
+    if meta.mode & !ledger.policy.blob_mode & 0o7777 != 0 {
         return Ok(None);
     }
     for digest in meant {

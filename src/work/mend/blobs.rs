@@ -15,6 +15,7 @@ use crate::vocabulary::{Digest, Error, Finding, FindingCode, Result, Stamp};
 pub(super) type Done = Result<Result<(), String>>;
 
 /// A file that was read from the disk.
+#[derive(Clone)]
 pub(super) struct Hashed {
     pub(super) digests: Digests,
     pub(super) stamp: Stamp,

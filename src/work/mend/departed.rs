@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::Mender;
-use super::blobs::{CHANGES, Done, Hashed, take_in};
+use super::blobs::{CHANGES, Done, Hashed};
+use super::former::keep;
 use crate::format::record::{Record, Replaced, UnaliasRecord};
 use crate::ledger::{Tables, Tx};
-use crate::machine::{FileKind, Meta};
-use crate::parts::blobs::{BlobDirs, stamp};
+use crate::machine::Meta;
 use crate::vocabulary::{Digest, Error, FindingCode, Name, Result};
 
 /// What took a name away that no record remembers: its row was dropped with time.
@@ -59,32 +59,6 @@ impl Mender<'_> {
         let refused = ledger.snapshot()?.name_finding(&name)?;
         Ok(done.and(refused.map_or(Ok(()), |refused| Err(refused.reason))))
     }
-
-    fn is_link(&self, digest: &Digest, meta: &Meta) -> Result<bool> {
-        if *digest == Digest::EMPTY {
-            return Ok(meta.size_bytes == 0);
-        }
-        let blob = self.ctx.ledger.blobs.meta(digest)?;
-        Ok(blob.is_some_and(|blob| (blob.device, blob.inode) == (meta.device, meta.inode)))
-    }
-
-    /// A file that is no link of the blob has its bytes, and so has the blob, where there is one.
-    fn hashed_as(&self, digest: &Digest, path: &Path, meta: &Meta) -> Result<Result<Hashed, String>> {
-        let ledger = self.ctx.ledger;
-        let not_ours = "it is not what larder left there: move it where you want it";
-        if meta.kind != FileKind::File || meta.mode & !ledger.policy.blob_mode & 0o7777 != 0 {
-            return Ok(Err(not_ours.to_owned()));
-        }
-        let Some(hashed) = self.hash(path)? else { return Ok(Err(CHANGES.to_owned())) };
-        if hashed.digests.digest != *digest {
-            return Ok(Err(not_ours.to_owned()));
-        }
-        let blob = ledger.blobs.meta(digest)?.map(|_| self.hash(&ledger.blobs.path(digest))).transpose()?.flatten();
-        Ok(match blob {
-            Some(blob) if blob.digests.digest != *digest => Err("the blob's own bytes are not as good".to_owned()),
-            _ => Ok(hashed),
-        })
-    }
 }
 
 /// The removal of a name once more: its file follows from it.
@@ -96,25 +70,14 @@ fn again_unnamed(
     meta: &Meta,
     alone: Option<&Hashed>,
 ) -> Result<Result<(), String>> {
-    let ledger = tx.ledger();
-    let now = ledger.machine.lstat(path).map_err(|e| Error::io("look at", path, e))?;
-    let same = match alone {
-        Some(alone) => stamp(&now).agrees(&alone.stamp),
-        None => (now.device, now.inode) == (meta.device, meta.inode),
-    };
-    if !same || tx.alias(name)?.is_some() {
+    let now = tx.ledger().machine.lstat(path).map_err(|e| Error::io("look at", path, e))?;
+    if (now.device, now.inode) != (meta.device, meta.inode) || tx.alias(name)?.is_some() {
         return Ok(Err(CHANGES.to_owned()));
     }
-    if let Some(Hashed { digests, stamp: seen }) = alone
-        && tx.blob(digest)?.is_none()
+    if let Some(alone) = alone
+        && let Err(reason) = keep(tx, digest, path, alone)?
     {
-        if ledger.blobs.meta(digest)?.is_some() {
-            return Ok(Err("the file in the place of its blob is not on record".to_owned()));
-        }
-        let mut dirs = BlobDirs::default();
-        ledger.blobs.publish(path, digest, &mut dirs)?;
-        ledger.blobs.sync(&dirs)?;
-        take_in(tx, digest, digests, *seen, false)?;
+        return Ok(Err(reason));
     }
     let row = tx.departed(digest)?.into_iter().find(|(of, _)| of == name).map(|(_, row)| row);
     let (rule, when) = row.map_or_else(|| (RULE.to_owned(), tx.moment()), |row| (row.rule, row.when));

@@ -7,14 +7,17 @@
 mod blobs;
 mod carriers;
 mod departed;
+mod former;
 mod journal;
 mod names;
 mod staging;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::Context;
 use super::check::{self, CheckReport};
+use super::links::Evidence;
 use crate::vocabulary::finding::Mend;
 use crate::vocabulary::{Event, Finding, FindingCode, Observer, Result};
 
@@ -125,7 +128,8 @@ pub fn mend(ctx: &Context<'_>, observer: &dyn Observer) -> Result<MendReport> {
 
 /// Does what a plan says.
 fn execute(ctx: &Context<'_>, plan: &MendPlan, observer: &dyn Observer, report: &mut MendReport) -> Result<()> {
-    let mut mender = Mender { ctx: *ctx, plan, observer, report, lossy: false, failed: false };
+    let evidence = OnceCell::new();
+    let mut mender = Mender { ctx: *ctx, plan, observer, report, evidence, lossy: false, failed: false };
     mender.layout()?;
     mender.fence()?;
     mender.blobs()?;
@@ -140,6 +144,8 @@ struct Mender<'a> {
     plan: &'a MendPlan,
     observer: &'a dyn Observer,
     report: &'a mut MendReport,
+    /// What is in quarantine, read when it is first asked for: after blobs and carriers have been dealt with.
+    evidence: OnceCell<Evidence>,
     /// Whether names may be lost that nothing on the disk tells of.
     lossy: bool,
     /// Whether anything could not be mended, in this round.
@@ -150,6 +156,13 @@ impl<'a> Mender<'a> {
     /// The findings of these kinds.
     fn of(&self, codes: &[FindingCode]) -> Vec<&'a Finding> {
         self.plan.mendable.iter().filter(|finding| codes.contains(&finding.code)).collect()
+    }
+
+    fn evidence(&self) -> Result<&Evidence> {
+        if self.evidence.get().is_none() {
+            let _ = self.evidence.set(Evidence::read(self.ctx.ledger)?);
+        }
+        Ok(self.evidence.get().expect("it was just read"))
     }
 
     fn goes_on(&mut self) -> bool {

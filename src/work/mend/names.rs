@@ -1,20 +1,20 @@
 //! Names: linked again, and put on record where the disk knows them and the journal does not.
 
+use super::former::Former;
 use super::{BATCH, Mender};
-use crate::format::record::{AliasRecord, BlobRecord, Record, Replaced};
-use crate::format::table::AliasRow;
-use crate::hashing::{Digests, digest_file};
+use crate::format::record::{AliasRecord, BlobRecord, Record};
+use crate::hashing::Digests;
 use crate::ledger::{Tables, Tx};
-use crate::machine::{FileKind, Meta, Open};
+use crate::machine::Open;
 use crate::parts::blobs::{BlobDirs, stamp};
 use crate::vocabulary::{Digest, Error, Finding, FindingCode, Name, Result};
 
-/// A name that is to be linked again.
+/// A name that is to be made to agree again.
 #[derive(Clone)]
 struct Relink {
     name: Name,
-    /// The file in its place, if that is a copy of the blob's bytes, and nothing else is lost with it.
-    copy: Option<Meta>,
+    /// The file in its place, or aside for it, if that is larder's own.
+    former: Option<Former>,
 }
 
 /// How it went with one finding.
@@ -40,14 +40,20 @@ impl Mender<'_> {
 
     fn relink(&mut self, batch: &[&Finding]) -> Result<()> {
         let named: Vec<&Finding> = batch.iter().filter(|finding| !finding.names.is_empty()).copied().collect();
-        let this = &*self;
-        let wanted: Vec<Relink> = named.iter().map(|finding| this.wanted(&finding.names[0])).collect::<Result<_>>()?;
-        let ledger = self.ctx.ledger;
-        let again = wanted.clone();
-        ledger.transact(move |tx| again.iter().try_for_each(|relink| again_on_record(tx, relink)))?;
-        let snapshot = ledger.snapshot()?;
-        for (finding, relink) in named.iter().zip(wanted) {
-            let told: Told = match snapshot.name_finding(&relink.name)? {
+        let names: Vec<Name> = named.iter().map(|finding| finding.names[0].clone()).collect();
+        self.once_more(&names)?;
+        // One former file may stand aside and another one in the place: each takes a frame.
+        let snapshot = self.ctx.ledger.snapshot()?;
+        let mut still = Vec::new();
+        for name in names {
+            if snapshot.name_finding(&name)?.is_some() && self.former(&name)?.is_some() {
+                still.push(name);
+            }
+        }
+        self.once_more(&still)?;
+        let snapshot = self.ctx.ledger.snapshot()?;
+        for finding in named {
+            let told: Told = match snapshot.name_finding(&finding.names[0])? {
                 Some(refused) => Err(refused.reason),
                 None => Ok(()),
             };
@@ -56,23 +62,14 @@ impl Mender<'_> {
         Ok(())
     }
 
-    /// What stands in the place of a name. A copy goes only where the blob itself was read and is good.
-    fn wanted(&self, name: &Name) -> Result<Relink> {
-        let ledger = self.ctx.ledger;
-        let (name, path) = (name.clone(), ledger.layout.name(name));
-        let nothing = |name| Ok(Relink { name, copy: None });
-        let alias = ledger.snapshot()?.alias(&name)?;
-        let there = ledger.machine.lstat(&path).ok().filter(|meta| meta.kind == FileKind::File);
-        let (Some(alias), Some(meta)) = (alias, there) else { return nothing(name) };
-        if meta.size_bytes != alias.size_bytes || meta.size_bytes == 0 {
-            return nothing(name);
+    /// What the names mean once more: their files follow from it.
+    fn once_more(&self, names: &[Name]) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
         }
-        let is_it = |path: &std::path::Path| -> bool {
-            let read = ledger.machine.open(path, Open::Read).and_then(|file| digest_file(file.as_ref()));
-            read.is_ok_and(|found| found.digest == alias.digest)
-        };
-        let copy = is_it(&path) && is_it(&ledger.blobs.path(&alias.digest));
-        Ok(Relink { name, copy: copy.then_some(meta) })
+        let relink = |name: &Name| Ok(Relink { name: name.clone(), former: self.former(name)? });
+        let wanted: Vec<Relink> = names.iter().map(relink).collect::<Result<_>>()?;
+        self.ctx.ledger.transact(move |tx| wanted.iter().try_for_each(|relink| again_on_record(tx, relink)))
     }
 
     fn put_on_record(&mut self, batch: &[&Finding]) -> Result<()> {
@@ -88,21 +85,11 @@ impl Mender<'_> {
     }
 }
 
-/// The same alias once more: its file follows from it.
+/// The same alias once more, in place of what larder left there: its file follows from it.
 fn again_on_record(tx: &mut Tx<'_>, relink: &Relink) -> Result<()> {
-    let Some(alias) = tx.alias(&relink.name)?.filter(|alias| alias.hardlinked) else { return Ok(()) };
-    let AliasRow { digest, size_bytes, hardlinked, executable, mtime_ns, added } = alias;
-    let path = tx.ledger().layout.name(&relink.name);
-    let now = tx.ledger().machine.lstat(&path).ok();
-    let as_seen = |copy: &Meta| {
-        let key = |meta: &Meta| (meta.inode, meta.size_bytes, meta.mtime_ns, meta.ctime_ns);
-        now.as_ref().is_some_and(|now| key(now) == key(copy))
-    };
-    let copy = relink.copy.filter(as_seen);
-    let replaces = copy.map(|copy| Replaced { digest, hardlinked: true, inode: copy.inode });
-    let name = relink.name.clone();
-    let alias = AliasRecord { name, digest, size_bytes, hardlinked, executable, mtime_ns, replaces, added };
-    tx.push(Record::Alias(alias));
+    let Some(alias) = tx.alias(&relink.name)? else { return Ok(()) };
+    let replaces = relink.former.as_ref().map(|former| former.replaced(tx)).transpose()?.flatten();
+    tx.push(Record::Alias(alias.record(relink.name.clone(), replaces)));
     Ok(())
 }
 

@@ -37,7 +37,7 @@ use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode
 use crate::work::mend::{self, MendPlan, MendReport};
 use crate::work::names::{self, RemovePlan, RemoveReport, Target};
 use crate::work::repair::{self, RepairOptions, RepairReport, RepairScope};
-use crate::work::resumable::{self, Waiting};
+use crate::work::resumable::{self, Ingests, Waiting};
 use crate::work::upkeep::{self, CompactReport, FrameInfo, RebuildReport, RunInfo};
 use crate::work::verify::{self, VerifyOptions, VerifyReport};
 
@@ -487,18 +487,19 @@ impl Store {
         verify::verify(&ctx, what, prefixes, options, observer)
     }
 
-    /// The ingests that were broken off and can go on: adding their sources again does so.
-    pub fn ingests(&self) -> Result<Vec<Waiting>> {
+    /// The ingests that were broken off and can go on: adding their sources again does so. Those that cannot be read are
+    /// told beside them.
+    pub fn ingests(&self) -> Result<Ingests> {
         resumable::waiting(&self.reading())
     }
 
     /// Which of them `ids` mean, by the beginnings of what they are called; all where there are none.
-    pub fn plan_remove_ingests(&self, ids: &[String]) -> Result<Vec<Waiting>> {
+    pub fn plan_remove_ingests(&self, ids: &[String]) -> Result<Ingests> {
         resumable::plan_give_up(&self.reading(), ids)
     }
 
     /// Removes what these have staged. Gives back those that are gone; one that went on meanwhile is left alone.
-    pub fn remove_ingests(&self, ingests: &[Waiting]) -> Result<Vec<Waiting>> {
+    pub fn remove_ingests(&self, ingests: &[Waiting]) -> Result<Ingests> {
         resumable::give_up(&self.writing()?, ingests)
     }
 

@@ -88,13 +88,13 @@ fn added(world: &World, opened: &Opened) {
 fn goes_on(world: &World) -> bool {
     kit::never_lies(world);
     let opened = Opened::open(&world.process("next")).unwrap();
-    let before = waiting(&opened.ctx()).unwrap();
+    let before = waiting(&opened.ctx()).unwrap().waiting;
     assert!(before.len() <= 1);
     // A collection in between takes nothing away that can go on.
     opened.collect(Duration::ZERO).unwrap();
-    assert_eq!(waiting(&opened.ctx()).unwrap(), before);
+    assert_eq!(waiting(&opened.ctx()).unwrap().waiting, before);
     added(world, &opened);
-    assert_eq!(waiting(&opened.ctx()).unwrap(), []);
+    assert_eq!(waiting(&opened.ctx()).unwrap().waiting, []);
     drop(opened);
     let opened = Opened::open(&world.process("after")).unwrap();
     kit::nothing_is_left_over(world, &opened);
@@ -187,7 +187,7 @@ fn what_is_done_is_not_read_again() {
     assert_eq!((first.interrupted, first.new_files), (true, 0));
     drop(opened);
     let next = Opened::open(&world.process("next")).unwrap();
-    let there = waiting(&next.ctx()).unwrap();
+    let there = waiting(&next.ctx()).unwrap().waiting;
     assert_eq!((there.len(), &there[0].path), (1, &PathBuf::from(PATH)));
     assert_eq!((there[0].done_bytes, there[0].size_bytes), (4 * PART_BYTES as u64, large().len() as u64));
     world.configure(|options| options.log_reads = true);
@@ -205,7 +205,7 @@ fn broken_off(seed: u64) -> (World, PathBuf) {
     let reading = Reading { stop_after: 4 * PART_BYTES as u64 + 1, ..Reading::default() };
     add(&opened.ctx(), &[Source { path: PATH.into() }], &options(), &reading).unwrap();
     drop(opened);
-    let id = waiting(&Opened::open(&world.process("look")).unwrap().ctx()).unwrap()[0].id.clone();
+    let id = waiting(&Opened::open(&world.process("look")).unwrap().ctx()).unwrap().waiting[0].id.clone();
     let staged = Path::new("/store/staging").join(id);
     (world, staged)
 }
@@ -239,7 +239,7 @@ fn a_source_that_changed_begins_anew() {
         let now = world.read(PATH).unwrap();
         assert!(world.read(next.ledger.layout.blob(&digest(&now))).as_deref() == Some(&now[..]), "not the source");
         kit::never_lies(&world);
-        assert_eq!(waiting(&next.ctx()).unwrap().len(), 1, "what belongs to another source is left alone");
+        assert_eq!(waiting(&next.ctx()).unwrap().waiting.len(), 1, "what belongs to another source is left alone");
     }
 }
 
@@ -272,7 +272,7 @@ fn a_checkpoint_that_is_damaged_or_of_another_file_begins_anew() {
         let world = start.world(at);
         world.corrupt(&checkpoint, at);
         let next = Opened::open(&world.process("next")).unwrap();
-        assert_eq!(waiting(&next.ctx()).unwrap(), []);
+        assert_eq!(waiting(&next.ctx()).unwrap().waiting, []);
         added(&world, &next);
         kit::nothing_is_left_over(&world, &next);
     }
@@ -294,11 +294,11 @@ fn it_is_listed_until_it_is_removed_or_its_time_is_over() {
     let start = start.snapshot();
     let world = start.world(1);
     let opened = Opened::open(&world.process("next")).unwrap();
-    let id = waiting(&opened.ctx()).unwrap()[0].id.clone();
+    let id = waiting(&opened.ctx()).unwrap().waiting[0].id.clone();
     assert!(plan_give_up(&opened.ctx(), &["zz".to_owned()]).is_err());
     let chosen = plan_give_up(&opened.ctx(), &[id[..8].to_owned()]).unwrap();
-    assert_eq!(give_up(&opened.ctx(), &chosen).unwrap(), chosen);
-    assert_eq!(waiting(&opened.ctx()).unwrap(), []);
+    assert_eq!(give_up(&opened.ctx(), &chosen.waiting).unwrap(), chosen);
+    assert_eq!(waiting(&opened.ctx()).unwrap().waiting, []);
     kit::nothing_is_left_over(&world, &opened);
 
     let world = start.world(2);
@@ -311,9 +311,42 @@ fn it_is_listed_until_it_is_removed_or_its_time_is_over() {
         world.put("/src/small", format!("{day}").as_bytes());
         opened.put("/src/small", "small", format!("{day}").as_bytes()).unwrap();
         opened.collect(Duration::ZERO).unwrap();
-        assert_eq!(waiting(&opened.ctx()).unwrap().is_empty(), day >= 7, "day {day}");
+        assert_eq!(waiting(&opened.ctx()).unwrap().waiting.is_empty(), day >= 7, "day {day}");
     }
     kit::staging_is_empty(&world);
+}
+
+/// Where a checkpoint or a staged file cannot be looked at, nobody says that there is nothing, or that all is gone.
+#[test]
+fn what_cannot_be_read_is_told_and_left_alone() {
+    let (start, _) = broken_off(13);
+    let start = start.snapshot();
+    let in_staging = |fault: Fault, suffix: &'static str| {
+        fault.always().path(move |path| path.starts_with("/store/staging") && path.to_string_lossy().ends_with(suffix))
+    };
+    let faults = [
+        in_staging(Fault::errno(errno::EIO).kind(CallKind::Read), ".resume"),
+        in_staging(Fault::errno(errno::EACCES).kind(CallKind::Open), ".resume"),
+        in_staging(Fault::errno(errno::EIO).kind(CallKind::Lstat), "/0"),
+    ];
+    for fault in faults {
+        let world = start.world(13);
+        let opened = Opened::open(&world.process("next")).unwrap();
+        let known = waiting(&opened.ctx()).unwrap().waiting;
+        let id = known[0].id.clone();
+        world.fail(fault);
+        let all = waiting(&opened.ctx()).unwrap();
+        assert_eq!((all.waiting.len(), all.unreadable.len()), (0, 1));
+        assert_eq!(all.unreadable[0].id, id);
+        assert!(all.unreadable[0].reason.contains("/store/staging/"), "{all:?}");
+        assert_eq!(plan_give_up(&opened.ctx(), &[]).unwrap(), all);
+        assert_eq!(plan_give_up(&opened.ctx(), &[id[..8].to_owned()]).unwrap(), all);
+        assert_eq!(give_up(&opened.ctx(), &known).unwrap(), all, "it was planned before it could not be read");
+        world.clear_faults();
+        assert_eq!(waiting(&opened.ctx()).unwrap().waiting, known, "it is gone");
+        assert_eq!(give_up(&opened.ctx(), &known).unwrap().waiting, known);
+        kit::nothing_is_left_over(&world, &opened);
+    }
 }
 
 #[test]
@@ -322,13 +355,13 @@ fn giving_up_survives_a_crash_at_every_call() {
     start.settle();
     let give_all_up = |opened: &Opened| {
         let chosen = plan_give_up(&opened.ctx(), &[]).unwrap();
-        give_up(&opened.ctx(), &chosen).unwrap();
+        give_up(&opened.ctx(), &chosen.waiting).unwrap();
     };
     let workload = |process: &Arc<Simulated>| give_all_up(&Opened::open(process).unwrap());
     let check = |_: u64, world: &World, log: &Log| {
         let opened = kit::recovered(world, log);
         give_all_up(&opened);
-        assert_eq!(waiting(&opened.ctx()).unwrap(), []);
+        assert_eq!(waiting(&opened.ctx()).unwrap().waiting, []);
         kit::nothing_is_left_over(world, &opened);
         added(world, &opened);
     };

@@ -232,7 +232,8 @@ fn empty(machine: &dyn Machine, directory: &Path, keep: &dyn Fn(&Checkpoint) -> 
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
         entries => entries.map_err(|e| Error::io("list", directory, e))?,
     };
-    let saved = resumable::among(machine, directory, &entries)?;
+    // A checkpoint that cannot be read says nothing: its ingest begins anew.
+    let saved = resumable::among(machine, directory, &entries).understood()?;
     let kept: BTreeSet<OsString> =
         saved.iter().filter(|(_, says)| keep(says)).flat_map(|(file, _)| [file.clone(), resumable::of(file)]).collect();
     // A checkpoint goes before the file that it speaks of.

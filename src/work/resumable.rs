@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Context;
-use crate::parts::sessions::resumable::Resumable;
+use crate::parts::sessions::resumable::{Resumable, Resumables};
 use crate::vocabulary::limits::RESUME_TTL;
 use crate::vocabulary::{Error, ErrorKind, Result};
 
@@ -29,9 +29,38 @@ pub struct Waiting {
     pub expires_ns: u64,
 }
 
+/// Ingests that were broken off, as far as they can be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ingests {
+    /// Those that can go on, in the order of their paths; of a removal, those that are gone.
+    pub waiting: Vec<Waiting>,
+    /// Those of which it cannot be told, and which are left alone.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A file of an ingest that could not be looked at: that ingest may be one that can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What the ingest is called.
+    pub id: String,
+    /// Its staged file.
+    pub path: PathBuf,
+    /// What was attempted on what, and why it failed.
+    pub reason: String,
+}
+
 /// Every ingest that was broken off and can go on, in the order of their paths. Takes no lock: a hint while others work.
-pub fn waiting(ctx: &Context<'_>) -> Result<Vec<Waiting>> {
-    Ok(ctx.ledger.sessions.resumable()?.iter().map(describe).collect())
+pub fn waiting(ctx: &Context<'_>) -> Result<Ingests> {
+    let all = ctx.ledger.sessions.resumable()?;
+    Ok(Ingests { waiting: all.found.iter().map(describe).collect(), unreadable: unreadable(&all) })
+}
+
+fn unreadable(all: &Resumables) -> Vec<Unreadable> {
+    let told = |(id, path, error): &(String, PathBuf, Error)| {
+        let (id, path, reason) = (id.clone(), path.clone(), super::blob::in_full(error));
+        Unreadable { id, path, reason }
+    };
+    all.unreadable.iter().map(told).collect()
 }
 
 fn describe(found: &Resumable) -> Waiting {
@@ -51,25 +80,30 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Which ingests `ids` mean, each by the beginning of what it is called; all of them where there are none.
-/// [`ErrorKind::NotFound`], naming it, for one that means nothing, [`ErrorKind::Invalid`] for one that means several.
-pub fn plan_give_up(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<Waiting>> {
+/// Which ingests `ids` mean, each by the beginning of what it is called; all of them where there are none. What they
+/// may mean and cannot be read is among [`Ingests::unreadable`]. [`ErrorKind::NotFound`], naming it, for one that means
+/// nothing, [`ErrorKind::Invalid`] for one that means several.
+pub fn plan_give_up(ctx: &Context<'_>, ids: &[String]) -> Result<Ingests> {
     let all = waiting(ctx)?;
     if ids.is_empty() {
         return Ok(all);
     }
-    let mut chosen: Vec<Waiting> = Vec::new();
+    let mut chosen = Ingests::default();
     for id in ids {
-        let meant: Vec<&Waiting> = all.iter().filter(|waiting| !id.is_empty() && waiting.id.starts_with(id)).collect();
-        match meant[..] {
-            [] => {
+        let meant = |called: &str| !id.is_empty() && called.starts_with(id);
+        let those: Vec<&Waiting> = all.waiting.iter().filter(|waiting| meant(&waiting.id)).collect();
+        let others: Vec<&Unreadable> = all.unreadable.iter().filter(|unreadable| meant(&unreadable.id)).collect();
+        match (&those[..], &others[..]) {
+            ([], []) => {
                 let reason = "no ingest that was broken off is called so";
                 return Err(Error::new(ErrorKind::NotFound, format!("find the ingest {id}"), reason));
             }
-            [one] if chosen.contains(one) => {}
-            [one] => chosen.push(one.clone()),
+            ([one], []) if chosen.waiting.contains(one) => {}
+            ([one], []) => chosen.waiting.push((*one).clone()),
+            ([], [one]) if chosen.unreadable.contains(one) => {}
+            ([], [one]) => chosen.unreadable.push((*one).clone()),
             _ => {
-                let reason = format!("{} begin so", meant.len());
+                let reason = format!("{} begin so", those.len() + others.len());
                 return Err(Error::new(ErrorKind::Invalid, format!("find the ingest {id}"), reason));
             }
         }
@@ -78,15 +112,18 @@ pub fn plan_give_up(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<Waiting>> {
 }
 
 /// Removes the bytes that these ingests have staged: adding their sources begins anew. One that somebody goes on with
-/// meanwhile is left alone. Gives back those that are gone.
-pub fn give_up(ctx: &Context<'_>, chosen: &[Waiting]) -> Result<Vec<Waiting>> {
+/// meanwhile is left alone. Gives back those that are gone, and those that cannot be read any more.
+pub fn give_up(ctx: &Context<'_>, chosen: &[Waiting]) -> Result<Ingests> {
     let sessions = &ctx.ledger.sessions;
     ctx.ledger.hold(|_| {
-        let mut gone = Vec::new();
-        for found in sessions.resumable()? {
-            if let Some(waiting) = chosen.iter().find(|waiting| waiting.id == found.id()) {
-                sessions.give_up(&found)?;
-                gone.push(waiting.clone());
+        let all = sessions.resumable()?;
+        let chosen = |id: &str| chosen.iter().find(|waiting| waiting.id == id);
+        let mut gone = Ingests { waiting: Vec::new(), unreadable: unreadable(&all) };
+        gone.unreadable.retain(|unreadable| chosen(&unreadable.id).is_some());
+        for found in &all.found {
+            if let Some(waiting) = chosen(&found.id()) {
+                sessions.give_up(found)?;
+                gone.waiting.push(waiting.clone());
             }
         }
         Ok(gone)

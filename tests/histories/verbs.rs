@@ -197,7 +197,7 @@ impl Worker {
                 let checkpoints = Checkpoints { from_bytes: part, every_bytes: part };
                 self.add("/large", &[(name, LARGE)], AddOptions { checkpoints, ..named(name) }, stop_after)
             }
-            Verb::GiveUp => give_up(&ctx, &waiting(&ctx)?).map(drop),
+            Verb::GiveUp => give_up(&ctx, &waiting(&ctx)?.waiting).map(drop),
             Verb::Link { from, to, replace } => {
                 let content = self.means(from)?;
                 self.naming(&[(to, Some(content))], || {

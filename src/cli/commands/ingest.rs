@@ -2,13 +2,15 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use larder::work::resumable::Waiting;
+use larder::work::resumable::{Ingests, Unreadable, Waiting};
+use larder::{Event, Observer};
 
 use crate::cli::context::{Access, Context};
 use crate::cli::exit::Exit;
 use crate::cli::fault::Fault;
 use crate::cli::json::Line;
 use crate::cli::text;
+use crate::cli::watch::Watch;
 
 /// What there is to do with them.
 #[derive(Debug, Subcommand)]
@@ -52,16 +54,19 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit> {
 }
 
 fn ls(context: &Context) -> Result<Exit> {
-    let waiting = context.open(Access::Read)?.ingests()?;
+    let Ingests { waiting, unreadable } = context.open(Access::Read)?.ingests()?;
     if context.out.json() {
         waiting.iter().try_for_each(|waiting| context.out.object(line("ingest", waiting)))?;
-        context.out.object(summary(&waiting))?;
-    } else if waiting.is_empty() {
+    } else if waiting.is_empty() && unreadable.is_empty() {
         context.out.summary("No ingest was broken off");
-    } else {
+    } else if !waiting.is_empty() {
         context.out.line(&table(context, &waiting))?;
     }
-    Ok(Exit::Done)
+    tell(context, &unreadable);
+    if context.out.json() {
+        context.out.object(summary(&waiting, &unreadable))?;
+    }
+    Ok(Exit::of_work(unreadable.len() as u64, false))
 }
 
 fn rm(context: &Context, args: &RmArgs) -> Result<Exit> {
@@ -69,21 +74,40 @@ fn rm(context: &Context, args: &RmArgs) -> Result<Exit> {
         return Err(Fault::usage("remove an ingest", "an empty ID means none").into());
     }
     let store = context.open(if args.dry_run { Access::Read } else { Access::Write })?;
-    let chosen = store.plan_remove_ingests(&args.ids)?;
-    let gone = if args.dry_run { chosen } else { store.remove_ingests(&chosen)? };
+    let mut plan = store.plan_remove_ingests(&args.ids)?;
+    if !args.dry_run {
+        let done = store.remove_ingests(&plan.waiting)?;
+        plan.unreadable.extend(done.unreadable);
+        plan.waiting = done.waiting;
+    }
+    let Ingests { waiting: gone, unreadable } = plan;
     if context.out.json() {
         let event = if args.dry_run { "would_remove" } else { "removed" };
         gone.iter().try_for_each(|waiting| context.out.object(line(event, waiting)))?;
-        context.out.object(summary(&gone).with("dry_run", args.dry_run))?;
+    } else if args.dry_run && !gone.is_empty() {
+        context.out.line(&table(context, &gone))?;
+    }
+    tell(context, &unreadable);
+    if context.out.json() {
+        context.out.object(summary(&gone, &unreadable).with("dry_run", args.dry_run))?;
     } else {
-        if args.dry_run && !gone.is_empty() {
-            context.out.line(&table(context, &gone))?;
-        }
         let (verb, count) = (if args.dry_run { "Would remove" } else { "Removed" }, gone.len() as u64);
         let freed = context.size(gone.iter().map(|waiting| waiting.allocated_bytes).sum());
-        context.out.summary(&format!("{verb} {}, {freed} on the disk", text::count(count, "ingest")));
+        let left = match unreadable.len() as u64 {
+            0 => String::new(),
+            left => format!("; {} left alone, which could not be read", text::count(left, "ingest")),
+        };
+        context.out.summary(&format!("{verb} {}, {freed} on the disk{left}", text::count(count, "ingest")));
     }
-    Ok(Exit::Done)
+    Ok(Exit::of_work(unreadable.len() as u64, false))
+}
+
+/// What cannot be read is no reason to be silent about it, nor to leave the others.
+fn tell(context: &Context, unreadable: &[Unreadable]) {
+    let watch = Watch::new(context);
+    for Unreadable { path, reason, .. } in unreadable {
+        watch.event(&Event::Failed { path: path.clone(), reason: reason.clone() });
+    }
 }
 
 fn line(event: &str, waiting: &Waiting) -> Line {
@@ -97,9 +121,10 @@ fn line(event: &str, waiting: &Waiting) -> Line {
         .time("expires", waiting.expires_ns)
 }
 
-fn summary(all: &[Waiting]) -> Line {
+fn summary(all: &[Waiting], unreadable: &[Unreadable]) -> Line {
     Line::event("summary")
         .with("ingests", all.len())
+        .with("unreadable", unreadable.len())
         .with("allocated_bytes", all.iter().map(|waiting| waiting.allocated_bytes).sum::<u64>())
 }
 

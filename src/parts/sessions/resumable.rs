@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{FILE, Session, Sessions, empty, is_id};
 use crate::format::checkpoint::{CHECKPOINT_BYTES, Checkpoint};
-use crate::machine::{FileKind, Listed, Machine, Open};
+use crate::machine::{File, FileKind, Listed, Machine, Open};
 use crate::vocabulary::{Error, Result};
 
 const SUFFIX: &str = ".resume";
@@ -33,8 +33,35 @@ impl Resumable {
     }
 }
 
+/// What dead work has left to go on with.
+#[derive(Debug, Default)]
+pub struct Resumables {
+    /// What can go on, in the order of their sources' paths.
+    pub found: Vec<Resumable>,
+    /// What could not be looked at: an ingest that can go on, or nothing. By what it is called, and the file.
+    pub unreadable: Vec<(String, PathBuf, Error)>,
+}
+
 /// Staged files that have a checkpoint.
-type Saved = Vec<(OsString, Checkpoint)>;
+#[derive(Default)]
+pub(super) struct Saved {
+    pub(super) files: Vec<(OsString, Checkpoint)>,
+    /// Staged files whose checkpoint could not be opened.
+    closed: Vec<(OsString, Error)>,
+    /// Staged files whose checkpoint could be opened and not read.
+    unreadable: Vec<(OsString, Error)>,
+}
+
+impl Saved {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.closed.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// The staged files that can be gone on with, where a checkpoint that was opened and cannot be read says nothing.
+    pub(super) fn understood(self) -> Result<Vec<(OsString, Checkpoint)>> {
+        self.closed.into_iter().next().map_or(Ok(self.files), |(_, error)| Err(error))
+    }
+}
 
 /// The name of the checkpoint of a staged file.
 pub(super) fn of(file: &OsStr) -> OsString {
@@ -48,46 +75,58 @@ pub(super) fn is_checkpoint(name: &OsStr) -> bool {
 }
 
 /// The staged files among the entries of a session's folder that have a checkpoint which speaks of them.
-pub(super) fn among(machine: &dyn Machine, directory: &Path, entries: &[Listed]) -> Result<Saved> {
-    let mut saved = Vec::new();
+pub(super) fn among(machine: &dyn Machine, directory: &Path, entries: &[Listed]) -> Saved {
+    let mut saved = Saved::default();
     for entry in entries.iter().filter(|e| is_checkpoint(&e.name) && e.kind == FileKind::File) {
-        let Some(says) = read(machine, &directory.join(&entry.name))? else { continue };
-        let staged = entries.iter().find(|e| of(&e.name) == entry.name && e.inode == says.staged_inode);
-        saved.extend(staged.map(|staged| (staged.name.clone(), says)));
+        let path = directory.join(&entry.name);
+        let Some(staged) = entries.iter().find(|e| of(&e.name) == entry.name) else { continue };
+        let name = staged.name.clone();
+        match machine.open(&path, Open::Read).map(|checkpoint| read(checkpoint.as_ref())) {
+            Ok(Ok(Some(says))) if staged.inode == says.staged_inode => saved.files.push((name, says)),
+            Ok(Ok(_)) => {}
+            Ok(Err(e)) => saved.unreadable.push((name, Error::io("read", &path, e))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => saved.closed.push((name, Error::io("open", &path, e))),
+        }
     }
-    Ok(saved)
+    saved
 }
 
-/// `None` where it is gone, or says nothing that can be understood.
-fn read(machine: &dyn Machine, path: &Path) -> Result<Option<Checkpoint>> {
-    let file = match machine.open(path, Open::Read) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(|e| Error::io("open", path, e))?,
-    };
+/// `None` where it says nothing that can be understood.
+fn read(checkpoint: &dyn File) -> io::Result<Option<Checkpoint>> {
     let mut bytes = vec![0; CHECKPOINT_BYTES + 1];
-    // What cannot be read says nothing, and the ingest begins anew.
-    let Ok(read) = file.read_at(&mut bytes, 0) else { return Ok(None) };
+    let read = checkpoint.read_at(&mut bytes, 0)?;
     Ok(Checkpoint::decode(&bytes[..read]).ok())
 }
 
 impl Sessions {
     /// Every ingest of dead work that can go on. Under `lock` the answer stays true; without it, it is a hint.
-    pub fn resumable(&self) -> Result<Vec<Resumable>> {
-        let mut found = Vec::new();
+    pub fn resumable(&self) -> Result<Resumables> {
+        let Resumables { mut found, mut unreadable } = Resumables::default();
         for (session, saved) in self.saved()? {
             // To ask whether it lives costs a probe, and few folders have anything to go on with.
             if self.probe(&session)?.alive {
                 continue;
             }
             let directory = self.layout.staging().join(&session);
-            for (file, says) in saved {
-                let Ok(meta) = self.machine.lstat(&directory.join(&file)) else { continue };
-                let (session, allocated_bytes, owner) = (session.clone(), meta.allocated_bytes, meta.uid);
-                found.push(Resumable { session, file, says, allocated_bytes, owner });
+            let mut not_seen = |file: &OsStr, error| {
+                unreadable.push((format!("{session}/{}", file.to_string_lossy()), directory.join(file), error));
+            };
+            saved.closed.into_iter().chain(saved.unreadable).for_each(|(file, error)| not_seen(&file, error));
+            for (file, says) in saved.files {
+                let path = directory.join(&file);
+                match self.machine.lstat(&path) {
+                    Ok(meta) => {
+                        let (session, allocated_bytes, owner) = (session.clone(), meta.allocated_bytes, meta.uid);
+                        found.push(Resumable { session, file, says, allocated_bytes, owner });
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) => not_seen(&file, Error::io("look at", &path, e)),
+                }
             }
         }
         found.sort_by(|a, b| a.says.path.cmp(&b.says.path).then_with(|| a.id().cmp(&b.id())));
-        Ok(found)
+        Ok(Resumables { found, unreadable })
     }
 
     fn saved(&self) -> Result<Vec<(String, Saved)>> {
@@ -101,7 +140,7 @@ impl Sessions {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(|e| Error::io("list", &directory, e))?,
             };
-            let saved = among(self.machine.as_ref(), &directory, &entries)?;
+            let saved = among(self.machine.as_ref(), &directory, &entries);
             if !saved.is_empty() {
                 all.push((id.to_owned(), saved));
             }
@@ -113,7 +152,7 @@ impl Sessions {
     pub fn only_waits(&self, id: &str) -> Result<bool> {
         let directory = self.layout.staging().join(id);
         let entries = self.machine.list(&directory).map_err(|e| Error::io("list", &directory, e))?;
-        let saved = among(self.machine.as_ref(), &directory, &entries)?;
+        let saved = among(self.machine.as_ref(), &directory, &entries).understood()?;
         let mut others = entries.iter().filter(|e| e.name != FILE);
         let waits = |e: &Listed| saved.iter().any(|(file, _)| *file == e.name || of(file) == e.name);
         Ok(!saved.is_empty() && others.all(waits))

@@ -51,7 +51,7 @@ impl Stager<'_> {
         // Only its owner can go on with it: a blob belongs to whoever added it, and its mode is set by him alone.
         let user = self.ledger.machine.user();
         let is_ours = |found: &Resumable| found.says.source == source && found.owner == user;
-        let find = || Ok(sessions.resumable()?.into_iter().find(is_ours));
+        let find = || Ok(sessions.resumable()?.found.into_iter().find(is_ours));
         if !find().is_ok_and(|found: Option<Resumable>| found.is_some()) {
             return Ok(None);
         }

@@ -9,6 +9,7 @@ pub mod configure;
 pub mod copies;
 pub mod doctor;
 mod duplicate;
+pub mod finalise;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -9,6 +9,7 @@ mod config;
 mod copies;
 mod debug;
 mod doctor;
+mod finalise;
 mod gc;
 mod get;
 mod ingest;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Init(init::Args),
     /// Keep files and whole directory trees
     Add(add::Args),
+    /// Keep a finished download, with where it came from
+    Finalise(Box<finalise::Args>),
     /// List names, with what they cost
     Ls(ls::Args),
     /// Show everything about one blob
@@ -138,6 +141,7 @@ impl Command {
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
             Command::Check(_) => "check",
+            Command::Finalise(_) => "finalise",
             Command::Gc(_) => "gc",
             Command::Ingest(_) => "ingest",
             Command::Compact(_) => "compact",
@@ -175,6 +179,7 @@ impl Command {
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),
             Command::Check(args) => check::run(context, args),
+            Command::Finalise(args) => finalise::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Ingest(command) => ingest::run(context, command),
             Command::Compact(args) => compact::run(context, args),

@@ -5,6 +5,7 @@
 
 mod batch;
 mod claims;
+mod named;
 mod racy;
 mod resume;
 mod settle;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub(in crate::work) use self::batch::Keeping;
 use self::batch::{Committed, Outcome, Rules};
+pub use self::named::add_named;
 pub use self::resume::Checkpoints;
 use self::settle::Vouched;
 use self::stage::{Staged, Stager};

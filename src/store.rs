@@ -1,5 +1,6 @@
 //! The front: an open store, with one short method for each verb.
 
+mod finalise;
 mod manifests;
 mod options;
 mod trash;
@@ -14,7 +15,7 @@ use crate::format::layout::Layout;
 use crate::format::options::{Chosen, OptionKey, Options};
 use crate::format::settings::{FORMAT, Settings};
 use crate::hashing::Workers;
-use crate::ledger::{Ledger, Policy, Tables};
+use crate::ledger::{Engine, Ledger, Policy, Tables};
 use crate::machine::{FileKind, Filesystem, Machine, Open};
 use crate::parts::catalog::Totals;
 use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
@@ -167,7 +168,8 @@ impl Store {
         let filesystem = machine.filesystem(&directory);
         let filesystem = filesystem.map_err(|e| Error::io("look at the filesystem of", &directory, e))?;
         let only_read = only_read(machine.as_ref(), &layout, &settings, &filesystem, options)?;
-        let policy = policy(machine.as_ref(), &settings, &filesystem, options, only_read.is_none());
+        let engine = options::engine(&resolved);
+        let policy = policy(machine.as_ref(), &settings, &filesystem, options, only_read.is_none(), engine);
         let settings = StoreSettings {
             store_id: settings.store_id,
             format: settings.format,
@@ -707,6 +709,7 @@ fn policy(
     filesystem: &Filesystem,
     options: &OpenOptions,
     writable: bool,
+    engine: Engine,
 ) -> Policy {
     let checked = "settings are checked when they are read";
     Policy {
@@ -717,6 +720,7 @@ fn policy(
         syncfs: filesystem.local && machine.syncfs_reports_errors(),
         lock_timeout: options.lock_timeout,
         writable,
+        engine,
     }
 }
 

@@ -107,6 +107,7 @@ impl Ledger {
             if let Some(result) = slot.lock().unwrap_or_else(|p| p.into_inner()).take() {
                 drop(writer);
                 self.fold_if_due();
+                self.follow_if_changed();
                 return result;
             }
             let mut jobs = std::mem::take(&mut *self.queue.lock().unwrap_or_else(|p| p.into_inner()));

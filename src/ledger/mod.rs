@@ -3,7 +3,8 @@
 //! A [`Ledger`] gives readers [`Snapshot`]s without any lock, and runs transactions under `lock`: each holder first
 //! follows the journal to its end ([`hold`]), cuts or fences what it must, finishes the last frame, then checks and
 //! records ([`commit`]), and makes `names/` agree ([`apply`]). [`fold`] keeps the part of the journal that is in no run
-//! bounded; `replay` stands in for runs that cannot be read; [`compact`] writes a new base; [`anew`] makes a journal where there is
+//! bounded; `replay` stands in for runs that cannot be read; [`compact`] writes a new base; [`engine`] says what answers for the
+//! catalog; [`anew`] makes a journal where there is
 //! none, and [`mend`] one where it is damaged.
 
 pub mod anew;
@@ -11,16 +12,20 @@ pub mod apply;
 pub mod catalog;
 pub mod commit;
 pub mod compact;
+pub mod engine;
 pub mod fold;
 pub mod heal;
 pub mod hold;
 pub mod load;
 pub mod mend;
+#[cfg(feature = "sqlite")]
+pub mod projection;
 mod replay;
 mod runs;
 pub mod tables;
 mod uses;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -40,6 +45,7 @@ use crate::vocabulary::{Error, Result};
 
 pub use catalog::Entries;
 pub use commit::Tx;
+pub use engine::Engine;
 pub use tables::Tables;
 
 /// What the ledger goes by.
@@ -59,6 +65,8 @@ pub struct Policy {
     pub lock_timeout: Duration,
     /// Whether this process may write to the store.
     pub writable: bool,
+    /// What answers for the catalog.
+    pub engine: Engine,
 }
 
 /// The store's records at one moment.
@@ -113,6 +121,11 @@ pub struct Ledger {
     queue: Mutex<Vec<Box<dyn commit::Job>>>,
     /// Why the tail could not be folded when it was last due.
     fold_trouble: Mutex<Option<Error>>,
+    /// Whether a commit has changed the catalog since another engine than the index was last told to follow.
+    catalog_changed: AtomicBool,
+    /// The engine, where it is another one than the index.
+    #[cfg(feature = "sqlite")]
+    projection: Option<projection::Projection>,
 }
 
 impl Ledger {
@@ -127,6 +140,11 @@ impl Ledger {
         let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let uses = Uses::new(Arc::clone(&machine), layout.clone());
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
+        #[cfg(feature = "sqlite")]
+        let projection = match &policy.engine {
+            Engine::Embedded => None,
+            Engine::Sqlite { path, wal } => Some(projection::Projection::new(&machine, &layout, &policy, path, *wal)),
+        };
         let ledger = Ledger {
             machine,
             layout,
@@ -141,6 +159,9 @@ impl Ledger {
             writer: Mutex::default(),
             queue: Mutex::default(),
             fold_trouble: Mutex::default(),
+            catalog_changed: AtomicBool::default(),
+            #[cfg(feature = "sqlite")]
+            projection,
         };
         if ledger.policy.writable
             && ledger.known().tail_records > TAIL_MAX_RECORDS

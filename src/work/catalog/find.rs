@@ -11,7 +11,7 @@ use crate::work::Context;
 /// The engine that answers, as the journal is now, with the uses that are not on record yet.
 pub fn catalog(ctx: &Context<'_>) -> Result<Arc<dyn Catalog>> {
     let pending = ctx.ledger.pending_uses();
-    Ok(WithUses::over(ctx.ledger.snapshot()?, pending, ctx.ledger.machine.now_ns()))
+    Ok(WithUses::over(ctx.ledger.catalog()?, pending, ctx.ledger.machine.now_ns()))
 }
 
 /// The entry of a key (R74): `None` for none, and for one in the trash.

@@ -34,6 +34,8 @@ mod rm;
 mod search;
 mod show;
 mod stats;
+mod trash;
+mod undelete;
 mod unlink;
 mod unlock;
 mod unpin;
@@ -100,6 +102,10 @@ pub(crate) enum Command {
     Repair(repair::Args),
     /// Compare the store's records with what is on the disk
     Check(check::Args),
+    /// Put entries of the catalog into the trash, list or empty it
+    Trash(trash::Args),
+    /// Take entries out of the trash
+    Undelete(undelete::Args),
     /// Put a model or document into the catalog, with its files
     Register(Box<register::Args>),
     /// Find entries of the catalog
@@ -176,6 +182,8 @@ impl Command {
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
             Command::Check(_) => "check",
+            Command::Trash(_) => "trash",
+            Command::Undelete(_) => "undelete",
             Command::Register(_) => "register",
             Command::Search(_) => "search",
             Command::SetState(_) => "set-state",
@@ -227,6 +235,8 @@ impl Command {
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),
             Command::Check(args) => check::run(context, args),
+            Command::Trash(args) => trash::run(context, args),
+            Command::Undelete(args) => undelete::run(context, args),
             Command::Register(args) => register::run(context, args),
             Command::Search(args) => search::run(context, args),
             Command::SetState(args) => change::set_state(context, args),

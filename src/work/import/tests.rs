@@ -361,6 +361,6 @@ fn a_call_that_fails_leaves_no_half_entry() {
             let report = run(&store, &text, &how);
             assert_eq!((report.registered + report.kept, report.findings()), (2, 0));
         });
-        assert!(coverage.calls > 50, "{coverage:?}");
+        assert!(coverage.calls > 40, "{coverage:?}");
     }
 }

@@ -206,6 +206,8 @@ impl Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     args.check()?;
     let registration = args.registration(args.key()?)?;
+    // What cannot be registered is not taken in.
+    registration.check()?;
     let store = context.open(if args.dry_run { Access::Read } else { Access::Write })?;
     let there = store.entry(&registration.key)?;
     if let Some(there) = &there {

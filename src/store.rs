@@ -230,7 +230,7 @@ impl Store {
 
     /// Adds files and trees.
     pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
-        ingest::add(&self.writing()?, sources, options, observer)
+        self.within_limits(observer, || ingest::add(&self.writing()?, sources, options, observer))
     }
 
     /// Adds what `input` gives, as `name`.
@@ -241,7 +241,7 @@ impl Store {
         options: &AddOptions,
         observer: &dyn Observer,
     ) -> Result<AddReport> {
-        ingest::add_stream(&self.writing()?, input, name, options, observer)
+        self.within_limits(observer, || ingest::add_stream(&self.writing()?, input, name, options, observer))
     }
 
     /// Gives a blob one more name; see [`names::link`]. `false`: it already meant these bytes.

@@ -79,6 +79,8 @@ fn commands() -> Vec<Vec<String>> {
         "trash ls",
         "trash empty --dry-run",
         "trash empty",
+        "evict --free 0",
+        "evict --max-size 1GB",
     ];
     let fill = |word: &str| word.replace('@', &one).replace('#', short);
     words.iter().map(|line| line.split(' ').map(fill).collect()).collect()

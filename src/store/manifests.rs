@@ -10,8 +10,10 @@ use crate::work::import::{self, ImportOptions, ImportReport, Input};
 impl Store {
     /// Registers what a manifest lists (R141); see [`import::import`].
     pub fn import(&self, input: Input<'_>, options: &ImportOptions, observer: &dyn Observer) -> Result<ImportReport> {
-        let ctx = if options.dry_run { self.reading() } else { self.writing()? };
-        import::import(&ctx, input, options, observer)
+        match options.dry_run {
+            true => import::import(&self.reading(), input, options, observer),
+            false => self.within_limits(observer, || import::import(&self.writing()?, input, options, observer)),
+        }
     }
 
     /// Writes every entry that meets `query` as a line that [`Store::import`] reads; see [`export::export`].

@@ -59,6 +59,9 @@ fn commands() -> Vec<Vec<String>> {
         "ingest ls",
         "ingest rm --all --dry-run",
         "ingest rm --all",
+        "trash ls",
+        "trash empty --dry-run",
+        "trash empty",
     ];
     let fill = |word: &str| word.replace('@', &one).replace('#', short);
     words.iter().map(|line| line.split(' ').map(fill).collect()).collect()

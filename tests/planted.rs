@@ -22,6 +22,8 @@ mod promise_1_acknowledged_is_durable;
 mod promise_2_a_digest_never_lies;
 #[path = "promise_3_collection_is_safe.rs"]
 mod promise_3_collection_is_safe;
+#[path = "promise_3_trash.rs"]
+mod promise_3_trash;
 #[path = "promise_4_the_index_can_be_lost.rs"]
 mod promise_4_the_index_can_be_lost;
 #[path = "promise_5_damage_is_found_and_mended.rs"]

@@ -5,9 +5,11 @@
 mod choices;
 mod commands;
 mod context;
+mod entries;
 mod exit;
 mod fault;
 mod hint;
+mod input;
 mod json;
 mod mended;
 mod output;

@@ -9,6 +9,7 @@ pub mod frame;
 pub mod header;
 pub mod hint;
 pub mod layout;
+pub mod manifest;
 pub mod options;
 pub mod page;
 pub mod record;

@@ -236,7 +236,7 @@ impl Snapshot {
             }
             let name = std::str::from_utf8(name).map_err(|_| damaged(Table::Keeps))?;
             if let Some(size) = self.variant(&entry, name)?.and_then(|variant| variant.size_bytes) {
-                totals.bytes += size;
+                totals.bytes = totals.bytes.saturating_add(size);
                 last = Some(digest.to_vec());
             }
         }

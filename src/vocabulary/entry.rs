@@ -52,6 +52,12 @@ impl Usage {
     pub fn and(self, more: Usage) -> Usage {
         Usage { count: self.count.saturating_add(more.count), last_ns: self.last_ns.max(more.last_ns) }
     }
+
+    /// The one of two accounts of the same usage that says more.
+    #[must_use]
+    pub fn newer_than(self, other: Usage) -> Usage {
+        Usage { count: self.count.max(other.count), last_ns: self.last_ns.max(other.last_ns) }
+    }
 }
 
 /// What the catalog knows of a model or a document, without its variants and its usage.
@@ -226,7 +232,8 @@ impl Entry {
     pub fn size_bytes(&self) -> u64 {
         let mut seen = BTreeSet::new();
         let once = self.variants.iter().filter(|v| v.digest.is_none_or(|digest| seen.insert(digest)));
-        once.filter_map(|variant| variant.size_bytes).sum()
+        // What somebody says of sizes need not make sense.
+        once.filter_map(|variant| variant.size_bytes).fold(0, u64::saturating_add)
     }
 
     /// Refuses what [`Card::check`] and [`Variant::check`] refuse, two variants of one name, and more than

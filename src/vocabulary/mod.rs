@@ -8,6 +8,7 @@ pub mod error;
 pub mod events;
 pub mod finding;
 pub mod limits;
+pub mod moment;
 pub mod name;
 #[cfg(feature = "planted")]
 pub mod planted;

@@ -9,10 +9,12 @@ pub mod configure;
 pub mod copies;
 pub mod doctor;
 mod duplicate;
+pub mod export;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod from_disk;
+pub mod import;
 pub mod ingest;
 pub mod init;
 pub mod lease;

@@ -1,35 +1,50 @@
-//! `larder show`: everything about one blob.
+//! `larder show`: everything about one blob, or one entry.
 
 use anyhow::Result;
 use larder::work::find::{BlobInfo, CarrierInfo};
-use larder::work::names::Target;
-use larder::{Blake3, Key, Stamp};
+use larder::{Blake3, Entry, Key, Stamp};
 
 use super::ls;
 use crate::cli::context::{Access, Context};
 use crate::cli::exit::Exit;
 use crate::cli::json::Line;
-use crate::cli::{text, words};
+use crate::cli::words::Thing;
+use crate::cli::{entries, text, words};
 
 /// The arguments of `larder show`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   larder show models/a.gguf
-  larder show sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+  larder show sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  larder show model:hf/org/repo@v1")]
 pub(crate) struct Args {
-    /// A name, or a digest (sha256:…)
-    #[arg(value_name = "NAME|DIGEST", value_parser = words::target())]
-    target: Target,
+    /// An entry (entry:ID, model:…, document:…), a name, or a digest (sha256:…)
+    #[arg(value_name = "ENTRY|NAME|DIGEST", value_parser = words::thing())]
+    target: Thing,
 }
 
 /// Shows.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
-    let blob = context.open(Access::Read)?.show(&args.target)?;
+    let store = context.open(Access::Read)?;
+    let target = match &args.target {
+        Thing::Entry(target) => return entry_in_full(context, &store.find_entry(target)?),
+        Thing::Blob(target) => target,
+    };
+    let blob = store.show(target)?;
     if context.out.json() {
         context.out.object(line(&blob))?;
     } else {
         context.out.line(&words(context, &blob))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn entry_in_full(context: &Context, entry: &Entry) -> Result<Exit> {
+    if context.out.json() {
+        context.out.object(entries::line("entry", entry))?;
+    } else {
+        context.out.line(&entries::words(context, entry))?;
     }
     Ok(Exit::Done)
 }

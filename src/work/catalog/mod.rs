@@ -6,8 +6,10 @@
 pub mod change;
 pub mod find;
 mod going;
+pub mod names;
 pub mod register;
 pub mod remove;
+pub mod restore;
 pub mod trash;
 pub mod verify;
 
@@ -25,8 +27,8 @@ pub fn blob_uri(digest: &Digest) -> String {
 }
 
 /// The entry of a key, as a transaction sees it: [`ErrorKind::NotFound`] for none and for one in the trash.
-fn present(tx: &Tx<'_>, key: &Key) -> Result<Entry> {
-    match Entries::entry(tx, key)? {
+fn present<T: Entries>(tables: &T, key: &Key) -> Result<Entry> {
+    match Entries::entry(tables, key)? {
         Some(entry) if entry.trashed_ns.is_none() => Ok(entry),
         Some(_) => Err(not_found(key, "it is in the trash: `larder undelete` takes it out")),
         None => Err(not_found(key, "there is no such entry in the catalog")),

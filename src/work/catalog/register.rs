@@ -172,7 +172,7 @@ pub fn register_one(tx: &mut Tx<'_>, what: Registration, if_there: IfThere) -> R
 }
 
 /// Registering what is in the trash begins anew: what was thrown away is gone.
-fn take_out(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
+pub(super) fn take_out(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     super::remove::drop_entry(tx, entry, "registered again")
 }
 
@@ -235,7 +235,7 @@ fn name_of(tables: &impl Tables, target: &Target, digest: &Digest) -> Result<Opt
 }
 
 /// What bytes that were hashed just now say of their entry.
-fn judge(card: &mut Card, variants: &[Variant], by: String, now_ns: u64) -> Result<()> {
+pub(in crate::work) fn judge(card: &mut Card, variants: &[Variant], by: String, now_ns: u64) -> Result<()> {
     let wrong = variants.iter().find(|v| v.expected.is_some() && v.digest.is_some() && v.expected != v.digest);
     let hashed = !variants.is_empty() && variants.iter().all(|variant| variant.digest.is_some());
     if wrong.is_none() && !hashed {

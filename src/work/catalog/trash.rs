@@ -56,6 +56,13 @@ pub struct InTrash {
     since: Moment,
 }
 
+impl InTrash {
+    /// The journal's sequence with which it went there: put there again, it has another.
+    pub fn since_sequence(&self) -> u64 {
+        self.since.sequence
+    }
+}
+
 /// What emptying the trash would remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EmptyPlan {

@@ -109,7 +109,8 @@ pub fn verify_digest(machine: &dyn Machine, path: &Path, expected: &Digest) -> R
     Err(Error::new(ErrorKind::Mismatch, format!("verify {}", path.display()), reason))
 }
 
-fn hash(machine: &dyn Machine, path: &Path) -> Result<(Digest, u64)> {
+/// Digest and length of a file.
+pub(in crate::work) fn hash(machine: &dyn Machine, path: &Path) -> Result<(Digest, u64)> {
     let file = machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
     let digests = digest_file(file.as_ref()).map_err(|e| Error::io("read", path, e))?;
     let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;

@@ -5,6 +5,7 @@
 
 mod batch;
 mod claims;
+mod named;
 mod racy;
 mod resume;
 mod settle;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::batch::{Committed, Outcome, Rules};
+pub use self::named::add_named;
 pub use self::resume::Checkpoints;
 use self::settle::Vouched;
 use self::stage::{Staged, Stager};

@@ -1,0 +1,21 @@
+//! Manifests in and out of the front.
+
+use std::io::Write;
+
+use super::Store;
+use crate::vocabulary::{Observer, Query, Result};
+use crate::work::export::{self, ExportReport};
+use crate::work::import::{self, ImportOptions, ImportReport, Input};
+
+impl Store {
+    /// Registers what a manifest lists (R141); see [`import::import`].
+    pub fn import(&self, input: Input<'_>, options: &ImportOptions, observer: &dyn Observer) -> Result<ImportReport> {
+        let ctx = if options.dry_run { self.reading() } else { self.writing()? };
+        import::import(&ctx, input, options, observer)
+    }
+
+    /// Writes every entry that meets `query` as a line that [`Store::import`] reads; see [`export::export`].
+    pub fn export(&self, query: &Query, out: &mut dyn Write, observer: &dyn Observer) -> Result<ExportReport> {
+        export::export(&self.reading(), query, out, observer)
+    }
+}

@@ -24,6 +24,7 @@ use crate::vocabulary::{
 use crate::work::Context;
 use crate::work::catalog;
 use crate::work::catalog::register::{IfThere, Registered, Registration};
+use crate::work::catalog::uses;
 use crate::work::catalog::verify::Verified;
 use crate::work::check::{self, CheckReport};
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
@@ -279,7 +280,9 @@ impl Store {
 
     /// Keeps blobs for running work, as long as the lease lives; see [`lease::lease`].
     pub fn lease(&self, what: &[Leased]) -> Result<Lease> {
-        lease::lease(&self.writing()?, what)
+        let lease = lease::lease(&self.writing()?, what)?;
+        uses::note(&self.reading(), what);
+        Ok(lease)
     }
 
     /// Registers models and documents in one transaction (R73, R89, R94); see [`catalog::register::register`].
@@ -342,7 +345,13 @@ impl Store {
         catalog::change::describe(&self.writing()?, key, metadata)
     }
 
-    /// Records that an entry was used once more (R56).
+    /// Notes that an entry was used, without a sync: what `get`, `cat`, `checkout`, `path` and leases do by themselves for
+    /// the entries whose blobs they read. A crash may lose it, and so does a store that is only read.
+    pub fn note_use(&self, key: &Key) {
+        uses::note_entry(&self.reading(), key);
+    }
+
+    /// Records that an entry was used once more, for good (R56).
     pub fn touch(&self, key: &Key) -> Result<Entry> {
         catalog::register::touch(&self.writing()?, key)
     }
@@ -365,7 +374,10 @@ impl Store {
         options: &MaterializeOptions,
         observer: &dyn Observer,
     ) -> Result<MaterializeReport> {
-        materialize::get(&self.reading(), target, destination, options, observer)
+        let used = uses::of_target(&self.reading(), target);
+        let made = materialize::get(&self.reading(), target, destination, options, observer)?;
+        uses::note(&self.reading(), &used);
+        Ok(made)
     }
 
     /// Makes a file outside the store: a hardlink where there can be one, and a copy where not (R11).
@@ -392,17 +404,24 @@ impl Store {
         options: &MaterializeOptions,
         observer: &dyn Observer,
     ) -> Result<MaterializeReport> {
-        materialize::checkout(&self.reading(), prefix, directory, options, observer)
+        let made = materialize::checkout(&self.reading(), prefix, directory, options, observer)?;
+        uses::note(&self.reading(), &uses::of_prefix(prefix));
+        Ok(made)
     }
 
     /// Writes a blob's bytes to `out`; says how many.
     pub fn cat(&self, target: &Target, out: &mut dyn Write) -> Result<u64> {
-        materialize::cat(&self.reading(), target, out)
+        let used = uses::of_target(&self.reading(), target);
+        let read = materialize::cat(&self.reading(), target, out)?;
+        uses::note(&self.reading(), &used);
+        Ok(read)
     }
 
     /// The file of a blob that the store has.
     pub fn path(&self, target: &Target) -> Result<PathBuf> {
-        materialize::path(&self.reading(), target)
+        let path = materialize::path(&self.reading(), target)?;
+        uses::note(&self.reading(), &uses::of_target(&self.reading(), target));
+        Ok(path)
     }
 
     /// Where the blob of a digest is, if the store has it: `sha256/ab/cdef…` below the store directory (R6).

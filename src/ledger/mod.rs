@@ -23,6 +23,7 @@ pub mod projection;
 mod replay;
 mod runs;
 pub mod tables;
+mod uses;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
@@ -38,6 +39,7 @@ use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
 use crate::parts::names::Names;
 use crate::parts::sessions::Sessions;
+use crate::parts::uses::Uses;
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, TAIL_MAX_RECORDS};
 use crate::vocabulary::{Error, Result};
 
@@ -112,6 +114,8 @@ pub struct Ledger {
     pub names: Names,
     /// Running work.
     pub sessions: Sessions,
+    /// Uses that readers noted.
+    uses: Uses,
     current: RwLock<Arc<Snapshot>>,
     writer: Mutex<hold::Writer>,
     queue: Mutex<Vec<Box<dyn commit::Job>>>,
@@ -134,6 +138,7 @@ impl Ledger {
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
         let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
+        let uses = Uses::new(Arc::clone(&machine), layout.clone());
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
         #[cfg(feature = "sqlite")]
         let projection = match &policy.engine {
@@ -149,6 +154,7 @@ impl Ledger {
             carriers,
             names,
             sessions,
+            uses,
             current: RwLock::new(Arc::new(snapshot)),
             writer: Mutex::default(),
             queue: Mutex::default(),

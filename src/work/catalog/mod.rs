@@ -11,6 +11,7 @@ pub mod register;
 pub mod remove;
 pub mod restore;
 pub mod trash;
+pub mod uses;
 pub mod verify;
 
 #[cfg(test)]

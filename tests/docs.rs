@@ -105,7 +105,7 @@ fn each_kind_of_mistake_is_found() {
 }
 
 /// Commands that change neither a store nor files outside it: no crash in them leaves anything.
-const READING: [&str; 15] = [
+const READING: [&str; 16] = [
     "ls",
     "show",
     "where",
@@ -118,6 +118,7 @@ const READING: [&str; 15] = [
     "debug",
     "debug frames",
     "debug runs",
+    "catalog check",
     "config get",
     "config show",
     "trash ls",

@@ -21,6 +21,11 @@ pub enum AddStatus {
 }
 
 impl AddStatus {
+    /// Whether its bytes were there and needed not be stored again.
+    pub fn is_dedup(self) -> bool {
+        matches!(self, AddStatus::Dedup | AddStatus::Unchanged)
+    }
+
     /// The word for it in JSON and on the terminal.
     pub fn word(self) -> &'static str {
         match self {

@@ -118,12 +118,12 @@ bugs! {
     TagKept,
     /// What SQLite holds is believed although its last frame is journal no more.
     ReachUnchecked,
+    /// Other settings are put in place before they are synced.
+    SettingsSync,
     /// What is put into the trash keeps its blobs no more.
     TrashDropsRoot,
     /// Evicting takes no notice of pins.
     EvictsPinned,
-    /// Other settings are put in place before they are synced.
-    SettingsSync,
 }
 
 #[cfg(feature = "planted")]

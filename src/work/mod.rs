@@ -10,6 +10,7 @@ pub mod copies;
 pub mod doctor;
 mod duplicate;
 pub mod export;
+pub mod finalise;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;

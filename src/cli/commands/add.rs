@@ -118,7 +118,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
 }
 
 /// Opens the store, or makes it where there is nothing yet.
-fn store(context: &Context) -> Result<(Store, bool)> {
+pub(super) fn store(context: &Context) -> Result<(Store, bool)> {
     let directory = context.directory()?;
     match Store::exists(&*context.machine, &directory)? {
         Presence::Store => Ok((context.open_at(&directory, Access::Write)?, false)),

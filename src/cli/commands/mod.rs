@@ -14,6 +14,7 @@ mod debug;
 mod delete;
 mod doctor;
 mod export;
+mod finalise;
 mod gc;
 mod get;
 mod import;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Init(init::Args),
     /// Keep files and whole directory trees
     Add(add::Args),
+    /// Keep a finished download, with where it came from
+    Finalise(Box<finalise::Args>),
     /// List names, with what they cost
     Ls(ls::Args),
     /// Show everything about one blob
@@ -182,6 +185,7 @@ impl Command {
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
             Command::Check(_) => "check",
+            Command::Finalise(_) => "finalise",
             Command::Trash(_) => "trash",
             Command::Undelete(_) => "undelete",
             Command::Register(_) => "register",
@@ -235,6 +239,7 @@ impl Command {
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),
             Command::Check(args) => check::run(context, args),
+            Command::Finalise(args) => finalise::run(context, args),
             Command::Trash(args) => trash::run(context, args),
             Command::Undelete(args) => undelete::run(context, args),
             Command::Register(args) => register::run(context, args),

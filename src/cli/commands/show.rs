@@ -1,8 +1,10 @@
 //! `larder show`: everything about one blob, or one entry.
 
+use std::path::Path;
+
 use anyhow::Result;
 use larder::work::find::{BlobInfo, CarrierInfo};
-use larder::{Blake3, Entry, Key, Stamp};
+use larder::{Blake3, Entry, Key, Stamp, StoredUri};
 
 use super::ls;
 use crate::cli::context::{Access, Context};
@@ -56,6 +58,7 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
         .with("blake3", blake3(blob))
         .with("size_bytes", blob.size_bytes)
         .path("path", &blob.path)
+        .with("uri", StoredUri::Blob(blob.digest).to_string())
         .with("present", blob.now.is_some())
         .with("damaged", blob.damaged)
         .with("links", blob.links)
@@ -64,7 +67,7 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
         .with("pin", blob.pin.as_ref())
         .list("entries", blob.entries.iter().map(entry))
         .list("carriers", blob.carriers.iter().map(carrier))
-        .list("sources", blob.sources.iter().map(|path| Line::part().path("path", path)))
+        .list("sources", blob.sources.iter().map(|path| source(path)))
         .object("stamp", stamp(&blob.stamp));
     let line = match &blob.now {
         Some(now) => line.object("now", stamp(now)),
@@ -72,6 +75,12 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
     };
     line.names(blob.aliases.iter().map(|alias| &alias.name))
         .list("aliases", blob.aliases.iter().map(|alias| ls::fields(Line::part(), alias)))
+}
+
+/// A file that a blob was added from, in JSON.
+fn source(path: &Path) -> Line {
+    let uri = StoredUri::of_file(path).ok();
+    Line::part().path("path", path).with("uri", uri.map(|uri| uri.to_string()))
 }
 
 /// An entry that keeps a blob, in JSON.
@@ -195,7 +204,7 @@ mod tests {
         assert_eq!(value["present"], false);
         assert!(value["now"].is_null() && value["pin"].is_null());
         assert_eq!(value["stamp"]["mode"], "0444");
-        assert_eq!(value["sources"], serde_json::json!([{"path": "/src/a"}]));
+        assert_eq!(value["sources"], serde_json::json!([{"path": "/src/a", "uri": "file:///src/a"}]));
         assert_eq!(state(&blob), "missing");
         assert_eq!(state(&BlobInfo { now: Some(recorded), ..blob }), "as it was recorded");
     }

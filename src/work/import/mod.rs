@@ -7,8 +7,6 @@
 mod catalog_json;
 mod files;
 mod lines;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead, Read};
@@ -172,7 +170,7 @@ pub fn import(
 
 #[cfg(feature = "sqlite")]
 fn from_sqlite(path: &Path, importing: &mut Importing<'_>) -> Result<()> {
-    sqlite::read(path, importing)
+    crate::parts::catalog::foreign::read(path, &mut |number, json| importing.take(number, json))
 }
 
 #[cfg(not(feature = "sqlite"))]

@@ -13,7 +13,7 @@ pub fn add_named(
     options: &AddOptions,
     observer: &dyn Observer,
 ) -> Result<AddReport> {
-    let mut adding = Adding::begin(ctx, options, observer)?;
+    let mut adding = Adding::begin(ctx, options, observer, None)?;
     let mut walk = Walk::new(ctx.ledger.machine.as_ref(), ctx.ledger.layout.root(), observer)?;
     for chunk in files.chunks(CHUNK_FILES) {
         if observer.cancelled() {

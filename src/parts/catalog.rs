@@ -1,6 +1,8 @@
 //! The catalog as whoever asks it sees it, whichever engine answers.
 
 #[cfg(feature = "sqlite")]
+pub mod foreign;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 use crate::vocabulary::{Digest, Entry, EntryId, Key, Query, Result, State};

@@ -17,6 +17,9 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<Finalised> {
         let own = FinaliseOptions::of(self.options());
-        finalise::finalise(&self.writing()?, file, what, options.unwrap_or(&own), observer)
+        let key = what.registration.key.clone();
+        let options = options.unwrap_or(&own);
+        let done = self.within_limits(observer, || finalise::finalise(&self.writing()?, file, what, options, observer));
+        self.finalised(&key, key.provider(), done)
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Store;
+use super::metrics::Op;
 use crate::vocabulary::entry::RetentionPolicy;
 use crate::vocabulary::{Entry, Key, Name, Observer, Result};
 use crate::work::catalog::evict::{self, EvictPlan, EvictReport, Goal, Limits};
@@ -13,12 +14,13 @@ impl Store {
     /// Puts an entry into the trash, where it keeps its blobs and can be taken back; see [`trash::trash`]. `rule` says what
     /// did it: `trash`, `delete`, …
     pub fn trash_entry(&self, key: &Key, rule: &str) -> Result<Deleted> {
-        trash::trash(&self.writing()?, key, rule)
+        let done = trash::trash(&self.writing()?, key, rule);
+        self.did(Op("remove", "trash"), key, done)
     }
 
     /// Takes an entry out of the trash; see [`trash::undelete`].
     pub fn undelete_entry(&self, key: &Key) -> Result<Undeleted> {
-        trash::undelete(&self.writing()?, key)
+        self.did(Op("update", "undelete"), key, trash::undelete(&self.writing()?, key))
     }
 
     /// Gives every entry in the trash to `each`, in order of identities, none held in memory.
@@ -33,7 +35,8 @@ impl Store {
 
     /// Removes the planned entries for good; with `free`, what nothing else keeps at once; see [`trash::empty`].
     pub fn empty_trash(&self, plan: &EmptyPlan, free: bool, observer: &dyn Observer) -> Result<EmptyReport> {
-        trash::empty(&self.writing()?, plan, free, observer)
+        let done = trash::empty(&self.writing()?, plan, free, observer);
+        self.collected(Op("collect", "empty-trash"), &"", done, |report| &report.collected)
     }
 
     /// What deleting an entry would take: the entry, the names that go with it, and the bytes that are freed for good.
@@ -45,14 +48,19 @@ impl Store {
     /// else keeps; see [`trash::delete`].
     pub fn delete_entry(&self, key: &Key, now: bool, observer: &dyn Observer) -> Result<Deleted> {
         match now {
-            true => trash::delete(&self.writing()?, key, "delete", observer),
+            true => {
+                let done = trash::delete(&self.writing()?, key, "delete", observer);
+                self.collected(Op("remove", "delete"), key, done, |report| &report.collected)
+            }
             false => self.trash_entry(key, "delete"),
         }
     }
 
     /// Puts an entry into the trash to make room (R84), unless somebody needs it; see [`evict::evict_one`].
     pub fn evict_entry(&self, key: &Key) -> Result<Deleted> {
-        evict::evict_one(&self.writing()?, key)
+        let done = evict::evict_one(&self.writing()?, key);
+        self.evicted(u64::from(done.is_ok()));
+        self.did(Op("remove", "evict"), key, done)
     }
 
     /// What evicting to a goal would do; see [`evict::plan`].
@@ -62,7 +70,12 @@ impl Store {
 
     /// Evicts what was planned; see [`evict::evict`].
     pub fn evict(&self, plan: &EvictPlan, yes_most: bool, observer: &dyn Observer) -> Result<EvictReport> {
-        evict::evict(&self.writing()?, plan, yes_most, observer)
+        self.has_evicted(evict::evict(&self.writing()?, plan, yes_most, observer))
+    }
+
+    fn has_evicted(&self, done: Result<EvictReport>) -> Result<EvictReport> {
+        self.evicted(done.as_ref().map_or(0, |report| report.entries.len() as u64));
+        self.collected(Op("remove", "evict"), &"", done, |report| &report.collected)
     }
 
     /// What a policy would let go (R126); see [`retention::plan`].
@@ -72,7 +85,9 @@ impl Store {
 
     /// Lets go what was planned; see [`retention::apply`].
     pub fn retain(&self, plan: &RetentionPlan, how: LetGo, observer: &dyn Observer) -> Result<RetentionReport> {
-        retention::apply(&self.writing()?, plan, how, observer)
+        let done = retention::apply(&self.writing()?, plan, how, observer);
+        let op = if how == LetGo::Trash { "remove" } else { "update" };
+        self.did_many(Op(op, "retention"), &"", done, |report| report.entries.len() as u64)
     }
 
     /// The limits that hold for this store, as its options say.
@@ -83,9 +98,12 @@ impl Store {
 
     /// Does what takes room, with room made before it and the limits kept after it, as far as that can be.
     pub(super) fn within_limits<R>(&self, observer: &dyn Observer, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        evict::make_room(&self.writing()?, self.limits(), observer);
+        let before = evict::make_room(&self.writing()?, self.limits(), observer);
         let done = work()?;
-        evict::apply(&self.writing()?, self.limits(), observer);
+        let after = evict::apply(&self.writing()?, self.limits(), observer);
+        for report in before.into_iter().chain(after) {
+            self.has_evicted(Ok(report))?;
+        }
         Ok(done)
     }
 }

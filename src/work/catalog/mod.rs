@@ -4,6 +4,7 @@
 //! one makes the entry and the others find it.
 
 pub mod change;
+pub mod engine;
 pub mod evict;
 pub mod find;
 mod going;

@@ -5,6 +5,7 @@
 //! has ended. It leaves `sha256/` only after the frame that says so is synced.
 
 mod carriers;
+mod findings;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -164,6 +165,7 @@ pub fn collect(
     drop(session);
     ledger.refill_reserve();
     ledger.compact_if_due();
+    ledger.clear_unfinished_if_any();
     Ok(report)
 }
 
@@ -327,6 +329,7 @@ fn bury(ctx: &Context<'_>, check: impl Fn(&Snapshot) -> Result<()>) -> Result<u6
                 records.push(Record::Orphan(OrphanRecord { digest: *digest, own, since }));
             }
         }
+        findings::forget_what_is_over(ledger, &hold.snapshot, &mut records)?;
         if records.is_empty() {
             records.extend(tick(&hold.snapshot, &since)?);
         }

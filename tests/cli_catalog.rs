@@ -104,6 +104,33 @@ fn a_directory_gives_a_variant_for_each_file_and_all_are_kept() {
 }
 
 #[test]
+fn a_model_is_found_where_its_files_are() {
+    let place = Place::new();
+    place.file("shards/1.safetensors", "one");
+    place.file("shards/2.safetensors", "two");
+    place.json(&["register", "hf:org/repo@v1", "shards"]).exits(0);
+    let told = place.json(&["path", "hf:org/repo"]).exits(0);
+    let paths = told.events("path");
+    let found: Vec<_> = paths.iter().map(|path| (path["variant"].as_str().unwrap(), &path["path"])).collect();
+    let blob = |bytes: &[u8]| json!(place.blob(&digest(bytes)));
+    assert_eq!(found, [("1.safetensors", &blob(b"one")), ("2.safetensors", &blob(b"two"))]);
+    let one = place.larder(&["path", MODEL, "--variant", "2.safetensors"]).exits(0);
+    assert_eq!(fs::read(one.text().trim_end()).unwrap(), b"two");
+    for (wrong, kind) in
+        [(vec!["path", MODEL, "--variant", "3"], "not_found"), (vec!["path", "hf:org/other"], "not_found")]
+    {
+        assert_eq!(place.json(&wrong).exits(1).event("error")["kind"], kind, "{wrong:?}");
+    }
+    // What is registered where it is has its own path, and what is elsewhere has none.
+    place.file("big.gguf", "big");
+    let uri = format!("file://{}", place.path("big.gguf").display());
+    place.json(&["register", "model:local/big", "--uri", &uri]).exits(0);
+    assert_eq!(place.json(&["path", "model:local/big"]).exits(0).event("path")["path"], json!(place.path("big.gguf")));
+    place.json(&["register", "model:far/big", "--uri", "s3://bucket/big"]).exits(0);
+    place.json(&["path", "model:far/big"]).exits(1);
+}
+
+#[test]
 fn what_the_store_has_is_registered_by_name_or_digest() {
     let place = place();
     place.json(&["add", "q4.gguf", "shards"]).exits(0);

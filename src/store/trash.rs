@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Store;
+use super::metrics::Op;
 use crate::vocabulary::{Entry, Key, Name, Observer, Result};
 use crate::work::catalog::evict::{self, EvictPlan, EvictReport, Goal, Limits};
 use crate::work::catalog::trash::{self, Deleted, EmptyPlan, EmptyReport, InTrash, Undeleted};
@@ -11,12 +12,16 @@ impl Store {
     /// Puts an entry into the trash, where it keeps its blobs and can be taken back; see [`trash::trash`]. `rule` says what
     /// did it: `trash`, `delete`, …
     pub fn trash_entry(&self, key: &Key, rule: &str) -> Result<Deleted> {
-        trash::trash(&self.writing()?, key, rule)
+        let done = trash::trash(&self.writing()?, key, rule);
+        if done.is_ok() && matches!(rule, "evict" | "retention") {
+            self.evicted(1);
+        }
+        self.did(Op("remove", "trash"), key, done)
     }
 
     /// Takes an entry out of the trash; see [`trash::undelete`].
     pub fn undelete_entry(&self, key: &Key) -> Result<Undeleted> {
-        trash::undelete(&self.writing()?, key)
+        self.did(Op("update", "undelete"), key, trash::undelete(&self.writing()?, key))
     }
 
     /// Gives every entry in the trash to `each`, in order of identities, none held in memory.
@@ -31,7 +36,8 @@ impl Store {
 
     /// Removes the planned entries for good; with `free`, what nothing else keeps at once; see [`trash::empty`].
     pub fn empty_trash(&self, plan: &EmptyPlan, free: bool, observer: &dyn Observer) -> Result<EmptyReport> {
-        trash::empty(&self.writing()?, plan, free, observer)
+        let done = trash::empty(&self.writing()?, plan, free, observer);
+        self.collected(Op("collect", "empty-trash"), &"", done, |report| &report.collected)
     }
 
     /// What deleting an entry would take: the entry, the names that go with it, and the bytes that are freed for good.
@@ -43,7 +49,10 @@ impl Store {
     /// else keeps; see [`trash::delete`].
     pub fn delete_entry(&self, key: &Key, now: bool, observer: &dyn Observer) -> Result<Deleted> {
         match now {
-            true => trash::delete(&self.writing()?, key, "delete", observer),
+            true => {
+                let done = trash::delete(&self.writing()?, key, "delete", observer);
+                self.collected(Op("remove", "delete"), key, done, |report| &report.collected)
+            }
             false => self.trash_entry(key, "delete"),
         }
     }

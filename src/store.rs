@@ -1,6 +1,7 @@
 //! The front: an open store, with one short method for each verb.
 
 mod finalise;
+mod locate;
 mod manifests;
 mod metrics;
 mod options;

@@ -2,6 +2,7 @@
 
 mod finalise;
 mod manifests;
+mod metrics;
 mod options;
 mod trash;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::metrics::{Metrics, Op};
 use crate::format::layout::Layout;
 use crate::format::options::{Chosen, OptionKey, Options};
 use crate::format::settings::{FORMAT, Settings};
@@ -119,6 +121,7 @@ pub struct Store {
     ledger: Ledger,
     workers: Workers,
     only_read: Option<OnlyRead>,
+    metrics: Metrics,
 }
 
 /// Why a store is not written to.
@@ -179,7 +182,7 @@ impl Store {
         };
         let workers = Workers::new(options.jobs)?;
         let ledger = Ledger::open(machine, layout, policy)?;
-        Ok(Store { directory, settings, options: resolved, ledger, workers, only_read })
+        Ok(Store { directory, settings, options: resolved, ledger, workers, only_read, metrics: Metrics::default() })
     }
 
     /// Makes the journal of the store in `directory` anew from what is on its disk, and `larder.toml` if it is gone, and
@@ -230,7 +233,8 @@ impl Store {
 
     /// Adds files and trees.
     pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
-        ingest::add(&self.writing()?, sources, options, observer)
+        let added = self.within_limits(observer, || ingest::add(&self.writing()?, sources, options, observer));
+        self.added(added)
     }
 
     /// Adds what `input` gives, as `name`.
@@ -241,22 +245,24 @@ impl Store {
         options: &AddOptions,
         observer: &dyn Observer,
     ) -> Result<AddReport> {
-        ingest::add_stream(&self.writing()?, input, name, options, observer)
+        let added =
+            self.within_limits(observer, || ingest::add_stream(&self.writing()?, input, name, options, observer));
+        self.added(added)
     }
 
     /// Gives a blob one more name; see [`names::link`]. `false`: it already meant these bytes.
     pub fn link(&self, target: &Target, new: &Name, replace: bool, alias: Option<AliasKind>) -> Result<bool> {
-        names::link(&self.writing()?, target, new, replace, alias)
+        self.did(Op("name", "link"), new, names::link(&self.writing()?, target, new, replace, alias))
     }
 
     /// Renames a name; see [`names::rename`].
     pub fn rename(&self, from: &Name, to: &Name, replace: bool) -> Result<()> {
-        names::rename(&self.writing()?, from, to, replace)
+        self.did(Op("name", "rename"), from, names::rename(&self.writing()?, from, to, replace))
     }
 
     /// Takes one name away. [`ErrorKind::Refused`] when it is the last root of its blob.
     pub fn unlink(&self, name: &Name) -> Result<()> {
-        names::unlink(&self.writing()?, name)
+        self.did(Op("name", "unlink"), name, names::unlink(&self.writing()?, name))
     }
 
     /// Plans to take many names away. [`ErrorKind::NotFound`] for a prefix that matches no name.
@@ -266,17 +272,17 @@ impl Store {
 
     /// Takes the planned names away; see [`names::remove`].
     pub fn remove(&self, plan: &RemovePlan, observer: &dyn Observer) -> Result<RemoveReport> {
-        names::remove(&self.writing()?, plan, observer)
+        self.did(Op("name", "remove"), &"", names::remove(&self.writing()?, plan, observer))
     }
 
     /// Keeps a blob by hand; says which.
     pub fn pin(&self, target: &Target, note: &str) -> Result<Digest> {
-        names::pin(&self.writing()?, target, note)
+        self.did(Op("pin", "pin"), &note, names::pin(&self.writing()?, target, note))
     }
 
     /// Takes a pin away; says from which blob.
     pub fn unpin(&self, target: &Target) -> Result<Digest> {
-        names::unpin(&self.writing()?, target)
+        self.did(Op("pin", "unpin"), &"", names::unpin(&self.writing()?, target))
     }
 
     /// Keeps blobs for running work, as long as the lease lives; see [`lease::lease`].
@@ -288,12 +294,16 @@ impl Store {
 
     /// Registers models and documents in one transaction (R73, R89, R94); see [`catalog::register::register`].
     pub fn register(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Registered>> {
-        catalog::register::register(&self.writing()?, all, if_there)
+        let done = catalog::register::register(&self.writing()?, all, if_there);
+        self.did_many(Op("register", "register"), &"", done, |done| done.len() as u64)
     }
 
     /// Registers any number of models and documents, each for itself; see [`catalog::register::register_each`].
     pub fn register_each(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Result<Registered>>> {
-        catalog::register::register_each(&self.writing()?, all, if_there)
+        let done = catalog::register::register_each(&self.writing()?, all, if_there);
+        self.did_many(Op("register", "register"), &"", done, |done| {
+            done.iter().filter(|one| one.is_ok()).count() as u64
+        })
     }
 
     /// The entry of a key (R74), but none in the trash.
@@ -328,22 +338,22 @@ impl Store {
 
     /// Moves an entry to another state by hand (R79).
     pub fn set_state(&self, key: &Key, to: State) -> Result<Entry> {
-        catalog::change::set_state(&self.writing()?, key, to)
+        self.did(Op("update", "set-state"), key, catalog::change::set_state(&self.writing()?, key, to))
     }
 
     /// Adds tags to an entry, and takes others away (R55).
     pub fn tag(&self, key: &Key, add: BTreeSet<String>, remove: BTreeSet<String>) -> Result<Entry> {
-        catalog::change::tag(&self.writing()?, key, add, remove)
+        self.did(Op("update", "tag"), key, catalog::change::tag(&self.writing()?, key, add, remove))
     }
 
     /// Puts other notes in the place of an entry's (R57).
     pub fn note(&self, key: &Key, notes: &str) -> Result<Entry> {
-        catalog::change::note(&self.writing()?, key, notes.to_owned())
+        self.did(Op("update", "note"), key, catalog::change::note(&self.writing()?, key, notes.to_owned()))
     }
 
     /// Sets metadata of an entry, and (`None`) takes it away (R54).
     pub fn describe(&self, key: &Key, metadata: BTreeMap<String, Option<String>>) -> Result<Entry> {
-        catalog::change::describe(&self.writing()?, key, metadata)
+        self.did(Op("update", "meta"), key, catalog::change::describe(&self.writing()?, key, metadata))
     }
 
     /// Notes that an entry was used, without a sync: what `get`, `cat`, `checkout`, `path` and leases do by themselves for
@@ -354,17 +364,17 @@ impl Store {
 
     /// Records that an entry was used once more, for good (R56).
     pub fn touch(&self, key: &Key) -> Result<Entry> {
-        catalog::register::touch(&self.writing()?, key)
+        self.did(Op("update", "touch"), key, catalog::register::touch(&self.writing()?, key))
     }
 
     /// Hashes the bytes of an entry and records what they show (R78, R81, R98); see [`catalog::verify::verify`].
     pub fn verify_entry(&self, key: &Key, path: Option<&Path>, by: &str) -> Result<Verified> {
-        catalog::verify::verify(&self.writing()?, key, path, by)
+        self.verified_entry(key, catalog::verify::verify(&self.writing()?, key, path, by))
     }
 
     /// Removes the record of an entry and nothing else (R90).
     pub fn remove_entry(&self, key: &Key) -> Result<Entry> {
-        catalog::remove::remove(&self.writing()?, key)
+        self.did(Op("remove", "forget"), key, catalog::remove::remove(&self.writing()?, key))
     }
 
     /// Makes a file outside the store.
@@ -506,7 +516,7 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<VerifyReport> {
         let ctx = if options.quarantine { self.writing()? } else { self.reading() };
-        verify::verify(&ctx, what, prefixes, options, observer)
+        self.verified_blobs(verify::verify(&ctx, what, prefixes, options, observer))
     }
 
     /// The ingests that were broken off and can go on: adding their sources again does so. Those that cannot be read are
@@ -533,7 +543,7 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<RepairReport> {
         let ctx = if options.dry_run { self.reading() } else { self.writing()? };
-        repair::repair(&ctx, scope, options, observer)
+        self.did(Op("repair", "repair"), &"", repair::repair(&ctx, scope, options, observer))
     }
 
     /// Keeps so many copies of what is named; see [`copies::copies`].
@@ -545,7 +555,7 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<CopiesReport> {
         let ctx = if options.dry_run { self.reading() } else { self.writing()? };
-        copies::copies(&ctx, what, prefixes, options, observer)
+        self.did(Op("repair", "copies"), &"", copies::copies(&ctx, what, prefixes, options, observer))
     }
 
     /// Compares the records with what is on the disk, reading no blob; see [`check::check`].
@@ -560,7 +570,7 @@ impl Store {
 
     /// Mends what a check of the structure finds; see [`mend::mend`].
     pub fn mend(&self, observer: &dyn Observer) -> Result<MendReport> {
-        mend::mend(&self.writing()?, observer)
+        self.did(Op("repair", "mend"), &"", mend::mend(&self.writing()?, observer))
     }
 
     /// What a collection would remove.
@@ -576,17 +586,18 @@ impl Store {
         options: &CollectOptions,
         observer: &dyn Observer,
     ) -> Result<CollectReport> {
-        collect::collect(&self.writing()?, plan, options, observer)
+        let done = collect::collect(&self.writing()?, plan, options, observer);
+        self.collected(Op("collect", "collect"), &"", done, |report| report)
     }
 
     /// Makes the index anew from the journal.
     pub fn rebuild(&self, observer: &dyn Observer) -> Result<RebuildReport> {
-        upkeep::rebuild(&self.writing()?, observer)
+        self.did(Op("upkeep", "rebuild"), &"", upkeep::rebuild(&self.writing()?, observer))
     }
 
     /// Compacts the journal.
     pub fn compact(&self, _observer: &dyn Observer) -> Result<CompactReport> {
-        upkeep::compact(&self.writing()?)
+        self.did(Op("upkeep", "compact"), &"", upkeep::compact(&self.writing()?))
     }
 
     /// Gives everything that stands in the journal to `each`.

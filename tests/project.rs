@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// All that the library may stand on.
-const LIBRARY: [&str; 13] = [
+const LIBRARY: [&str; 14] = [
     "base64",
     "blake3",
     "libc",
@@ -20,6 +20,7 @@ const LIBRARY: [&str; 13] = [
     "tempfile",
     "thiserror",
     "toml",
+    "tracing",
 ];
 
 fn file(path: &str) -> String {

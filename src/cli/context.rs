@@ -16,6 +16,8 @@ use larder::{Error, ErrorKind};
 
 use super::choices::{self, Choices, Origin, Setting};
 use super::fault::Fault;
+use super::logs::Log;
+use super::metrics::{self, Tally};
 use super::output::{Output, Verbosity};
 use super::signal::Interrupt;
 use super::{text, words};
@@ -47,6 +49,15 @@ pub(crate) struct Global {
     /// Use another value of an option of the store, as storage.layout=cas (docs/cli.md)
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = choices::setting(), help_heading = "Everywhere")]
     pub(crate) set: Vec<Setting>,
+    /// Add what is counted to a file of Prometheus text, when the command is over (docs/cli.md)
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    pub(crate) metrics_file: Option<PathBuf>,
+    /// What the names of metrics begin with
+    #[arg(long, global = true, value_name = "NAME", default_value = "larder", value_parser = metrics::namespace, help_heading = "Everywhere")]
+    pub(crate) metrics_namespace: String,
+    /// Tell what is done on standard error, from this level on [env: LARDER_LOG] [default: off]
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", help_heading = "Everywhere")]
+    pub(crate) log: Option<Log>,
     /// Draw no progress on the terminal
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) no_progress: bool,
@@ -86,6 +97,8 @@ pub(crate) struct Context {
     pub(crate) interrupt: Interrupt,
     /// The gate to the operating system.
     pub(crate) machine: Arc<dyn Machine>,
+    /// What is counted.
+    pub(crate) tally: Tally,
 }
 
 impl Context {
@@ -139,7 +152,24 @@ impl Context {
             (Access::Read, Ok(store)) if store.options().catalog.backend != CatalogBackend::Embedded => open(false),
             (_, opened) => opened,
         };
-        Ok(opened?)
+        Ok(self.recorded(opened?))
+    }
+
+    /// A store that tells what it counts, where somebody wants to know.
+    pub(crate) fn recorded(&self, store: Store) -> Store {
+        match self.global.metrics_file {
+            Some(_) => store.recording_to(Arc::new(self.tally.clone())),
+            None => store,
+        }
+    }
+
+    /// Writes what was counted, where that is wanted. What is not counted but measured is measured now.
+    pub(crate) fn write_metrics(&self) -> Result<()> {
+        let Some(path) = &self.global.metrics_file else { return Ok(()) };
+        if let Ok(store) = self.open(Access::Read) {
+            store.measure()?;
+        }
+        Ok(metrics::write(&*self.machine, path, &self.global.metrics_namespace, &self.tally)?)
     }
 
     /// How a store is opened.

@@ -17,6 +17,8 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<Finalised> {
         let own = FinaliseOptions::of(self.options());
-        finalise::finalise(&self.writing()?, file, what, options.unwrap_or(&own), observer)
+        let key = what.registration.key.clone();
+        let done = finalise::finalise(&self.writing()?, file, what, options.unwrap_or(&own), observer);
+        self.finalised(&key, key.provider(), done)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::metrics::Op;
 use super::{Store, no_store, read_settings};
 use crate::format::layout::Layout;
 use crate::format::options::{CatalogBackend, Chosen, OptionKey, Options, StorageBackend};
@@ -40,7 +41,7 @@ impl Store {
     /// Sets an option of the store's own file, or (`None`) takes it away, for whoever opens the store from then on;
     /// `false`: it was so already. See [`configure::configure`].
     pub fn configure(&self, key: OptionKey, value: Option<&str>) -> Result<bool> {
-        configure::configure(&self.writing()?, key, value)
+        self.did(Op("configure", "configure"), &key.name(), configure::configure(&self.writing()?, key, value))
     }
 }
 

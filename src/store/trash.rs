@@ -3,19 +3,25 @@
 use std::time::Duration;
 
 use super::Store;
+use super::metrics::Op;
 use crate::vocabulary::{Entry, Key, Name, Observer, Result};
+use crate::work::catalog::evict::{self, EvictPlan, EvictReport, Goal, Limits};
 use crate::work::catalog::trash::{self, Deleted, EmptyPlan, EmptyReport, InTrash, Undeleted};
 
 impl Store {
     /// Puts an entry into the trash, where it keeps its blobs and can be taken back; see [`trash::trash`]. `rule` says what
     /// did it: `trash`, `delete`, …
     pub fn trash_entry(&self, key: &Key, rule: &str) -> Result<Deleted> {
-        trash::trash(&self.writing()?, key, rule)
+        let done = trash::trash(&self.writing()?, key, rule);
+        if done.is_ok() && matches!(rule, "evict" | "retention") {
+            self.evicted(1);
+        }
+        self.did(Op("remove", "trash"), key, done)
     }
 
     /// Takes an entry out of the trash; see [`trash::undelete`].
     pub fn undelete_entry(&self, key: &Key) -> Result<Undeleted> {
-        trash::undelete(&self.writing()?, key)
+        self.did(Op("update", "undelete"), key, trash::undelete(&self.writing()?, key))
     }
 
     /// Gives every entry in the trash to `each`, in order of identities, none held in memory.
@@ -30,7 +36,8 @@ impl Store {
 
     /// Removes the planned entries for good; with `free`, what nothing else keeps at once; see [`trash::empty`].
     pub fn empty_trash(&self, plan: &EmptyPlan, free: bool, observer: &dyn Observer) -> Result<EmptyReport> {
-        trash::empty(&self.writing()?, plan, free, observer)
+        let done = trash::empty(&self.writing()?, plan, free, observer);
+        self.collected(Op("collect", "empty-trash"), &"", done, |report| &report.collected)
     }
 
     /// What deleting an entry would take: the entry, the names that go with it, and the bytes that are freed for good.
@@ -42,8 +49,40 @@ impl Store {
     /// else keeps; see [`trash::delete`].
     pub fn delete_entry(&self, key: &Key, now: bool, observer: &dyn Observer) -> Result<Deleted> {
         match now {
-            true => trash::delete(&self.writing()?, key, "delete", observer),
+            true => {
+                let done = trash::delete(&self.writing()?, key, "delete", observer);
+                self.collected(Op("remove", "delete"), key, done, |report| &report.collected)
+            }
             false => self.trash_entry(key, "delete"),
         }
+    }
+
+    /// Puts an entry into the trash to make room (R84), unless somebody needs it; see [`evict::evict_one`].
+    pub fn evict_entry(&self, key: &Key) -> Result<Deleted> {
+        evict::evict_one(&self.writing()?, key)
+    }
+
+    /// What evicting to a goal would do; see [`evict::plan`].
+    pub fn plan_evict(&self, goal: Goal) -> Result<EvictPlan> {
+        evict::plan(&self.reading(), goal)
+    }
+
+    /// Evicts what was planned; see [`evict::evict`].
+    pub fn evict(&self, plan: &EvictPlan, yes_most: bool, observer: &dyn Observer) -> Result<EvictReport> {
+        evict::evict(&self.writing()?, plan, yes_most, observer)
+    }
+
+    /// The limits that hold for this store, as its options say.
+    fn limits(&self) -> Limits {
+        let limits = self.options().limits;
+        Limits { max_bytes: limits.max_bytes, min_free: limits.min_free }
+    }
+
+    /// Does what takes room, with room made before it and the limits kept after it, as far as that can be.
+    pub(super) fn within_limits<R>(&self, observer: &dyn Observer, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        evict::make_room(&self.writing()?, self.limits(), observer);
+        let done = work()?;
+        evict::apply(&self.writing()?, self.limits(), observer);
+        Ok(done)
     }
 }

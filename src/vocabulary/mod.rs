@@ -14,6 +14,7 @@ pub mod name;
 pub mod planted;
 #[cfg(not(feature = "planted"))]
 pub(crate) mod planted;
+pub mod recorder;
 pub mod reference;
 pub mod stamp;
 pub mod uri;
@@ -25,6 +26,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
 pub use finding::{Finding, FindingCode};
 pub use name::{Name, Prefix};
+pub use recorder::{Counts, Instrument, Level, Occurrence, Recorder};
 pub use reference::{HubRef, ModelRef};
 pub use stamp::Stamp;
 pub use uri::StoredUri;

@@ -129,7 +129,7 @@ pub(super) fn store(context: &Context) -> Result<(Store, bool)> {
             if made {
                 say_made(context, &directory);
             }
-            Ok((store, made))
+            Ok((context.recorded(store), made))
         }
     }
 }

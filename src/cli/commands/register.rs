@@ -207,6 +207,8 @@ impl Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     args.check()?;
     let registration = args.registration(args.key()?)?;
+    // What cannot be registered is not taken in.
+    registration.check()?;
     let store = if args.dry_run { context.open(Access::Read)? } else { add::store(context)?.0 };
     let there = store.entry(&registration.key)?;
     if let Some(there) = &there {

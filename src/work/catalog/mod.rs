@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod engine;
+pub mod evict;
 pub mod find;
 mod going;
 pub mod names;

@@ -30,6 +30,11 @@ pub enum VariantStatus {
 }
 
 impl VariantStatus {
+    /// Whether it says anything but that the bytes were read and are right, as far as anybody knows.
+    pub fn is_bad(self) -> bool {
+        !matches!(self, VariantStatus::Ok | VariantStatus::Unexpected)
+    }
+
     /// The word for it in JSON and on the terminal.
     pub fn word(self) -> &'static str {
         match self {
@@ -76,8 +81,7 @@ pub struct Verified {
 impl Verified {
     /// Whether all of its bytes were read, and none are other than expected.
     pub fn is_good(&self) -> bool {
-        let good = |one: &VariantOutcome| matches!(one.status, VariantStatus::Ok | VariantStatus::Unexpected);
-        !self.variants.is_empty() && self.variants.iter().all(good)
+        !self.variants.is_empty() && !self.variants.iter().any(|one| one.status.is_bad())
     }
 }
 

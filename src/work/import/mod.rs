@@ -229,7 +229,8 @@ impl Importing<'_> {
             Ok(Line::Entry(listed)) => {
                 // What becomes of the first of two decides about the second.
                 let same = |item: &Item| item.listed.entry.card.key == listed.entry.card.key;
-                if self.options.files != Files::Leave && self.batch.iter().any(same) {
+                let looks = self.options.files != Files::Leave && !self.options.dry_run;
+                if looks && self.batch.iter().any(same) {
                     self.flush()?;
                 }
                 self.batch.push(Item { line: number, listed: *listed });

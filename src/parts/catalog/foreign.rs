@@ -97,7 +97,7 @@ impl Taking<'_, '_> {
 /// A row as an object. What is neither a number nor text is left out.
 fn object(row: &Row<'_>) -> rusqlite::Result<Map<String, Value>> {
     let mut object = Map::new();
-    for (index, name) in row.as_ref().column_names().into_iter().enumerate() {
+    for (index, name) in row.as_ref().column_names().enumerate() {
         let value = match row.get_ref(index)? {
             ValueRef::Integer(number) => number.into(),
             ValueRef::Real(number) => number.into(),

@@ -17,7 +17,7 @@ use crate::format::layout::Layout;
 use crate::format::options::{Chosen, OptionKey, Options};
 use crate::format::settings::{FORMAT, Settings};
 use crate::hashing::Workers;
-use crate::ledger::{Ledger, Policy, Tables};
+use crate::ledger::{Engine, Ledger, Policy, Tables};
 use crate::machine::{FileKind, Filesystem, Machine, Open};
 use crate::parts::catalog::Totals;
 use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
@@ -27,6 +27,7 @@ use crate::vocabulary::{
 use crate::work::Context;
 use crate::work::catalog;
 use crate::work::catalog::register::{IfThere, Registered, Registration};
+use crate::work::catalog::uses;
 use crate::work::catalog::verify::Verified;
 use crate::work::check::{self, CheckReport};
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
@@ -170,7 +171,8 @@ impl Store {
         let filesystem = machine.filesystem(&directory);
         let filesystem = filesystem.map_err(|e| Error::io("look at the filesystem of", &directory, e))?;
         let only_read = only_read(machine.as_ref(), &layout, &settings, &filesystem, options)?;
-        let policy = policy(machine.as_ref(), &settings, &filesystem, options, only_read.is_none());
+        let engine = options::engine(&resolved);
+        let policy = policy(machine.as_ref(), &settings, &filesystem, options, only_read.is_none(), engine);
         let settings = StoreSettings {
             store_id: settings.store_id,
             format: settings.format,
@@ -231,7 +233,7 @@ impl Store {
 
     /// Adds files and trees.
     pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
-        self.added(ingest::add(&self.writing()?, sources, options, observer))
+        self.added(self.within_limits(observer, || ingest::add(&self.writing()?, sources, options, observer)))
     }
 
     /// Adds what `input` gives, as `name`.
@@ -242,7 +244,9 @@ impl Store {
         options: &AddOptions,
         observer: &dyn Observer,
     ) -> Result<AddReport> {
-        self.added(ingest::add_stream(&self.writing()?, input, name, options, observer))
+        self.added(
+            self.within_limits(observer, || ingest::add_stream(&self.writing()?, input, name, options, observer)),
+        )
     }
 
     /// Gives a blob one more name; see [`names::link`]. `false`: it already meant these bytes.
@@ -282,7 +286,9 @@ impl Store {
 
     /// Keeps blobs for running work, as long as the lease lives; see [`lease::lease`].
     pub fn lease(&self, what: &[Leased]) -> Result<Lease> {
-        lease::lease(&self.writing()?, what)
+        let lease = lease::lease(&self.writing()?, what)?;
+        uses::note(&self.reading(), what);
+        Ok(lease)
     }
 
     /// Registers models and documents in one transaction (R73, R89, R94); see [`catalog::register::register`].
@@ -349,7 +355,13 @@ impl Store {
         self.did(Op("update", "meta"), key, catalog::change::describe(&self.writing()?, key, metadata))
     }
 
-    /// Records that an entry was used once more (R56).
+    /// Notes that an entry was used, without a sync: what `get`, `cat`, `checkout`, `path` and leases do by themselves for
+    /// the entries whose blobs they read. A crash may lose it, and so does a store that is only read.
+    pub fn note_use(&self, key: &Key) {
+        uses::note_entry(&self.reading(), key);
+    }
+
+    /// Records that an entry was used once more, for good (R56).
     pub fn touch(&self, key: &Key) -> Result<Entry> {
         self.did(Op("update", "touch"), key, catalog::register::touch(&self.writing()?, key))
     }
@@ -372,7 +384,10 @@ impl Store {
         options: &MaterializeOptions,
         observer: &dyn Observer,
     ) -> Result<MaterializeReport> {
-        materialize::get(&self.reading(), target, destination, options, observer)
+        let used = uses::of_target(&self.reading(), target);
+        let made = materialize::get(&self.reading(), target, destination, options, observer)?;
+        uses::note(&self.reading(), &used);
+        Ok(made)
     }
 
     /// Makes a file outside the store: a hardlink where there can be one, and a copy where not (R11).
@@ -399,17 +414,24 @@ impl Store {
         options: &MaterializeOptions,
         observer: &dyn Observer,
     ) -> Result<MaterializeReport> {
-        materialize::checkout(&self.reading(), prefix, directory, options, observer)
+        let made = materialize::checkout(&self.reading(), prefix, directory, options, observer)?;
+        uses::note(&self.reading(), &uses::of_prefix(prefix));
+        Ok(made)
     }
 
     /// Writes a blob's bytes to `out`; says how many.
     pub fn cat(&self, target: &Target, out: &mut dyn Write) -> Result<u64> {
-        materialize::cat(&self.reading(), target, out)
+        let used = uses::of_target(&self.reading(), target);
+        let read = materialize::cat(&self.reading(), target, out)?;
+        uses::note(&self.reading(), &used);
+        Ok(read)
     }
 
     /// The file of a blob that the store has.
     pub fn path(&self, target: &Target) -> Result<PathBuf> {
-        materialize::path(&self.reading(), target)
+        let path = materialize::path(&self.reading(), target)?;
+        uses::note(&self.reading(), &uses::of_target(&self.reading(), target));
+        Ok(path)
     }
 
     /// Where the blob of a digest is, if the store has it: `sha256/ab/cdef…` below the store directory (R6).
@@ -697,6 +719,7 @@ fn policy(
     filesystem: &Filesystem,
     options: &OpenOptions,
     writable: bool,
+    engine: Engine,
 ) -> Policy {
     let checked = "settings are checked when they are read";
     Policy {
@@ -707,6 +730,7 @@ fn policy(
         syncfs: filesystem.local && machine.syncfs_reports_errors(),
         lock_timeout: options.lock_timeout,
         writable,
+        engine,
     }
 }
 

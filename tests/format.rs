@@ -32,7 +32,7 @@ use larder::format::run::{Footer, RUN_FOOTER_BYTES, RunId, RunKey, encode_header
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, Features, Settings};
 use larder::format::{hint, table};
-use larder::ledger::{Ledger, Policy, Tables};
+use larder::ledger::{Engine, Ledger, Policy, Tables};
 use larder::machine::simulated::{Enumeration, Images, World};
 use larder::machine::{FileKind, Machine, Open, Real};
 use larder::parts::index::{Overlay, View, replace_current, write_run};
@@ -243,6 +243,7 @@ fn open(machine: Arc<dyn Machine>, root: &Path) -> Ledger {
         syncfs: true,
         lock_timeout: Duration::ZERO,
         writable: false,
+        engine: Engine::Embedded,
     };
     Ledger::open(machine, Layout::new(root), policy).unwrap()
 }

@@ -6,6 +6,10 @@
 //! fail then, and once for each of those tests with no defect, so that no test is caught failing by itself.
 #![allow(missing_docs, clippy::print_stdout, clippy::duplicate_mod)]
 
+#[path = "catalog_conformance.rs"]
+mod catalog_conformance;
+#[path = "catalog_differential.rs"]
+mod catalog_differential;
 #[path = "format_chain.rs"]
 mod format_chain;
 #[path = "ledger_between_processes.rs"]

@@ -12,6 +12,7 @@ use larder::format::settings::Durability;
 use larder::ledger::Tables;
 use larder::machine::simulated::{Enumeration, Images, Log, Simulated, Snapshot, World};
 use larder::vocabulary::{Entry, Key, Silent};
+use larder::work::catalog::evict::{self, Goal};
 use larder::work::catalog::register::{IfThere, NewVariant, Registration, register};
 use larder::work::catalog::trash;
 use larder::work::ingest::{AddOptions, AliasKind};
@@ -163,13 +164,37 @@ fn deleting_for_good_survives_a_crash_at_every_call() {
 }
 
 #[test]
-fn what_is_pinned_is_not_deleted() {
+fn evicting_survives_a_crash_at_every_call() {
+    let start = begun(6).world(6);
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        let plan = evict::plan(&opened.ctx(), Goal::MaxBytes(0)).unwrap();
+        let report = evict::evict(&opened.ctx(), &plan, true, &Silent).unwrap();
+        assert_eq!((report.entries.len(), report.collected.removed_blobs), (1, 2));
+        process.note("evicted");
+    };
+    let check = |world: &World, log: &Log| {
+        let (opened, there) = looked_at(world, log);
+        assert!(there.is_none() || !log.noted("evicted"), "what was acknowledged is undone");
+        assert_eq!(named(&opened), [there.is_some(); 2], "the entry without its names, or they without it");
+        kit::nothing_is_left_over(world, &opened);
+    };
+    let cuts = Enumeration::new(6, &start).images(Images::Basic).power_cuts(workload, |_, w, log| check(w, log));
+    report("evict", cuts);
+    assert!(cuts.distinct > 30, "{cuts:?}");
+    report("evict, killed", Enumeration::new(6, &start).kills(workload, |_, world, log| check(world, log)));
+}
+
+#[test]
+fn what_is_pinned_is_neither_evicted_nor_deleted() {
     let world = begun(5).world(5);
     let opened = Opened::open(&world.process("pinning")).unwrap();
     let pinned: Digest = digest(B);
     pin(&opened.ctx(), &Target::Digest(pinned), "").unwrap();
     let refused = trash::delete(&opened.ctx(), &key(), "delete", &Silent).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Pinned, "{refused}");
+    let plan = evict::plan(&opened.ctx(), Goal::MaxBytes(0)).unwrap();
+    assert_eq!((plan.entries.len(), plan.pinned), (0, 1), "{plan:?}");
     assert_eq!(named(&opened), [true; 2]);
     assert!(entry(&opened).is_some());
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use larder::format::layout::Layout;
 use larder::format::record::{AliasRecord, BlobRecord, Moment, Record};
 use larder::format::settings::Settings;
-use larder::ledger::{Ledger, Policy};
+use larder::ledger::{Engine, Ledger, Policy};
 use larder::machine::{Machine, Real};
 use larder::store::{NewStore, OpenOptions, Store};
 use larder::vocabulary::limits::{LOCK_TIMEOUT, TAIL_MAX_RECORDS};
@@ -113,6 +113,7 @@ fn ledger(directory: &Path) -> Ledger {
         syncfs: true,
         lock_timeout: LOCK_TIMEOUT,
         writable: true,
+        engine: Engine::Embedded,
     };
     Ledger::open(machine(), layout, policy).expect("a ledger")
 }

@@ -34,6 +34,7 @@ fn special(kind: ErrorKind, command: &str) -> Option<&'static str> {
         (ErrorKind::Unsupported, "import-manifest") => {
             "build larder with `--features sqlite`, or export the tables as lines of JSON"
         }
+        (ErrorKind::NotFound, "man" | "export-manifest" | "import-manifest") => "check the path",
         (ErrorKind::NotFound, "add") => "check the path; `-` with --name adds standard input",
         (ErrorKind::Taken, "add") => "--replace gives the name these bytes; --name or --prefix choose another name",
         (ErrorKind::Taken, "link" | "mv") => "--replace gives the name these bytes; or choose another name",

@@ -168,6 +168,10 @@ pub trait Machine: Send + Sync {
     fn confine(&self, root: &Path) {
         let _ = root;
     }
+    /// Whether a library that makes its own calls to the system finds the files that this machine has.
+    fn is_real(&self) -> bool {
+        true
+    }
     /// Opens or creates a file or directory.
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>>;
     /// `mkdir` with exactly this mode, whatever the umask.

@@ -11,8 +11,10 @@ use crate::work::import::{self, ImportOptions, ImportReport, Input};
 impl Store {
     /// Registers what a manifest lists (R141); see [`import::import`].
     pub fn import(&self, input: Input<'_>, options: &ImportOptions, observer: &dyn Observer) -> Result<ImportReport> {
-        let ctx = if options.dry_run { self.reading() } else { self.writing()? };
-        let done = import::import(&ctx, input, options, observer);
+        let done = match options.dry_run {
+            true => import::import(&self.reading(), input, options, observer),
+            false => self.within_limits(observer, || import::import(&self.writing()?, input, options, observer)),
+        };
         let entries = |report: &ImportReport| if options.dry_run { 0 } else { report.registered + report.merged };
         self.did_many(Op("register", "import"), &"", done, entries)
     }

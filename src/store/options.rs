@@ -7,6 +7,7 @@ use super::{Store, no_store, read_settings};
 use crate::format::layout::Layout;
 use crate::format::options::{CatalogBackend, Chosen, OptionKey, Options, StorageBackend};
 use crate::format::settings::Settings;
+use crate::ledger::Engine;
 use crate::machine::Machine;
 use crate::vocabulary::{Error, ErrorKind, Result};
 use crate::work::configure;
@@ -48,16 +49,36 @@ pub(super) fn resolve(settings: &Settings, over: &Chosen) -> Result<Options> {
         }
     }
     let options = Options::of(&settings.options.clone().and(over));
-    refuse_unbuilt(&options)?;
+    refuse_unbuilt_storage(&options)?;
     Ok(options)
 }
 
-/// Refuses a backend that this program does not have.
+/// Refuses a backend that this program does not have. A store whose catalog is kept by one is opened all the same: its
+/// blobs and its journal need none, and what is asked of the catalog is refused.
 pub(super) fn refuse_unbuilt(options: &Options) -> Result<()> {
-    let missing = match (options.storage.backend, options.catalog.backend) {
-        (StorageBackend::S3, _) => "storage.backend = s3",
-        (_, CatalogBackend::Sqlite) => "catalog.backend = sqlite",
-        (StorageBackend::Fs, CatalogBackend::Embedded) => return Ok(()),
-    };
-    Err(Error::new(ErrorKind::Unsupported, format!("use {missing}"), "it is not built into this program"))
+    refuse_unbuilt_storage(options)?;
+    match engine(options).is_built_in() {
+        Ok(()) => Ok(()),
+        Err(_) => Err(unbuilt("catalog.backend = sqlite")),
+    }
+}
+
+fn refuse_unbuilt_storage(options: &Options) -> Result<()> {
+    match options.storage.backend {
+        StorageBackend::S3 => Err(unbuilt("storage.backend = s3")),
+        StorageBackend::Fs => Ok(()),
+    }
+}
+
+fn unbuilt(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("use {what}"), "it is not built into this program")
+}
+
+/// What answers for the catalog of a store with these options.
+pub(super) fn engine(options: &Options) -> Engine {
+    let catalog = &options.catalog;
+    match catalog.backend {
+        CatalogBackend::Embedded => Engine::Embedded,
+        CatalogBackend::Sqlite => Engine::Sqlite { path: catalog.path.clone().into(), wal: catalog.wal_mode },
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Store;
 use super::metrics::Op;
 use crate::vocabulary::{Entry, Key, Name, Observer, Result};
+use crate::work::catalog::evict::{self, EvictPlan, EvictReport, Goal, Limits};
 use crate::work::catalog::trash::{self, Deleted, EmptyPlan, EmptyReport, InTrash, Undeleted};
 
 impl Store {
@@ -54,5 +55,41 @@ impl Store {
             }
             false => self.trash_entry(key, "delete"),
         }
+    }
+
+    /// Puts an entry into the trash to make room (R84), unless somebody needs it; see [`evict::evict_one`].
+    pub fn evict_entry(&self, key: &Key) -> Result<Deleted> {
+        let done = evict::evict_one(&self.writing()?, key);
+        self.evicted(u64::from(done.is_ok()));
+        self.did(Op("remove", "evict"), key, done)
+    }
+
+    /// What evicting to a goal would do; see [`evict::plan`].
+    pub fn plan_evict(&self, goal: Goal) -> Result<EvictPlan> {
+        evict::plan(&self.reading(), goal)
+    }
+
+    /// Evicts what was planned; see [`evict::evict`].
+    pub fn evict(&self, plan: &EvictPlan, yes_most: bool, observer: &dyn Observer) -> Result<EvictReport> {
+        let done = evict::evict(&self.writing()?, plan, yes_most, observer);
+        if let Ok(report) = &done {
+            self.evicted(report.entries.len() as u64);
+        }
+        self.collected(Op("remove", "evict"), &"", done, |report| &report.collected)
+    }
+
+    /// The limits that hold for this store, as its options say.
+    fn limits(&self) -> Limits {
+        let limits = self.options().limits;
+        Limits { max_bytes: limits.max_bytes, min_free: limits.min_free }
+    }
+
+    /// Does what takes room, with room made before it and the limits kept after it, as far as that can be.
+    pub(super) fn within_limits<R>(&self, observer: &dyn Observer, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let did = |report: &EvictReport| self.count_evicted(report);
+        evict::make_room(&self.writing()?, self.limits(), observer, &did);
+        let done = work()?;
+        evict::apply(&self.writing()?, self.limits(), observer, &did);
+        Ok(done)
     }
 }

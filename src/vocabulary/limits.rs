@@ -34,6 +34,8 @@ pub const CATALOG_JSON_BYTES: u64 = 256 << 20;
 pub const REFERENCE_BYTES: usize = 4096;
 /// Longest one that is read: signatures, which are left out of what is kept, may be much longer than the rest.
 pub const REFERENCE_INPUT_BYTES: usize = 16 << 10;
+/// Most bytes of uses that are not on record yet: 32,768 of them, a moment's work to put on record.
+pub const USES_BYTES: u64 = 1 << 20;
 /// Longest name of an organisation or repository at Hugging Face, in bytes: what the site allows.
 pub const HUB_NAME_BYTES: usize = 96;
 /// Longest URI of a place where a blob is kept, in bytes: a path of PATH_MAX, every byte of it percent-encoded.

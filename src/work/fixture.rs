@@ -11,7 +11,7 @@ use crate::format::record::{AliasRecord, BlobRecord, Record};
 use crate::format::session::SessionKind;
 use crate::format::settings::{Durability, FORMAT, Features, Settings};
 use crate::hashing::{Digests, Workers};
-use crate::ledger::{Ledger, Policy, Tables};
+use crate::ledger::{Engine, Ledger, Policy, Tables};
 use crate::machine::{Machine, Open};
 use crate::parts::blobs::{BlobDirs, stamp};
 use crate::parts::journal::Journal;
@@ -75,6 +75,7 @@ impl Fixture {
             syncfs: true,
             lock_timeout: Duration::from_secs(5),
             writable: true,
+            engine: Engine::Embedded,
         };
         let ledger = Ledger::open(Arc::clone(&machine), Layout::new(root), policy).unwrap();
         Fixture { machine, ledger, workers: Workers::new(1).unwrap() }

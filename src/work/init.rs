@@ -73,7 +73,7 @@ impl Default for NewStoreSpec {
 /// What a cache directory says of itself (Cache Directory Tagging Specification 0.6).
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is a cache made by larder.\n";
 /// What may stand in a store that was not finished.
-const OWN: [&str; 5] = ["lock", "compaction", "reserve", "larder.toml.new", "CACHEDIR.TAG"];
+const OWN: [&str; 7] = ["lock", "compaction", "reserve", "larder.toml.new", "CACHEDIR.TAG", "uses", "uses.aside"];
 
 /// What is in `directory`.
 pub fn presence(machine: &dyn Machine, directory: &Path) -> Result<Presence> {

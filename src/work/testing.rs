@@ -12,7 +12,7 @@ use crate::format::record::{AliasRecord, BlobRecord, Record};
 use crate::format::session::SessionKind;
 use crate::format::settings::{Durability, Features, Settings};
 use crate::hashing::{Digests, Workers};
-use crate::ledger::{Ledger, Policy, Tables};
+use crate::ledger::{Engine, Ledger, Policy, Tables};
 use crate::machine::simulated::World;
 use crate::machine::{Machine, Open, Real};
 use crate::parts::blobs::{BlobDirs, stamp};
@@ -64,6 +64,7 @@ impl Fixture {
             syncfs: true,
             lock_timeout: Duration::from_secs(5),
             writable: true,
+            engine: Engine::Embedded,
         };
         let ledger = Ledger::open(Arc::clone(&machine), layout, policy.clone()).unwrap();
         ledger.hold(|_| Ok(())).unwrap();

@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 /// Writes.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
-    let store = context.open(Access::Read)?;
+    let store = context.open(Access::Hold)?;
     let mut out = context.out.bytes();
     store.cat(&args.target, &mut out)?;
     out.flush().map_err(output_error)?;

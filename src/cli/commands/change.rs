@@ -78,7 +78,7 @@ pub(crate) struct Meta {
     entry: EntryTarget,
     /// What is known of it: architecture, quantization, context_length, anything
     #[arg(value_name = "KEY=VALUE", value_parser = pair, required_unless_present = "unset")]
-    set: Vec<(String, String)>,
+    pairs: Vec<(String, String)>,
     /// Take this key away; several times for several
     #[arg(long, value_name = "KEY")]
     unset: Vec<String>,
@@ -119,7 +119,7 @@ pub(crate) fn note(context: &Context, args: &Note) -> Result<Exit> {
 
 /// Sets metadata.
 pub(crate) fn meta(context: &Context, args: &Meta) -> Result<Exit> {
-    let set = args.set.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+    let set = args.pairs.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
     let metadata: BTreeMap<String, Option<String>> =
         args.unset.iter().map(|key| (key.clone(), None)).chain(set).collect();
     change(context, &args.entry, |store, key| store.describe(key, metadata))

@@ -55,6 +55,12 @@ pub(crate) fn man(context: &Context, args: &Man) -> Result<Exit> {
         return print(context, "man", &page(root)?);
     };
     let directory = absolute(directory)?;
+    match context.machine.create_dir(&directory, 0o755) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::io("make", &directory, e).into());
+        }
+        _ => {}
+    }
     let mut pages = Vec::new();
     pages_of(root, "larder", &mut pages);
     let count = pages.len();

@@ -4,6 +4,7 @@ use anyhow::Result;
 use larder::store::Store;
 use larder::{Entry, EntryTarget, ErrorKind, Name};
 
+use super::trash::{line, resolved};
 use crate::cli::context::{Access, Context};
 use crate::cli::entries;
 use crate::cli::exit::Exit;
@@ -62,7 +63,7 @@ pub(crate) fn forget(context: &Context, args: &Forget) -> Result<Exit> {
         let entry = if args.dry_run { entry } else { store.remove_entry(&entry.card.key)? };
         let event = if args.dry_run { "would_forget" } else { "forgotten" };
         match context.out.json() {
-            true => context.out.object(short(event, &entry))?,
+            true => context.out.object(line(event, &entry))?,
             false if args.dry_run || context.out.verbose() => context.out.line(&entries::row(context, &entry))?,
             false => {}
         }
@@ -128,7 +129,7 @@ fn one(context: &Context, args: &Delete, store: &Store, entry: &Entry, watch: &W
 fn tell(context: &Context, args: &Delete, entry: &Entry, names: &[Name], frees: u64) {
     if context.out.json() {
         let event = if args.dry_run { "would_delete" } else { "deleted" };
-        return context.out.tell(short(event, entry).names(names.iter()).with("frees_bytes", frees));
+        return context.out.tell(line(event, entry).names(names.iter()).with("frees_bytes", frees));
     }
     if args.dry_run || context.out.verbose() {
         context.out.say(&entries::row(context, entry));
@@ -151,7 +152,7 @@ struct Sum {
 impl Sum {
     fn tell(&self, context: &Context, args: &Delete) -> Result<()> {
         if context.out.json() {
-            let line = Line::event("summary")
+            let sum = Line::event("summary")
                 .with("dry_run", args.dry_run)
                 .with("now", args.now)
                 .with("entries", self.entries)
@@ -161,7 +162,7 @@ impl Sum {
                 .with("freed_bytes", self.freed_bytes)
                 .with("held_blobs", self.held)
                 .with("interrupted", self.interrupted);
-            context.out.object(line)?;
+            context.out.object(sum)?;
             return Ok(());
         }
         let what = format!("{}, with {}", plural(self.entries), text::count(self.names, "name"));
@@ -179,25 +180,6 @@ impl Sum {
         });
         Ok(())
     }
-}
-
-/// The entries that are pointed at, each once.
-fn resolved(store: &Store, targets: &[EntryTarget]) -> larder::Result<Vec<Entry>> {
-    let mut found: Vec<Entry> = Vec::new();
-    for target in targets {
-        let entry = store.find_entry(target)?;
-        if found.iter().all(|known| known.id() != entry.id()) {
-            found.push(entry);
-        }
-    }
-    Ok(found)
-}
-
-fn short(event: &str, entry: &Entry) -> Line {
-    Line::event(event)
-        .with("id", entry.id().to_string())
-        .with("key", entry.card.key.to_string())
-        .with("size_bytes", entry.size_bytes())
 }
 
 fn plural(count: u64) -> String {

@@ -82,7 +82,9 @@ fn to_file(
         let failed = |e| Error::io("write", path, e);
         out.flush().and_then(|()| file.sync()).map_err(failed)?;
         if !report.interrupted {
-            machine.rename(&beside, path).map_err(failed)?;
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            let directory = machine.open(directory, Open::Directory).map_err(failed)?;
+            machine.rename(&beside, path).and_then(|()| directory.sync()).map_err(failed)?;
         }
         Ok(report)
     });
@@ -107,5 +109,50 @@ impl Write for AtEnd<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use larder::machine::simulated::{Enumeration, Simulated, World};
+
+    use super::*;
+
+    fn written(machine: &dyn Machine, interrupted: bool) -> larder::Result<ExportReport> {
+        to_file(machine, Path::new("/out/m"), |out| {
+            (0..3).for_each(|_| out.write_all(b"new line\n").unwrap());
+            Ok(ExportReport { entries: 3, bytes: 27, interrupted })
+        })
+    }
+
+    #[test]
+    fn a_crash_leaves_the_old_file_or_the_new_one() {
+        let world = World::new(1);
+        world.put_dir("/out");
+        world.put("/out/m", b"old");
+        let coverage = Enumeration::new(1, &world).power_cuts(
+            |machine: &Arc<Simulated>| {
+                written(machine.as_ref(), false).unwrap();
+                machine.note("written");
+            },
+            |_, world, log| {
+                let there = world.read("/out/m").expect("there is a file");
+                let new = there == b"new line\nnew line\nnew line\n";
+                assert!(new || (there == b"old" && !log.noted("written")), "{:?}", String::from_utf8_lossy(&there));
+            },
+        );
+        assert!(coverage.distinct > 3, "{coverage:?}");
+    }
+
+    #[test]
+    fn what_is_stopped_leaves_what_was_there_and_nothing_beside_it() {
+        let world = World::new(1);
+        world.put_dir("/out");
+        world.put("/out/m", b"old");
+        written(world.process("stopped").as_ref(), true).unwrap();
+        assert_eq!(world.files("/out").len(), 1);
+        assert_eq!(world.read("/out/m").unwrap(), b"old");
     }
 }

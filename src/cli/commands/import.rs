@@ -10,6 +10,7 @@ use larder::work::import::{Files, Format, ImportOptions, ImportReport, Input};
 use larder::work::ingest::TakeIn;
 use larder::{Error, ErrorKind};
 
+use super::add;
 use crate::cli::context::{Access, Context, absolute};
 use crate::cli::exit::Exit;
 use crate::cli::fault::Fault;
@@ -109,10 +110,10 @@ impl Args {
 
 /// Imports.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
-    let store = context.open(if args.dry_run { Access::Read } else { Access::Write })?;
     let options = args.options()?;
-    let watch = Watch::new(context);
     let mut input = BufReader::with_capacity(BUFFER_BYTES, opened(context, args)?);
+    let store = if args.dry_run { context.open(Access::Read)? } else { add::store(context)?.0 };
+    let watch = Watch::new(context);
     let format = match args.format {
         Some(format) => format.into(),
         None => Format::of(input.fill_buf().map_err(|e| Error::io("read the manifest", &args.file, e))?),

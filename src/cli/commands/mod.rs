@@ -13,6 +13,7 @@ mod copies;
 mod debug;
 mod delete;
 mod doctor;
+mod evict;
 mod export;
 mod finalise;
 mod gc;
@@ -134,6 +135,8 @@ pub(crate) enum Command {
     ImportManifest(import::Args),
     /// Write the catalog as a manifest
     ExportManifest(Box<export::Args>),
+    /// Make room: entries into the trash, or away until a goal is reached
+    Evict(evict::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// See to ingests that were broken off
@@ -200,6 +203,7 @@ impl Command {
             Command::Catalog(_) => "catalog",
             Command::ImportManifest(_) => "import-manifest",
             Command::ExportManifest(_) => "export-manifest",
+            Command::Evict(_) => "evict",
             Command::Gc(_) => "gc",
             Command::Ingest(_) => "ingest",
             Command::Compact(_) => "compact",
@@ -254,6 +258,7 @@ impl Command {
             Command::Catalog(command) => catalog::run(context, command),
             Command::ImportManifest(args) => import::run(context, args),
             Command::ExportManifest(args) => export::run(context, args),
+            Command::Evict(args) => evict::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Ingest(command) => ingest::run(context, command),
             Command::Compact(args) => compact::run(context, args),

@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 /// Prints.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
-    let path = context.open(Access::Read)?.path(&args.target)?;
+    let path = context.open(Access::Hold)?.path(&args.target)?;
     if context.out.json() {
         context.out.object(Line::event("path").path("path", &path))?;
     } else {

@@ -13,6 +13,7 @@ use larder::work::names::Target;
 use larder::{Digest, Entry, EntryTarget, Key, ModelRef, Name, Prefix, SourceUrl, State};
 
 use self::sources::Sources;
+use super::add;
 use crate::cli::context::{Access, Context};
 use crate::cli::entries::{self, pair};
 use crate::cli::exit::Exit;
@@ -206,7 +207,9 @@ impl Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     args.check()?;
     let registration = args.registration(args.key()?)?;
-    let store = context.open(if args.dry_run { Access::Read } else { Access::Write })?;
+    // What cannot be registered is not taken in.
+    registration.check()?;
+    let store = if args.dry_run { context.open(Access::Read)? } else { add::store(context)?.0 };
     let there = store.entry(&registration.key)?;
     if let Some(there) = &there {
         match args.if_there() {

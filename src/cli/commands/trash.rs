@@ -96,6 +96,11 @@ pub(super) fn line(event: &str, entry: &Entry) -> Line {
         .with("size_bytes", entry.size_bytes())
 }
 
+/// A number of entries in words.
+pub(super) fn entries_word(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+}
+
 fn put(context: &Context, args: &Args) -> Result<Exit> {
     let store = context.open(if args.dry_run { Access::Read } else { Access::Write })?;
     let entries = resolved(&store, &args.entries)?;
@@ -115,8 +120,8 @@ fn put(context: &Context, args: &Args) -> Result<Exit> {
         let line = Line::event("summary").with("dry_run", args.dry_run).with("entries", entries.len());
         context.out.object(line.with("names", names))?;
     } else {
-        let (verb, count) = (if args.dry_run { "Would put" } else { "Put" }, entries.len() as u64);
-        let what = if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") };
+        let verb = if args.dry_run { "Would put" } else { "Put" };
+        let what = entries_word(entries.len() as u64);
         let text = format!("{verb} {what} into the trash, with {}", text::count(names as u64, "name"));
         let again = context.again();
         context.out.summary(&format!(
@@ -220,7 +225,7 @@ fn emptied(context: &Context, report: &EmptyReport, dry_run: bool, frees_bytes: 
             .with("interrupted", report.interrupted);
         return context.out.tell(line);
     }
-    let entries = if report.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", report.entries) };
+    let entries = entries_word(report.entries);
     let freed = context.size(frees_bytes);
     context.out.summary(&match dry_run {
         true => format!("Would remove {entries} for good, really freeing {freed}"),

@@ -4,6 +4,7 @@
 //! one makes the entry and the others find it.
 
 pub mod change;
+pub mod evict;
 pub mod find;
 mod going;
 pub mod names;
@@ -11,6 +12,7 @@ pub mod register;
 pub mod remove;
 pub mod restore;
 pub mod trash;
+pub mod uses;
 pub mod verify;
 
 #[cfg(test)]

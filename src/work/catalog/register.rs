@@ -76,6 +76,25 @@ impl Registration {
             hashed_by: None,
         }
     }
+
+    /// Refuses what no record takes, as registering it where there is nothing of this key would: for whoever does more
+    /// before that.
+    pub fn check(&self) -> Result<()> {
+        let card = Card {
+            title: self.title.clone(),
+            source: self.source.clone(),
+            content_type: self.content_type.clone(),
+            run: self.run.clone(),
+            metadata: self.metadata.clone(),
+            tags: self.tags.clone(),
+            notes: self.notes.clone(),
+            sbom: self.sbom.clone(),
+            signature: self.signature.clone(),
+            ..Card::new(self.key.clone(), 0)
+        };
+        card.check()?;
+        self.variants.iter().try_for_each(|variant| Variant::new(variant.name.as_str(), 0).check())
+    }
 }
 
 /// What became of a registration.

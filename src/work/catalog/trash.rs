@@ -299,7 +299,7 @@ pub fn delete(ctx: &Context<'_>, key: &Key, rule: &str, observer: &dyn Observer)
     Ok(Deleted { entry, names, collected })
 }
 
-fn refuse_in_use(ctx: &Context<'_>, entry: &Entry, rule: &str) -> Result<()> {
+pub(super) fn refuse_in_use(ctx: &Context<'_>, entry: &Entry, rule: &str) -> Result<()> {
     match in_use(ctx.ledger, entry) {
         None => Ok(()),
         Some(digest) => {

@@ -21,6 +21,9 @@ const BY: &str = "import";
 
 /// The directory that holds the files of a manifest.
 pub(super) struct Root {
+    /// As the user wrote it.
+    given: PathBuf,
+    /// As it really is.
     directory: PathBuf,
     /// The files in it by their names without ending: those of a flat directory of models.
     stems: BTreeMap<String, PathBuf>,
@@ -37,7 +40,7 @@ impl Root {
                 stems.entry(name.to_string_lossy().into_owned()).or_insert_with(|| path.clone());
             }
         }
-        Ok(Root { directory, stems })
+        Ok(Root { given: root.to_owned(), directory, stems })
     }
 
     /// Where a path of the manifest leads, without a look at the disk.
@@ -58,18 +61,20 @@ impl Root {
                 Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
             }
         }
-        Ok(found)
+        match found.strip_prefix(&self.given) {
+            Ok(below) if path.is_absolute() => Ok(self.directory.join(below)),
+            _ => Ok(found),
+        }
     }
 
     /// The same file without symbolic links, if it is below this directory: nothing else is touched.
     fn inside(&self, machine: &dyn Machine, path: &Path) -> std::result::Result<PathBuf, String> {
-        // Nobody learns from an answer what is at a place that is not to be looked at.
-        if !path.starts_with(&self.directory) && machine.canonical(path).is_ok_and(|p| !p.starts_with(&self.directory))
-        {
-            return Err(self.outside(path));
+        match machine.canonical(path) {
+            Ok(real) if real.starts_with(&self.directory) => Ok(real),
+            Err(e) if path.starts_with(&self.directory) => Err(said(Error::io("find", path, e))),
+            // Nobody learns from an answer what is at a place that is not to be looked at.
+            _ => Err(self.outside(path)),
         }
-        let real = machine.canonical(path).map_err(|e| Error::io("find", path, e)).map_err(said)?;
-        if real.starts_with(&self.directory) { Ok(real) } else { Err(self.outside(path)) }
     }
 
     fn outside(&self, path: &Path) -> String {
@@ -237,16 +242,17 @@ impl Importing<'_> {
             let files: Vec<(PathBuf, Name)> = left.iter().map(|(job, name)| (job.path.clone(), name.clone())).collect();
             let heard = Heard { observer: self.observer, added: Mutex::default(), failed: Mutex::default() };
             let added = add_named(self.ctx, &files, &options, &heard);
-            let (mut kept, refused) = (lock(heard.added), lock(heard.failed));
+            let (kept, refused) = (lock(heard.added), lock(heard.failed));
             let mut again = Vec::new();
             for (job, name) in left {
-                match (kept.remove(&name), refused.get(&job.path)) {
-                    (Some((digest, size)), _) => found.push(Found::new(job, Ok((digest, size, Some(name))))),
-                    (None, Some(_)) if attempt == 0 && added.is_ok() => {
+                match (kept.get(&name), refused.get(&job.path)) {
+                    // Another file may have the name: what was refused is none of it.
+                    (Some((digest, size)), None) => found.push(Found::new(job, Ok((*digest, *size, Some(name))))),
+                    (_, Some(_)) if attempt == 0 && added.is_ok() => {
                         let other = other_name_for(key(&job), &name);
                         again.push((job, other));
                     }
-                    (None, why) => {
+                    (_, why) => {
                         let why = why.cloned().unwrap_or_else(|| "it was not taken in".to_owned());
                         found.push(Found::new(job, Err(Error::new(ErrorKind::Io, "take it in", why))));
                     }

@@ -7,8 +7,6 @@
 mod catalog_json;
 mod files;
 mod lines;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead, Read};
@@ -172,7 +170,7 @@ pub fn import(
 
 #[cfg(feature = "sqlite")]
 fn from_sqlite(path: &Path, importing: &mut Importing<'_>) -> Result<()> {
-    sqlite::read(path, importing)
+    crate::parts::catalog::foreign::read(path, &mut |number, json| importing.take(number, json))
 }
 
 #[cfg(not(feature = "sqlite"))]
@@ -231,7 +229,8 @@ impl Importing<'_> {
             Ok(Line::Entry(listed)) => {
                 // What becomes of the first of two decides about the second.
                 let same = |item: &Item| item.listed.entry.card.key == listed.entry.card.key;
-                if self.options.files != Files::Leave && self.batch.iter().any(same) {
+                let looks = self.options.files != Files::Leave && !self.options.dry_run;
+                if looks && self.batch.iter().any(same) {
                     self.flush()?;
                 }
                 self.batch.push(Item { line: number, listed: *listed });

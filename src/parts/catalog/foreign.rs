@@ -6,11 +6,17 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row};
 use serde_json::{Map, Value};
 
-use super::Importing;
 use crate::vocabulary::{Error, ErrorKind, Result};
 
-/// Takes every row of the tables `models` and `documents`, whichever there are. The database is only read.
-pub(super) fn read(path: &Path, importing: &mut Importing<'_>) -> Result<()> {
+/// What takes a row: its number, and an object in JSON; `false` ends it.
+pub type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<bool> + 'a;
+
+/// Gives every row of the tables `models` and `documents`, whichever there are, to `each`, a document with its variants in
+/// one object. The database is only read.
+///
+/// [`ErrorKind::Busy`] where another program writes to it, [`ErrorKind::Damaged`] where it is no database, and
+/// [`ErrorKind::Invalid`] where it has neither table.
+pub fn read(path: &Path, each: &mut Each<'_>) -> Result<()> {
     let trouble = |e: rusqlite::Error| {
         let kind = match e.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => ErrorKind::Busy,
@@ -30,7 +36,7 @@ pub(super) fn read(path: &Path, importing: &mut Importing<'_>) -> Result<()> {
         return Err(Error::new(ErrorKind::Invalid, format!("import {}", path.display()), reason));
     }
     let variants = documents && has(&database, "variants").map_err(trouble)?;
-    let mut taking = Taking { database: &database, importing, number: 0, variants };
+    let mut taking = Taking { database: &database, each, number: 0, variants };
     let mut done = Ok(true);
     for (table, kind) in [("models", "model"), ("documents", "document")] {
         let there = if kind == "model" { models } else { documents };
@@ -48,7 +54,7 @@ fn has(database: &Connection, table: &str) -> rusqlite::Result<bool> {
 
 struct Taking<'a, 'b> {
     database: &'a Connection,
-    importing: &'a mut Importing<'b>,
+    each: &'a mut Each<'b>,
     number: u64,
     variants: bool,
 }
@@ -68,7 +74,7 @@ impl Taking<'_, '_> {
                 object.insert("variants".into(), Value::Array(self.variants_of(&id)?));
             }
             let line = Value::Object(object).to_string();
-            match self.importing.take(self.number, line.as_bytes()) {
+            match (self.each)(self.number, line.as_bytes()) {
                 Ok(true) => {}
                 other => return Ok(other),
             }

@@ -4,7 +4,7 @@
 mod outside;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -136,6 +136,22 @@ fn many_commands_at_once_lose_no_count() {
     }
     let text = fs::read_to_string(place.path("larder.prom")).unwrap();
     assert_eq!(value(&text, "larder_operations_total{operation=\"add\"}"), 8);
+}
+
+#[test]
+fn whoever_writes_the_file_waits_for_whoever_does_already() {
+    let place = Place::with_store();
+    place.file("f", "1");
+    let directory = fs::File::open(place.path(".")).unwrap();
+    directory.lock().unwrap();
+    let mut child = place.command(&["add", "f", "--json", "--metrics-file", "larder.prom"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("summary")), "the work is done, and only the file is left");
+    place.file("larder.prom", "larder_operations_total{operation=\"add\"} 100\n");
+    directory.unlock().unwrap();
+    assert!(child.wait().unwrap().success());
+    let text = fs::read_to_string(place.path("larder.prom")).unwrap();
+    assert_eq!(value(&text, "larder_operations_total{operation=\"add\"}"), 101);
 }
 
 #[test]

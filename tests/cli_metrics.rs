@@ -4,7 +4,7 @@
 mod outside;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -139,18 +139,20 @@ fn many_commands_at_once_lose_no_count() {
 }
 
 #[test]
-fn whoever_writes_the_file_waits_for_whoever_does_already() {
+fn nobody_writes_the_file_while_somebody_else_does() {
     let place = Place::with_store();
+    let before = "larder_operations_total{operation=\"add\"} 100\n";
+    let file = place.file("larder.prom", before);
     place.file("f", "1");
     let directory = fs::File::open(place.path(".")).unwrap();
     directory.lock().unwrap();
-    let mut child = place.command(&["add", "f", "--json", "--metrics-file", "larder.prom"]).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("summary")), "the work is done, and only the file is left");
-    place.file("larder.prom", "larder_operations_total{operation=\"add\"} 100\n");
+    let busy = metrics(&place, &["add", "f", "--lock-timeout", "50ms"]).exits(4);
+    assert_eq!((busy.events("added").len(), busy.event("error")["kind"].as_str()), (1, Some("busy")));
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
     directory.unlock().unwrap();
-    assert!(child.wait().unwrap().success());
-    let text = fs::read_to_string(place.path("larder.prom")).unwrap();
+    place.file("g", "2");
+    metrics(&place, &["add", "g"]).exits(0);
+    let text = fs::read_to_string(&file).unwrap();
     assert_eq!(value(&text, "larder_operations_total{operation=\"add\"}"), 101);
 }
 

@@ -14,7 +14,8 @@ pub mod work;
 
 pub use store::{Durability, NewStore, OpenOptions, Presence, Shared, Store, StoreSettings};
 pub use vocabulary::{
-    Blake3, Card, Digest, DigestPrefix, Entry, EntryId, EntryKind, EntryTarget, Error, ErrorKind, Event, Evidence,
-    Finding, FindingCode, HubRef, Key, LocalPath, ModelRef, Name, Observer, Prefix, Query, Result, Silent, SourceUrl,
-    Stamp, State, StoredUri, Trust, UnusableReference, Usage, Variant,
+    Blake3, Card, Counts, Digest, DigestPrefix, Entry, EntryId, EntryKind, EntryTarget, Error, ErrorKind, Event,
+    Evidence, Finding, FindingCode, HubRef, Instrument, Key, Level, LocalPath, ModelRef, Name, Observer, Occurrence,
+    Prefix, Query, Recorder, Result, Silent, SourceUrl, Stamp, State, StoredUri, Trust, UnusableReference, Usage,
+    Variant,
 };

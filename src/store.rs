@@ -1,15 +1,24 @@
 //! The front: an open store, with one short method for each verb.
 
+mod finalise;
+mod locate;
+mod manifests;
+mod metrics;
+mod options;
+mod trash;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::metrics::{Metrics, Op};
 use crate::format::layout::Layout;
+use crate::format::options::{Chosen, OptionKey, Options};
 use crate::format::settings::{FORMAT, Settings};
 use crate::hashing::Workers;
-use crate::ledger::{Ledger, Policy, Tables};
+use crate::ledger::{Engine, Ledger, Policy, Tables};
 use crate::machine::{FileKind, Filesystem, Machine, Open};
 use crate::parts::catalog::Totals;
 use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
@@ -19,6 +28,7 @@ use crate::vocabulary::{
 use crate::work::Context;
 use crate::work::catalog;
 use crate::work::catalog::register::{IfThere, Registered, Registration};
+use crate::work::catalog::uses;
 use crate::work::catalog::verify::Verified;
 use crate::work::check::{self, CheckReport};
 use crate::work::collect::{self, CollectOptions, CollectPlan, CollectReport};
@@ -51,11 +61,19 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Open, or make, a store in a directory that everybody may write to.
     pub trust_directory: bool,
+    /// What goes before the options in the store's own file. A store that is made now is made with the fixed ones of it.
+    pub options: Chosen,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, read_only: false, trust_directory: false }
+        OpenOptions {
+            jobs: 0,
+            lock_timeout: LOCK_TIMEOUT,
+            read_only: false,
+            trust_directory: false,
+            options: Chosen::default(),
+        }
     }
 }
 
@@ -70,12 +88,14 @@ pub struct NewStore {
     pub alias: AliasKind,
     /// Whether its directory is marked as a cache, for backup programs to leave out.
     pub cache: bool,
+    /// What its own file says of options.
+    pub options: Chosen,
 }
 
 impl Default for NewStore {
     fn default() -> Self {
         let (durability, shared) = (Durability::default(), Shared::default());
-        NewStore { durability, shared, alias: AliasKind::Hardlinked, cache: false }
+        NewStore { durability, shared, alias: AliasKind::Hardlinked, cache: false, options: Chosen::default() }
     }
 }
 
@@ -98,9 +118,11 @@ pub struct StoreSettings {
 pub struct Store {
     directory: PathBuf,
     settings: StoreSettings,
+    options: Options,
     ledger: Ledger,
     workers: Workers,
     only_read: Option<OnlyRead>,
+    metrics: Metrics,
 }
 
 /// Why a store is not written to.
@@ -123,8 +145,10 @@ impl Store {
             shared_mode: new.shared,
             hardlinked: new.alias == AliasKind::Hardlinked,
             cache: new.cache,
+            options: options.options.clone().filtered(OptionKey::is_fixed).and(&new.options),
         };
         refuse_strangers(machine.as_ref(), directory, options)?;
+        options::refuse_unbuilt(&Options::of(&spec.options))?;
         let made = init::create(&machine, directory, &spec)?;
         Ok((Store::open(machine, directory, options)?, made))
     }
@@ -144,10 +168,12 @@ impl Store {
         machine.confine(&directory);
         let layout = Layout::new(&directory);
         let settings = read_settings(machine.as_ref(), &layout)?;
+        let resolved = options::resolve(&settings, &options.options)?;
         let filesystem = machine.filesystem(&directory);
         let filesystem = filesystem.map_err(|e| Error::io("look at the filesystem of", &directory, e))?;
         let only_read = only_read(machine.as_ref(), &layout, &settings, &filesystem, options)?;
-        let policy = policy(machine.as_ref(), &settings, &filesystem, options, only_read.is_none());
+        let engine = options::engine_of(&resolved);
+        let policy = policy(machine.as_ref(), &settings, &filesystem, options, only_read.is_none(), engine);
         let settings = StoreSettings {
             store_id: settings.store_id,
             format: settings.format,
@@ -157,7 +183,7 @@ impl Store {
         };
         let workers = Workers::new(options.jobs)?;
         let ledger = Ledger::open(machine, layout, policy)?;
-        Ok(Store { directory, settings, ledger, workers, only_read })
+        Ok(Store { directory, settings, options: resolved, ledger, workers, only_read, metrics: Metrics::default() })
     }
 
     /// Makes the journal of the store in `directory` anew from what is on its disk, and `larder.toml` if it is gone, and
@@ -208,7 +234,7 @@ impl Store {
 
     /// Adds files and trees.
     pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
-        ingest::add(&self.writing()?, sources, options, observer)
+        self.added(self.within_limits(observer, || ingest::add(&self.writing()?, sources, options, observer)))
     }
 
     /// Adds what `input` gives, as `name`.
@@ -219,22 +245,24 @@ impl Store {
         options: &AddOptions,
         observer: &dyn Observer,
     ) -> Result<AddReport> {
-        ingest::add_stream(&self.writing()?, input, name, options, observer)
+        self.added(
+            self.within_limits(observer, || ingest::add_stream(&self.writing()?, input, name, options, observer)),
+        )
     }
 
     /// Gives a blob one more name; see [`names::link`]. `false`: it already meant these bytes.
     pub fn link(&self, target: &Target, new: &Name, replace: bool, alias: Option<AliasKind>) -> Result<bool> {
-        names::link(&self.writing()?, target, new, replace, alias)
+        self.did(Op("name", "link"), new, names::link(&self.writing()?, target, new, replace, alias))
     }
 
     /// Renames a name; see [`names::rename`].
     pub fn rename(&self, from: &Name, to: &Name, replace: bool) -> Result<()> {
-        names::rename(&self.writing()?, from, to, replace)
+        self.did(Op("name", "rename"), from, names::rename(&self.writing()?, from, to, replace))
     }
 
     /// Takes one name away. [`ErrorKind::Refused`] when it is the last root of its blob.
     pub fn unlink(&self, name: &Name) -> Result<()> {
-        names::unlink(&self.writing()?, name)
+        self.did(Op("name", "unlink"), name, names::unlink(&self.writing()?, name))
     }
 
     /// Plans to take many names away. [`ErrorKind::NotFound`] for a prefix that matches no name.
@@ -244,32 +272,38 @@ impl Store {
 
     /// Takes the planned names away; see [`names::remove`].
     pub fn remove(&self, plan: &RemovePlan, observer: &dyn Observer) -> Result<RemoveReport> {
-        names::remove(&self.writing()?, plan, observer)
+        self.did(Op("name", "remove"), &"", names::remove(&self.writing()?, plan, observer))
     }
 
     /// Keeps a blob by hand; says which.
     pub fn pin(&self, target: &Target, note: &str) -> Result<Digest> {
-        names::pin(&self.writing()?, target, note)
+        self.did(Op("pin", "pin"), &note, names::pin(&self.writing()?, target, note))
     }
 
     /// Takes a pin away; says from which blob.
     pub fn unpin(&self, target: &Target) -> Result<Digest> {
-        names::unpin(&self.writing()?, target)
+        self.did(Op("pin", "unpin"), &"", names::unpin(&self.writing()?, target))
     }
 
     /// Keeps blobs for running work, as long as the lease lives; see [`lease::lease`].
     pub fn lease(&self, what: &[Leased]) -> Result<Lease> {
-        lease::lease(&self.writing()?, what)
+        let lease = lease::lease(&self.writing()?, what)?;
+        uses::note(&self.reading(), what);
+        Ok(lease)
     }
 
     /// Registers models and documents in one transaction (R73, R89, R94); see [`catalog::register::register`].
     pub fn register(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Registered>> {
-        catalog::register::register(&self.writing()?, all, if_there)
+        let done = catalog::register::register(&self.writing()?, all, if_there);
+        self.did_many(Op("register", "register"), &"", done, |done| done.len() as u64)
     }
 
     /// Registers any number of models and documents, each for itself; see [`catalog::register::register_each`].
     pub fn register_each(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Result<Registered>>> {
-        catalog::register::register_each(&self.writing()?, all, if_there)
+        let done = catalog::register::register_each(&self.writing()?, all, if_there);
+        self.did_many(Op("register", "register"), &"", done, |done| {
+            done.iter().filter(|one| one.is_ok()).count() as u64
+        })
     }
 
     /// The entry of a key (R74), but none in the trash.
@@ -304,37 +338,43 @@ impl Store {
 
     /// Moves an entry to another state by hand (R79).
     pub fn set_state(&self, key: &Key, to: State) -> Result<Entry> {
-        catalog::change::set_state(&self.writing()?, key, to)
+        self.did(Op("update", "set-state"), key, catalog::change::set_state(&self.writing()?, key, to))
     }
 
     /// Adds tags to an entry, and takes others away (R55).
     pub fn tag(&self, key: &Key, add: BTreeSet<String>, remove: BTreeSet<String>) -> Result<Entry> {
-        catalog::change::tag(&self.writing()?, key, add, remove)
+        self.did(Op("update", "tag"), key, catalog::change::tag(&self.writing()?, key, add, remove))
     }
 
     /// Puts other notes in the place of an entry's (R57).
     pub fn note(&self, key: &Key, notes: &str) -> Result<Entry> {
-        catalog::change::note(&self.writing()?, key, notes.to_owned())
+        self.did(Op("update", "note"), key, catalog::change::note(&self.writing()?, key, notes.to_owned()))
     }
 
     /// Sets metadata of an entry, and (`None`) takes it away (R54).
     pub fn describe(&self, key: &Key, metadata: BTreeMap<String, Option<String>>) -> Result<Entry> {
-        catalog::change::describe(&self.writing()?, key, metadata)
+        self.did(Op("update", "meta"), key, catalog::change::describe(&self.writing()?, key, metadata))
     }
 
-    /// Records that an entry was used once more (R56).
+    /// Notes that an entry was used, without a sync: what `get`, `cat`, `checkout`, `path` and leases do by themselves for
+    /// the entries whose blobs they read. A crash may lose it, and so does a store that is only read.
+    pub fn note_use(&self, key: &Key) {
+        uses::note_entry(&self.reading(), key);
+    }
+
+    /// Records that an entry was used once more, for good (R56).
     pub fn touch(&self, key: &Key) -> Result<Entry> {
-        catalog::register::touch(&self.writing()?, key)
+        self.did(Op("update", "touch"), key, catalog::register::touch(&self.writing()?, key))
     }
 
     /// Hashes the bytes of an entry and records what they show (R78, R81, R98); see [`catalog::verify::verify`].
     pub fn verify_entry(&self, key: &Key, path: Option<&Path>, by: &str) -> Result<Verified> {
-        catalog::verify::verify(&self.writing()?, key, path, by)
+        self.verified_entry(key, catalog::verify::verify(&self.writing()?, key, path, by))
     }
 
     /// Removes the record of an entry and nothing else (R90).
     pub fn remove_entry(&self, key: &Key) -> Result<Entry> {
-        catalog::remove::remove(&self.writing()?, key)
+        self.did(Op("remove", "forget"), key, catalog::remove::remove(&self.writing()?, key))
     }
 
     /// Makes a file outside the store.
@@ -345,7 +385,10 @@ impl Store {
         options: &MaterializeOptions,
         observer: &dyn Observer,
     ) -> Result<MaterializeReport> {
-        materialize::get(&self.reading(), target, destination, options, observer)
+        let used = uses::of_target(&self.reading(), target);
+        let made = materialize::get(&self.reading(), target, destination, options, observer)?;
+        uses::note(&self.reading(), &used);
+        Ok(made)
     }
 
     /// Makes a file outside the store: a hardlink where there can be one, and a copy where not (R11).
@@ -372,17 +415,24 @@ impl Store {
         options: &MaterializeOptions,
         observer: &dyn Observer,
     ) -> Result<MaterializeReport> {
-        materialize::checkout(&self.reading(), prefix, directory, options, observer)
+        let made = materialize::checkout(&self.reading(), prefix, directory, options, observer)?;
+        uses::note(&self.reading(), &uses::of_prefix(prefix));
+        Ok(made)
     }
 
     /// Writes a blob's bytes to `out`; says how many.
     pub fn cat(&self, target: &Target, out: &mut dyn Write) -> Result<u64> {
-        materialize::cat(&self.reading(), target, out)
+        let used = uses::of_target(&self.reading(), target);
+        let read = materialize::cat(&self.reading(), target, out)?;
+        uses::note(&self.reading(), &used);
+        Ok(read)
     }
 
     /// The file of a blob that the store has.
     pub fn path(&self, target: &Target) -> Result<PathBuf> {
-        materialize::path(&self.reading(), target)
+        let path = materialize::path(&self.reading(), target)?;
+        uses::note(&self.reading(), &uses::of_target(&self.reading(), target));
+        Ok(path)
     }
 
     /// Where the blob of a digest is, if the store has it: `sha256/ab/cdef…` below the store directory (R6).
@@ -466,7 +516,7 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<VerifyReport> {
         let ctx = if options.quarantine { self.writing()? } else { self.reading() };
-        verify::verify(&ctx, what, prefixes, options, observer)
+        self.verified_blobs(verify::verify(&ctx, what, prefixes, options, observer))
     }
 
     /// The ingests that were broken off and can go on: adding their sources again does so. Those that cannot be read are
@@ -493,7 +543,7 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<RepairReport> {
         let ctx = if options.dry_run { self.reading() } else { self.writing()? };
-        repair::repair(&ctx, scope, options, observer)
+        self.did(Op("repair", "repair"), &"", repair::repair(&ctx, scope, options, observer))
     }
 
     /// Keeps so many copies of what is named; see [`copies::copies`].
@@ -505,7 +555,7 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<CopiesReport> {
         let ctx = if options.dry_run { self.reading() } else { self.writing()? };
-        copies::copies(&ctx, what, prefixes, options, observer)
+        self.did(Op("repair", "copies"), &"", copies::copies(&ctx, what, prefixes, options, observer))
     }
 
     /// Compares the records with what is on the disk, reading no blob; see [`check::check`].
@@ -520,7 +570,7 @@ impl Store {
 
     /// Mends what a check of the structure finds; see [`mend::mend`].
     pub fn mend(&self, observer: &dyn Observer) -> Result<MendReport> {
-        mend::mend(&self.writing()?, observer)
+        self.did(Op("repair", "mend"), &"", mend::mend(&self.writing()?, observer))
     }
 
     /// What a collection would remove.
@@ -536,17 +586,18 @@ impl Store {
         options: &CollectOptions,
         observer: &dyn Observer,
     ) -> Result<CollectReport> {
-        collect::collect(&self.writing()?, plan, options, observer)
+        let done = collect::collect(&self.writing()?, plan, options, observer);
+        self.collected(Op("collect", "collect"), &"", done, |report| report)
     }
 
     /// Makes the index anew from the journal.
     pub fn rebuild(&self, observer: &dyn Observer) -> Result<RebuildReport> {
-        upkeep::rebuild(&self.writing()?, observer)
+        self.did(Op("upkeep", "rebuild"), &"", upkeep::rebuild(&self.writing()?, observer))
     }
 
     /// Compacts the journal.
     pub fn compact(&self, _observer: &dyn Observer) -> Result<CompactReport> {
-        upkeep::compact(&self.writing()?)
+        self.did(Op("upkeep", "compact"), &"", upkeep::compact(&self.writing()?))
     }
 
     /// Gives everything that stands in the journal to `each`.
@@ -560,7 +611,7 @@ impl Store {
     }
 
     fn reading(&self) -> Context<'_> {
-        let hardlinked = self.settings.alias == AliasKind::Hardlinked;
+        let hardlinked = self.settings.alias == AliasKind::Hardlinked && self.options.storage.hardlink_dedup;
         Context { ledger: &self.ledger, workers: &self.workers, hardlinked }
     }
 
@@ -669,6 +720,7 @@ fn policy(
     filesystem: &Filesystem,
     options: &OpenOptions,
     writable: bool,
+    engine: Engine,
 ) -> Policy {
     let checked = "settings are checked when they are read";
     Policy {
@@ -679,6 +731,7 @@ fn policy(
         syncfs: filesystem.local && machine.syncfs_reports_errors(),
         lock_timeout: options.lock_timeout,
         writable,
+        engine,
     }
 }
 

@@ -52,6 +52,9 @@ fn show_tells_everything_about_one_blob() {
     let blob = place.json(&["show", "d/twin"]).exits(0).event("blob");
     assert_eq!(blob["digest"], digest(b"s"));
     assert_eq!(blob["names"].as_array().unwrap().len(), 2);
+    assert_eq!(blob["uri"], format!("larder:{}", digest(b"s")));
+    assert!(blob["sources"][0]["uri"].as_str().unwrap().starts_with("file:///"));
+    assert_eq!(place.json(&["where", &digest(b"s")]).event("where")["uri"], blob["uri"]);
     assert_eq!((&blob["present"], &blob["damaged"], &blob["size_bytes"]), (&true.into(), &false.into(), &1.into()));
     assert_eq!(blob["blake3"].as_str().unwrap().trim_start_matches("blake3:"), blake3::hash(b"s").to_string());
     assert!(fs::metadata(blob["path"].as_str().unwrap()).unwrap().len() == 1);

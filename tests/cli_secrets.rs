@@ -23,7 +23,7 @@ fn urls() -> Vec<String> {
 }
 
 /// Every way to hand text to larder that it then has to complain about; `@` is the URL.
-const CALLS: [&str; 22] = [
+const CALLS: [&str; 30] = [
     "add @",
     "add here @",
     "add --links @",
@@ -45,6 +45,14 @@ const CALLS: [&str; 22] = [
     "rm @",
     "pin @",
     "verify @",
+    "register @ nothing",
+    "register model:hf/x @",
+    "register model:hf/x --uri @",
+    "register document:x --url @ nothing",
+    "import-manifest @",
+    "export-manifest -o @/x",
+    "tag @ x",
+    "verify --file @ --expect @",
     "@",
 ];
 

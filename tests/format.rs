@@ -18,6 +18,7 @@ use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
 use larder::format::header::{Header, SegmentKind};
 use larder::format::layout::{DIRECTORIES, Layout};
+use larder::format::options::Chosen;
 use larder::format::page::{BOUNDS_LEVEL, Page, PageBuilder};
 use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
 use larder::format::record::entry::{
@@ -31,7 +32,7 @@ use larder::format::run::{Footer, RUN_FOOTER_BYTES, RunId, RunKey, encode_header
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, Features, Settings};
 use larder::format::{hint, table};
-use larder::ledger::{Ledger, Policy, Tables};
+use larder::ledger::{Engine, Ledger, Policy, Tables};
 use larder::machine::simulated::{Enumeration, Images, World};
 use larder::machine::{FileKind, Machine, Open, Real};
 use larder::parts::index::{Overlay, View, replace_current, write_run};
@@ -223,6 +224,7 @@ fn settings() -> Settings {
         blob_mode: "0444".into(),
         directory_mode: "0755".into(),
         features: Features::default(),
+        options: Chosen::default(),
     }
 }
 
@@ -241,6 +243,7 @@ fn open(machine: Arc<dyn Machine>, root: &Path) -> Ledger {
         syncfs: true,
         lock_timeout: Duration::ZERO,
         writable: false,
+        engine: Engine::Embedded,
     };
     Ledger::open(machine, Layout::new(root), policy).unwrap()
 }

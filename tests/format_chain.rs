@@ -16,7 +16,7 @@ use larder::format::hint;
 use larder::format::layout::{DIRECTORIES, Layout};
 use larder::format::record::{self, Record};
 use larder::format::settings::Durability;
-use larder::ledger::{Ledger, Policy, Tables};
+use larder::ledger::{Engine, Ledger, Policy, Tables};
 use larder::machine::Machine;
 use larder::machine::simulated::World;
 use larder::parts::journal::Journal;
@@ -97,6 +97,7 @@ impl Changed {
             syncfs: true,
             lock_timeout: Duration::ZERO,
             writable: true,
+            engine: Engine::Embedded,
         };
         Ledger::open(self.world.process("holder"), Layout::new("/store"), policy).unwrap()
     }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kit::{Account, Opened, digest, report, world};
-use larder::format::settings::Durability;
+use larder::format::options::{OptionKey, OptionValue};
+use larder::format::settings::{Durability, Settings};
 use larder::ledger::Tables;
 use larder::machine::simulated::{Enumeration, Log, Simulated, World};
 use larder::machine::{Machine, Open};
+use larder::work::configure::configure;
 use larder::work::ingest::AddOptions;
 use larder::work::lease::{Leased, lease};
 use larder::work::materialize::unlock;
@@ -160,5 +162,44 @@ fn unlocking_survives_a_crash_at_every_call() {
         let user = world.process("user");
         user.open(path, Open::ReadWrite).unwrap().write_at(b"X", 0).unwrap();
         kit::never_lies(world);
+    });
+}
+
+/// The settings are the old ones or the new ones, whole; those that were acknowledged, from then on.
+#[test]
+fn changing_an_option_survives_a_crash_at_every_call() {
+    let start = begun(40);
+    let steps =
+        [("7", OptionKey::LimitsMinFree), ("4096", OptionKey::LimitsMinFree), ("30", OptionKey::CatalogRetentionDays)];
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        for (at, (value, key)) in steps.iter().enumerate() {
+            assert!(configure(&opened.ctx(), *key, Some(value)).unwrap());
+            process.note(&format!("set {at}"));
+        }
+        assert!(!configure(&opened.ctx(), OptionKey::CatalogRetentionDays, Some("30")).unwrap());
+        assert!(configure(&opened.ctx(), OptionKey::LimitsMinFree, None).unwrap());
+        process.note("unset");
+    };
+    crashes("configure", &start, workload, |world, log, opened| {
+        let of = |world: &World| {
+            let text = String::from_utf8(world.read("/store/larder.toml").expect("there are settings")).unwrap();
+            Settings::from_toml(&text).expect("settings are whole").options
+        };
+        let number = |key| match of(world).value(key) {
+            OptionValue::Number(number) => number,
+            other => panic!("{other}"),
+        };
+        let now = (number(OptionKey::LimitsMinFree), number(OptionKey::CatalogRetentionDays));
+        let all = [(0, 0), (7, 0), (4096, 0), (4096, 30), (0, 30)];
+        let done = (0..3).filter(|at| noted(log, &format!("set {at}"))).count() + usize::from(noted(log, "unset"));
+        assert!(
+            now == all[done] || all.get(done + 1) == Some(&now),
+            "{done} changes were acknowledged, and it is {now:?}"
+        );
+        // What is left of one that was cut short is in nobody's way.
+        configure(&opened.ctx(), OptionKey::LimitsMaxBytes, Some("1GiB")).unwrap();
+        assert_eq!(of(world).value(OptionKey::LimitsMaxBytes), OptionValue::Number(1 << 30));
+        assert!(world.read("/store/larder.toml.new").is_none());
     });
 }

@@ -14,6 +14,7 @@ use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
 use larder::format::header::{Header, SegmentKind};
 use larder::format::hint;
+use larder::format::options::Chosen;
 use larder::format::page::{BOUNDS_LEVEL, PageBuilder};
 use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
 use larder::format::record::entry::{
@@ -363,6 +364,7 @@ fn small_files() -> Vec<(&'static str, Vec<u8>)> {
         blob_mode: "0444".to_owned(),
         directory_mode: "0755".to_owned(),
         features: Features { compatible: vec!["x".to_owned()], ..Features::default() },
+        options: Chosen::default(),
     };
     let checkpoint = Checkpoint {
         source: SourceStamp { device: 1, inode: 2, size_bytes: 1 << 20, mtime_ns: -3, ctime_ns: 4 },

@@ -326,7 +326,7 @@ fn machine(process: &Arc<Simulated>) -> Arc<dyn Machine> {
 }
 
 fn options() -> OpenOptions {
-    OpenOptions { jobs: 1, lock_timeout: Duration::from_secs(30), read_only: false, trust_directory: false }
+    OpenOptions { jobs: 1, lock_timeout: Duration::from_secs(30), ..OpenOptions::default() }
 }
 
 fn name(index: usize) -> Name {

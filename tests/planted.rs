@@ -6,6 +6,10 @@
 //! fail then, and once for each of those tests with no defect, so that no test is caught failing by itself.
 #![allow(missing_docs, clippy::print_stdout, clippy::duplicate_mod)]
 
+#[path = "catalog_conformance.rs"]
+mod catalog_conformance;
+#[path = "catalog_differential.rs"]
+mod catalog_differential;
 #[path = "format_chain.rs"]
 mod format_chain;
 #[path = "ledger_between_processes.rs"]
@@ -18,6 +22,8 @@ mod promise_1_acknowledged_is_durable;
 mod promise_2_a_digest_never_lies;
 #[path = "promise_3_collection_is_safe.rs"]
 mod promise_3_collection_is_safe;
+#[path = "promise_3_trash.rs"]
+mod promise_3_trash;
 #[path = "promise_4_the_index_can_be_lost.rs"]
 mod promise_4_the_index_can_be_lost;
 #[path = "promise_5_damage_is_found_and_mended.rs"]

@@ -6,8 +6,22 @@ use std::fs;
 use std::path::Path;
 
 /// All that the library may stand on.
-const LIBRARY: [&str; 11] =
-    ["blake3", "libc", "memmap2", "nix", "postcard", "rayon", "serde", "sha2", "tempfile", "thiserror", "toml"];
+const LIBRARY: [&str; 14] = [
+    "base64",
+    "blake3",
+    "libc",
+    "memmap2",
+    "nix",
+    "postcard",
+    "rayon",
+    "serde",
+    "serde_json",
+    "sha2",
+    "tempfile",
+    "thiserror",
+    "toml",
+    "tracing",
+];
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use larder::format::layout::Layout;
 use larder::format::record::{AliasRecord, BlobRecord, Moment, Record};
 use larder::format::settings::Settings;
-use larder::ledger::{Ledger, Policy};
+use larder::ledger::{Engine, Ledger, Policy};
 use larder::machine::{Machine, Real};
 use larder::store::{NewStore, OpenOptions, Store};
 use larder::vocabulary::limits::{LOCK_TIMEOUT, TAIL_MAX_RECORDS};
@@ -14,7 +14,7 @@ use larder::work::ingest::{AddOptions, AddReport, AliasKind, Source};
 use larder::{Blake3, Digest, Name, Silent, Stamp};
 
 pub fn options() -> OpenOptions {
-    OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, read_only: false, trust_directory: false }
+    OpenOptions { jobs: 0, lock_timeout: LOCK_TIMEOUT, ..OpenOptions::default() }
 }
 
 /// The machine as the program has it: with maps.
@@ -100,7 +100,7 @@ fn real_blob(directory: &Path) -> Digest {
     store.show(&larder::work::names::Target::Name(name("real"))).expect("it was just added").digest
 }
 
-fn ledger(directory: &Path) -> Ledger {
+pub fn ledger(directory: &Path) -> Ledger {
     let directory = directory.canonicalize().expect("a store");
     let layout = Layout::new(&directory);
     let settings = std::fs::read_to_string(layout.settings()).expect("settings");
@@ -113,6 +113,7 @@ fn ledger(directory: &Path) -> Ledger {
         syncfs: true,
         lock_timeout: LOCK_TIMEOUT,
         writable: true,
+        engine: Engine::Embedded,
     };
     Ledger::open(machine(), layout, policy).expect("a ledger")
 }

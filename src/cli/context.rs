@@ -8,12 +8,16 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use etcetera::BaseStrategy as _;
+use larder::format::options::{CatalogBackend, OptionKey};
 use larder::machine::Machine;
 use larder::store::{Durability, OpenOptions, Presence, Store};
 use larder::vocabulary::limits;
 use larder::{Error, ErrorKind};
 
+use super::choices::{self, Choices, Origin, Setting};
 use super::fault::Fault;
+use super::logs::Log;
+use super::metrics::{self, Tally};
 use super::output::{Output, Verbosity};
 use super::signal::Interrupt;
 use super::{text, words};
@@ -42,6 +46,18 @@ pub(crate) struct Global {
     /// Use a store directory that everybody may write to
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) trust_directory: bool,
+    /// Use another value of an option of the store, as storage.layout=cas (docs/cli.md)
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = choices::setting(), help_heading = "Everywhere")]
+    pub(crate) set: Vec<Setting>,
+    /// Add what is counted to a file of Prometheus text, when the command is over (docs/cli.md)
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    pub(crate) metrics_file: Option<PathBuf>,
+    /// What the names of metrics begin with
+    #[arg(long, global = true, value_name = "NAME", default_value = "larder", value_parser = metrics::namespace, help_heading = "Everywhere")]
+    pub(crate) metrics_namespace: String,
+    /// Tell what is done on standard error, from this level on [env: LARDER_LOG] [default: off]
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", help_heading = "Everywhere")]
+    pub(crate) log: Option<Log>,
     /// Draw no progress on the terminal
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) no_progress: bool,
@@ -81,10 +97,13 @@ pub(crate) struct Context {
     pub(crate) interrupt: Interrupt,
     /// The gate to the operating system.
     pub(crate) machine: Arc<dyn Machine>,
+    /// What is counted.
+    pub(crate) tally: Tally,
 }
 
 impl Context {
-    /// The store directory, absolute: `--store`, else `$LARDER_STORE`, else the data home.
+    /// The store directory, absolute: `--store`, else `--set storage.root_dir`, else `$LARDER_STORE`, else
+    /// `$LARDER_STORAGE_ROOT_DIR`, else the data home.
     pub(crate) fn directory(&self) -> Result<PathBuf> {
         match self.chosen_directory() {
             Some(chosen) => absolute(&chosen),
@@ -94,8 +113,23 @@ impl Context {
 
     /// The store directory that the user named, if any.
     pub(crate) fn chosen_directory(&self) -> Option<PathBuf> {
-        let from_environment = || env::var_os("LARDER_STORE").filter(|v| !v.is_empty()).map(PathBuf::from);
-        self.global.store.clone().or_else(from_environment)
+        self.choice_of_directory().map(|(directory, _, _)| directory)
+    }
+
+    /// The store directory that the user named, how, and by what.
+    pub(crate) fn choice_of_directory(&self) -> Option<(PathBuf, Origin, String)> {
+        if let Some(directory) = &self.global.store {
+            return Some((directory.clone(), Origin::Flag, "--store".to_owned()));
+        }
+        let mut roots = self.global.set.iter().rev().filter(|(key, _)| *key == OptionKey::StorageRootDir);
+        if let Some((_, directory)) = roots.next() {
+            return Some((directory.into(), Origin::Flag, "--set".to_owned()));
+        }
+        let variables = ["LARDER_STORE".to_owned(), OptionKey::StorageRootDir.environment()];
+        variables.into_iter().find_map(|name| {
+            let value = env::var_os(&name).filter(|value| !value.is_empty())?;
+            Some((PathBuf::from(value), Origin::Environment, name))
+        })
     }
 
     /// Opens the store, which must be there.
@@ -109,19 +143,42 @@ impl Context {
 
     /// Opens the store at `directory`.
     pub(crate) fn open_at(&self, directory: &Path, access: Access) -> Result<Store> {
-        let open = |read_only| Store::open(self.machine.clone(), directory, &self.options(read_only));
+        let options = self.options(false)?;
+        let open =
+            |read_only| Store::open(self.machine.clone(), directory, &OpenOptions { read_only, ..options.clone() });
         let opened = match (access, open(access == Access::Read)) {
             (Access::Hold, Err(error)) if forbids_writing(&error) => open(true),
+            // What answers for its catalog writes to a file of its own, to follow the journal.
+            (Access::Read, Ok(store)) if store.options().catalog.backend != CatalogBackend::Embedded => open(false),
             (_, opened) => opened,
         };
-        Ok(opened?)
+        Ok(self.recorded(opened?))
+    }
+
+    /// A store that tells what it counts, where somebody wants to know.
+    pub(crate) fn recorded(&self, store: Store) -> Store {
+        match self.global.metrics_file {
+            Some(_) => store.recording_to(Arc::new(self.tally.clone())),
+            None => store,
+        }
+    }
+
+    /// Writes what was counted, where that is wanted. What is not counted but measured is measured now.
+    pub(crate) fn write_metrics(&self) -> Result<()> {
+        let Some(path) = &self.global.metrics_file else { return Ok(()) };
+        if let Ok(store) = self.open(Access::Read) {
+            store.measure()?;
+        }
+        let wait = self.global.lock_timeout.unwrap_or(limits::LOCK_TIMEOUT);
+        Ok(metrics::write(&*self.machine, path, &self.global.metrics_namespace, &self.tally, wait)?)
     }
 
     /// How a store is opened.
-    pub(crate) fn options(&self, read_only: bool) -> OpenOptions {
+    pub(crate) fn options(&self, read_only: bool) -> Result<OpenOptions> {
         let lock_timeout = self.global.lock_timeout.unwrap_or(limits::LOCK_TIMEOUT);
         let trust_directory = self.global.trust_directory || self.command == "doctor";
-        OpenOptions { jobs: self.global.jobs, lock_timeout, read_only, trust_directory }
+        let options = Choices::of_process(&self.global.set)?.over_file();
+        Ok(OpenOptions { jobs: self.global.jobs, lock_timeout, read_only, trust_directory, options })
     }
 
     /// A size for people, exact with `-v`.

@@ -41,6 +41,18 @@ pub(crate) fn of(kind: ErrorKind, command: &str) -> Option<String> {
 
 fn special(kind: ErrorKind, command: &str) -> Option<&'static str> {
     Some(match (kind, command) {
+        (
+            ErrorKind::NotFound,
+            "set-state" | "tag" | "note" | "meta" | "touch" | "forget" | "delete" | "search" | "register",
+        ) => "`larder search` finds entries, `larder ls` shows the names",
+        (ErrorKind::IllegalTransition, "set-state") => {
+            "`larder verify ENTRY` hashes its bytes, which makes it active or failed; anything can be retired"
+        }
+        (ErrorKind::Pinned, "delete") => "`larder unpin` lets go of it; `larder forget` takes the record away alone",
+        (ErrorKind::Unsupported, "import-manifest") => {
+            "build larder with `--features sqlite`, or export the tables as lines of JSON"
+        }
+        (ErrorKind::NotFound, "man" | "export-manifest" | "import-manifest") => "check the path",
         (ErrorKind::NotFound, "add") => "check the path; `-` with --name adds standard input",
         (ErrorKind::Taken, "add") => "--replace gives the name these bytes; --name or --prefix choose another name",
         (ErrorKind::Taken, "link" | "mv") => "--replace gives the name these bytes; or choose another name",

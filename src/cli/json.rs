@@ -107,6 +107,17 @@ impl Line {
         if parts.len() == 0 { self } else { self.list(key, parts) }
     }
 
+    /// All fields of a finished object.
+    #[must_use]
+    pub(crate) fn fields_of(mut self, object: &str) -> Line {
+        let fields = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+        if !fields.is_empty() {
+            self.0.push_str(if self.0.len() > 1 { "," } else { "" });
+            self.0.push_str(fields);
+        }
+        self
+    }
+
     /// The finished object, without a line feed.
     pub(crate) fn close(mut self) -> String {
         self.0.push('}');

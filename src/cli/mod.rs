@@ -2,13 +2,18 @@
 //!
 //! `docs/cli.md` is the promise that this keeps. The library below it prints nothing and reads no environment.
 
+mod choices;
 mod commands;
 mod context;
+mod entries;
 mod exit;
 mod fault;
 mod hint;
+mod input;
 mod json;
+mod logs;
 mod mended;
+mod metrics;
 mod output;
 mod panic;
 mod report;
@@ -67,6 +72,9 @@ pub(crate) fn main() -> ExitCode {
 
 fn execute(cli: Cli) -> Exit {
     let context = context_of(&cli);
+    if let Err(error) = logs::start(context.global.log) {
+        return report::report(&context, &error);
+    }
     let exit = match panic::caught(|| cli.command.run(&context)) {
         Some(Ok(exit)) => exit,
         // Why is told below, unless it is only that nobody reads any more.
@@ -76,6 +84,14 @@ fn execute(cli: Cli) -> Exit {
             report::tell(&context, "bug", "this is a bug in larder", None);
             Exit::Failed
         }
+    };
+    let exit = match context.write_metrics() {
+        Err(error) if exit == Exit::Done => report::report(&context, &error),
+        Err(error) => {
+            report::report(&context, &error);
+            exit
+        }
+        Ok(()) => exit,
     };
     match context.out.finish() {
         Ok(()) => exit,
@@ -91,6 +107,7 @@ fn context_of(cli: &Cli) -> Context {
         global: cli.global.clone(),
         interrupt: Interrupt::default(),
         machine: system::machine(),
+        tally: metrics::Tally::default(),
     }
 }
 
@@ -108,7 +125,18 @@ mod tests {
     pub(crate) fn context(command: &'static str, json: bool, verbosity: Verbosity) -> (Context, Captured, Captured) {
         let (output, out, err) = captured(json, verbosity);
         let (global, interrupt) = (Global { json, ..Global::default() }, Interrupt::default());
-        (Context { command, out: output, global, interrupt, machine: system::machine() }, out, err)
+        (
+            Context {
+                command,
+                out: output,
+                global,
+                interrupt,
+                machine: system::machine(),
+                tally: metrics::Tally::default(),
+            },
+            out,
+            err,
+        )
     }
 
     fn parsed(arguments: &[&str]) -> Result<Cli, clap::Error> {

@@ -19,6 +19,7 @@ pub(crate) struct Interruptible {
     taken: usize,
     ended: bool,
     interrupt: Interrupt,
+    stop_is_end: bool,
 }
 
 impl Interruptible {
@@ -26,12 +27,22 @@ impl Interruptible {
     pub(crate) fn new(input: impl Read + Send + 'static, interrupt: Interrupt) -> Self {
         let (to, chunks) = sync_channel(2);
         thread::spawn(move || pump(input, &to));
-        Interruptible { chunks, chunk: Vec::new(), taken: 0, ended: false, interrupt }
+        Interruptible { chunks, chunk: Vec::new(), taken: 0, ended: false, interrupt, stop_is_end: false }
+    }
+
+    /// The same, but what the user stops has come to its end: for what can be gone on with later.
+    #[must_use]
+    pub(crate) fn ending_when_stopped(mut self) -> Self {
+        self.stop_is_end = true;
+        self
     }
 
     /// Waits for the next chunk; an empty one is the end.
     fn next(&self) -> io::Result<Vec<u8>> {
         loop {
+            if self.interrupt.asked() && self.stop_is_end {
+                return Ok(Vec::new());
+            }
             if self.interrupt.asked() {
                 return Err(io::Error::other("interrupted"));
             }

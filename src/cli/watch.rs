@@ -103,6 +103,9 @@ impl<'a> Watch<'a> {
                 out.say(&words(self.context, event));
             }
             Event::Repaired(told) => out.say(&mended::words(told)),
+            Event::BadLine { line, kind, reason } => {
+                out.warn(&trouble("bad line", &line.to_string(), &format!("{kind}: {reason}")));
+            }
             Event::Found(_) | Event::Mended { .. } => out.say(&words(self.context, event)),
             _ if out.verbose() => out.say(&words(self.context, event)),
             _ => {}
@@ -190,6 +193,10 @@ fn words(context: &Context, event: &Event) -> String {
             let word = if *planned { "would mend" } else { "mended" };
             format!("{word} {} ({how})", words(context, &Event::Found(finding.clone())))
         }
+        Event::Imported { line, key, status } => {
+            format!("{status:9} line {line}: {} (entry:{})", text::message(&key.to_string()), key.id())
+        }
+        Event::LineSkipped { line, reason } => format!("skipped   line {line}: {}", text::message(reason)),
         other => text::message(&format!("{other:?}")),
     }
 }
@@ -244,6 +251,17 @@ fn line(event: &Event) -> Option<Line> {
         Event::Found(found) => finding(Line::event("finding"), found).with("mended_by", found.code.mend().word()),
         Event::Mended { finding: found, how, planned } => {
             finding(Line::event(if *planned { "would_mend" } else { "mended" }), found).with("how", how)
+        }
+        Event::Imported { line, key, status } => Line::event("imported")
+            .with("line", line)
+            .with("id", key.id().to_string())
+            .with("key", key.to_string())
+            .with("status", status),
+        Event::LineSkipped { line, reason } => {
+            Line::event("skipped_line").with("line", line).with("reason", redacted(reason))
+        }
+        Event::BadLine { line, kind, reason } => {
+            Line::event("bad_line").with("line", line).with("kind", kind).with("reason", redacted(reason))
         }
         Event::Notice { text } => Line::event("notice").with("text", redacted(text)),
         _ => return None,

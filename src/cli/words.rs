@@ -8,11 +8,12 @@ use bytesize::ByteSize;
 use clap::ValueEnum;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use larder::store;
+use larder::work::catalog::register::IfThere;
 use larder::work::ingest::AliasKind;
 use larder::work::lease::Leased;
 use larder::work::materialize;
 use larder::work::names::Target;
-use larder::{Digest, Error, ErrorKind, Name, Prefix};
+use larder::{Digest, EntryTarget, Error, ErrorKind, Name, Prefix};
 
 /// How aliases are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,6 +117,28 @@ impl From<Mode> for materialize::Mode {
     }
 }
 
+/// What becomes of an entry that is registered already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IfRegistered {
+    /// It stays as it is
+    #[default]
+    Keep,
+    /// It is added to: what is said now goes before what was said, tags and metadata stay beside each other
+    Merge,
+    /// It is refused
+    Refuse,
+}
+
+impl From<IfRegistered> for IfThere {
+    fn from(word: IfRegistered) -> IfThere {
+        match word {
+            IfRegistered::Keep => IfThere::Keep,
+            IfRegistered::Merge => IfThere::Merge,
+            IfRegistered::Refuse => IfThere::Refuse,
+        }
+    }
+}
+
 /// What `ls` sorts by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sort {
@@ -154,14 +177,54 @@ pub(crate) fn target() -> impl TypedValueParser<Value = Target> {
     OsStringValueParser::new().try_map(|text| read_target(&text))
 }
 
-/// The parser of what `verify` takes: a digest, or a name with everything below it.
-pub(crate) fn scope() -> impl TypedValueParser<Value = Scope> {
-    OsStringValueParser::new().try_map(|text| {
-        if is_digest(&text) { read_digest(&text).map(Scope::Digest) } else { read_prefix(&text).map(Scope::Names) }
+/// The parser of what `show` takes: an entry, a name or a digest.
+pub(crate) fn thing() -> impl TypedValueParser<Value = Thing> {
+    OsStringValueParser::new().try_map(|text| match meant_as_entry(&text) {
+        Some(entry) => entry.parse().map(Thing::Entry),
+        None => read_target(&text).map(Thing::Blob),
+    })
+}
+
+/// What `show` is pointed at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Thing {
+    /// An entry of the catalog.
+    Entry(EntryTarget),
+    /// A blob.
+    Blob(Target),
+}
+
+/// The parser of what `verify` takes: an entry, a digest, or a name with everything below it.
+pub(crate) fn verifiable() -> impl TypedValueParser<Value = Verifiable> {
+    OsStringValueParser::new().try_map(|text| match meant_as_entry(&text) {
+        Some(entry) => entry.parse().map(Verifiable::Entry),
+        None => read_scope(&text).map(Verifiable::Blobs),
     })
 }
 
 /// What `verify` is pointed at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verifiable {
+    /// An entry of the catalog.
+    Entry(EntryTarget),
+    /// Blobs.
+    Blobs(Scope),
+}
+
+fn meant_as_entry(text: &OsStr) -> Option<&str> {
+    text.to_str().filter(|text| EntryTarget::is_meant(text))
+}
+
+/// The parser of a digest, or a name with everything below it.
+pub(crate) fn scope() -> impl TypedValueParser<Value = Scope> {
+    OsStringValueParser::new().try_map(|text| read_scope(&text))
+}
+
+fn read_scope(text: &OsStr) -> Result<Scope, Error> {
+    if is_digest(text) { read_digest(text).map(Scope::Digest) } else { read_prefix(text).map(Scope::Names) }
+}
+
+/// Blobs, as they are pointed at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// One blob.

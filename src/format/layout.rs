@@ -120,6 +120,16 @@ impl Layout {
         self.root.join("reserve")
     }
 
+    /// Uses of entries that are not on record yet.
+    pub fn uses(&self) -> PathBuf {
+        self.root.join("uses")
+    }
+
+    /// The same, set aside while they are put on record.
+    pub fn uses_aside(&self) -> PathBuf {
+        self.root.join("uses.aside")
+    }
+
     /// The settings; a directory with this file in it is a store.
     pub fn settings(&self) -> PathBuf {
         self.root.join("larder.toml")

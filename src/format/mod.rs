@@ -9,12 +9,15 @@ pub mod frame;
 pub mod header;
 pub mod hint;
 pub mod layout;
+pub mod manifest;
+pub mod options;
 pub mod page;
 pub mod record;
 pub mod run;
 pub mod session;
 pub mod settings;
 pub mod table;
+pub mod uses;
 
 /// Why bytes are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

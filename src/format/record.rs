@@ -388,6 +388,11 @@ impl Record {
         }
     }
 
+    /// Whether it changes what the catalog holds.
+    pub fn is_of_catalog(&self) -> bool {
+        matches!(self.kind(), 23..=29)
+    }
+
     /// The name whose file under `names/` this record may change.
     pub fn touches(&self) -> Option<&Name> {
         match self {

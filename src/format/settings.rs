@@ -1,6 +1,10 @@
 //! `larder.toml`: what a store is, and how it was set up (format.md, "Settings").
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::options::{Chosen, OptionValue};
 
 /// The format version that this program writes.
 pub const FORMAT: u32 = 1;
@@ -42,8 +46,7 @@ pub struct Features {
 }
 
 /// The file `larder.toml`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The format version.
     pub format: u32,
@@ -58,22 +61,71 @@ pub struct Settings {
     /// Mode of directories, octal.
     pub directory_mode: String,
     /// What the store uses beyond the format version.
-    #[serde(default)]
     pub features: Features,
+    /// What was chosen of what may be changed.
+    pub options: Chosen,
+}
+
+/// The file as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    format: u32,
+    store_id: String,
+    durability: Durability,
+    hardlinked: bool,
+    blob_mode: String,
+    directory_mode: String,
+    #[serde(default)]
+    features: Features,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    storage: BTreeMap<String, OptionValue>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    catalog: BTreeMap<String, OptionValue>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    limits: BTreeMap<String, OptionValue>,
 }
 
 impl Settings {
     /// The text of the file.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("settings are strings, numbers and lists")
+        let written = Written {
+            format: self.format,
+            store_id: self.store_id.clone(),
+            durability: self.durability,
+            hardlinked: self.hardlinked,
+            blob_mode: self.blob_mode.clone(),
+            directory_mode: self.directory_mode.clone(),
+            features: self.features.clone(),
+            storage: self.options.section("storage"),
+            catalog: self.options.section("catalog"),
+            limits: self.options.section("limits"),
+        };
+        toml::to_string(&written).expect("settings are strings, numbers and lists")
     }
 
-    /// Reads the file; the error says which line is off.
+    /// Reads the file; the error says which line or option is off.
     pub fn from_toml(text: &str) -> Result<Self, String> {
-        let settings: Settings = toml::from_str(text).map_err(|e| {
+        let written: Written = toml::from_str(text).map_err(|e| {
             let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
             format!("line {line}: {}", e.message())
         })?;
+        let mut options = Chosen::default();
+        for (section, values) in
+            [("storage", written.storage), ("catalog", written.catalog), ("limits", written.limits)]
+        {
+            options.take_section(section, values).map_err(|why| why.to_string())?;
+        }
+        let settings = Settings {
+            format: written.format,
+            store_id: written.store_id,
+            durability: written.durability,
+            hardlinked: written.hardlinked,
+            blob_mode: written.blob_mode,
+            directory_mode: written.directory_mode,
+            features: written.features,
+            options,
+        };
         settings.id().ok_or("store_id is not 32 lower-case hexadecimal digits")?;
         // A store that somebody else made decides neither that blobs can be written to nor that they run as anybody.
         let blobs = settings.mode(&settings.blob_mode).filter(|mode| mode & !0o444 == 0 && mode & 0o400 != 0);
@@ -119,6 +171,7 @@ mod tests {
             blob_mode: "0444".into(),
             directory_mode: "0755".into(),
             features: Features::default(),
+            options: Chosen::default(),
         };
         let text = settings.to_toml();
         assert_eq!(Settings::from_toml(&text), Ok(settings));
@@ -132,6 +185,19 @@ mod tests {
         assert!(why.starts_with("line 3: ") && !why.contains('\n'), "{why}");
         assert!(Settings::from_toml(&format!("surprise = 1\n{text}")).is_err());
         assert!(Settings::from_toml("").is_err());
+        let with = |more: &str| Settings::from_toml(&format!("{text}\n{more}"));
+        let mut chosen = with("[catalog]\nbackend = \"sqlite\"\n[limits]\nmin_free = \"1KiB\"").unwrap();
+        assert_eq!(chosen.options.iter().count(), 2);
+        assert_eq!(Settings::from_toml(&chosen.to_toml()).as_ref(), Ok(&chosen));
+        assert!(chosen.to_toml().ends_with("[catalog]\nbackend = \"sqlite\"\n\n[limits]\nmin_free = 1024\n"));
+        chosen.options = Chosen::default();
+        assert_eq!(chosen.to_toml(), text);
+        let why = |more: &str| with(more).unwrap_err();
+        assert!(why("[catalog]\nbackend = \"oracle\"").contains("catalog.backend"));
+        assert!(why("[catalog]\nbackend = 7").contains("embedded or sqlite"));
+        assert!(why("[limits]\nmin_free = -1").contains("line 1"), "{}", why("[limits]\nmin_free = -1"));
+        assert!(why("[limits]\nmore = 1").contains("limits.more"));
+        assert!(why("[storage]\nroot_dir = \"/x\"").contains("storage.root_dir"));
         assert_eq!(Settings::format_of("format = 9\nsurprise = 1"), Some(9));
         assert_eq!(Settings::format_of("format = -1"), None);
     }

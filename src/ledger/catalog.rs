@@ -40,6 +40,12 @@ pub trait Entries: Tables {
         rows.map(|row| decode(&row?.1, Table::Variant)).collect()
     }
 
+    /// One variant of an entry.
+    fn variant(&self, entry: &EntryId, name: &str) -> Result<Option<Variant>> {
+        let row = self.view().get(&table::variant_key(entry, name))?;
+        row.map(|value| decode(&value, Table::Variant)).transpose()
+    }
+
     /// How often an entry was used, as far as it is on record.
     fn usage(&self, entry: &EntryId) -> Result<Usage> {
         Ok(self.row(Table::Use, entry.as_bytes())?.unwrap_or_default())
@@ -229,10 +235,8 @@ impl Snapshot {
                 continue;
             }
             let name = std::str::from_utf8(name).map_err(|_| damaged(Table::Keeps))?;
-            let variant = self.view.get(&table::variant_key(&entry, name))?;
-            let variant: Option<Variant> = variant.map(|value| decode(&value, Table::Variant)).transpose()?;
-            if let Some(size) = variant.and_then(|variant| variant.size_bytes) {
-                totals.bytes += size;
+            if let Some(size) = self.variant(&entry, name)?.and_then(|variant| variant.size_bytes) {
+                totals.bytes = totals.bytes.saturating_add(size);
                 last = Some(digest.to_vec());
             }
         }

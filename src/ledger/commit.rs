@@ -107,6 +107,7 @@ impl Ledger {
             if let Some(result) = slot.lock().unwrap_or_else(|p| p.into_inner()).take() {
                 drop(writer);
                 self.fold_if_due();
+                self.follow_if_changed();
                 return result;
             }
             let mut jobs = std::mem::take(&mut *self.queue.lock().unwrap_or_else(|p| p.into_inner()));
@@ -123,29 +124,35 @@ impl Hold<'_> {
     fn run(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<()> {
         let mut start = 0;
         while start < jobs.len() {
-            let mut tx = Tx {
-                ledger: self.ledger,
-                view: self.snapshot.view.clone(),
-                records: Vec::new(),
-                bytes: 0,
-                moment: self.moment()?,
-            };
+            let mut tx = self.transaction()?;
+            // A frame that is written anyway takes along what readers noted; none is written for that alone.
+            let all_uses = tx.take_uses();
+            let uses = tx.records.len();
             let mut end = start;
             while end < jobs.len() && tx.has_room() {
                 tx.attempt(&mut jobs[end]);
                 end += 1;
             }
-            let records = tx.records;
+            let records = if tx.records.len() == uses { Vec::new() } else { tx.records };
             if planted(Bug::EarlyAck) {
                 jobs[start..end].iter_mut().for_each(|job| job.finish(Ok(())));
             }
             self.commit(&records)?;
+            if all_uses && !records.is_empty() {
+                self.forget_uses();
+            }
             for job in &mut jobs[start..end] {
                 job.finish(Ok(()));
             }
             start = end;
         }
         Ok(())
+    }
+
+    /// A transaction on what is on record now.
+    pub(super) fn transaction(&self) -> Result<Tx<'_>> {
+        let (view, moment) = (self.snapshot.view.clone(), self.moment()?);
+        Ok(Tx { ledger: self.ledger, view, records: Vec::new(), bytes: 0, moment })
     }
 }
 
@@ -179,6 +186,10 @@ impl<'a> Tx<'a> {
             self.records.truncate(count);
             self.bytes = bytes;
         }
+    }
+
+    pub(super) fn into_records(self) -> Vec<Record> {
+        self.records
     }
 
     /// The ledger.

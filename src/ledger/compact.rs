@@ -198,7 +198,7 @@ impl Base {
 }
 
 /// The record that a row stands for; `None` for what other records bring with them, or what is no longer remembered.
-fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> {
+pub(super) fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Option<Record>> {
     let [table, rest @ ..] = key else { return Err(undecodable()) };
     Ok(Some(match *table {
         t if t == Table::Blob as u8 => {

@@ -178,6 +178,7 @@ impl Ledger {
             rebuilt => rebuilt?,
         };
         drop(compaction);
+        self.remake_catalog()?;
         Ok(rebuilt)
     }
 

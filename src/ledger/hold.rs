@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Ledger, Snapshot, Tables, load, replay};
@@ -401,6 +402,9 @@ impl Hold<'_> {
         self.snapshot.cursor = after;
         self.snapshot.tail_records += records.len();
         replay::apply(&mut self.snapshot.view, records);
+        if records.iter().any(Record::is_of_catalog) {
+            self.ledger.catalog_changed.store(true, Ordering::Relaxed);
+        }
         self.snapshot.view.reaches(after.sequence);
         // The frame is on the disk from here on: what fails now is not undone, and must not look as if it were.
         let applied = self.finish_heals(records).and_then(|()| self.apply_names(records));

@@ -3,7 +3,8 @@
 //! A [`Ledger`] gives readers [`Snapshot`]s without any lock, and runs transactions under `lock`: each holder first
 //! follows the journal to its end ([`hold`]), cuts or fences what it must, finishes the last frame, then checks and
 //! records ([`commit`]), and makes `names/` agree ([`apply`]). [`fold`] keeps the part of the journal that is in no run
-//! bounded; `replay` stands in for runs that cannot be read; [`compact`] writes a new base; [`anew`] makes a journal where there is
+//! bounded; `replay` stands in for runs that cannot be read; [`compact`] writes a new base; [`engine`] says what answers for the
+//! catalog; [`anew`] makes a journal where there is
 //! none, and [`mend`] one where it is damaged.
 
 pub mod anew;
@@ -11,15 +12,20 @@ pub mod apply;
 pub mod catalog;
 pub mod commit;
 pub mod compact;
+pub mod engine;
 pub mod fold;
 pub mod heal;
 pub mod hold;
 pub mod load;
 pub mod mend;
+#[cfg(feature = "sqlite")]
+pub mod projection;
 mod replay;
 mod runs;
 pub mod tables;
+mod uses;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -33,11 +39,13 @@ use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
 use crate::parts::names::Names;
 use crate::parts::sessions::Sessions;
+use crate::parts::uses::Uses;
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, TAIL_MAX_RECORDS};
 use crate::vocabulary::{Error, Result};
 
 pub use catalog::Entries;
 pub use commit::Tx;
+pub use engine::Engine;
 pub use tables::Tables;
 
 /// What the ledger goes by.
@@ -57,6 +65,8 @@ pub struct Policy {
     pub lock_timeout: Duration,
     /// Whether this process may write to the store.
     pub writable: bool,
+    /// What answers for the catalog.
+    pub engine: Engine,
 }
 
 /// The store's records at one moment.
@@ -104,11 +114,18 @@ pub struct Ledger {
     pub names: Names,
     /// Running work.
     pub sessions: Sessions,
+    /// Uses that readers noted.
+    uses: Uses,
     current: RwLock<Arc<Snapshot>>,
     writer: Mutex<hold::Writer>,
     queue: Mutex<Vec<Box<dyn commit::Job>>>,
     /// Why the tail could not be folded when it was last due.
     fold_trouble: Mutex<Option<Error>>,
+    /// Whether a commit has changed the catalog since another engine than the index was last told to follow.
+    catalog_changed: AtomicBool,
+    /// The engine, where it is another one than the index.
+    #[cfg(feature = "sqlite")]
+    projection: Option<projection::Projection>,
 }
 
 impl Ledger {
@@ -121,7 +138,13 @@ impl Ledger {
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
         let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
+        let uses = Uses::new(Arc::clone(&machine), layout.clone());
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
+        #[cfg(feature = "sqlite")]
+        let projection = match &policy.engine {
+            Engine::Embedded => None,
+            Engine::Sqlite { path, wal } => Some(projection::Projection::new(&machine, &layout, &policy, path, *wal)),
+        };
         let ledger = Ledger {
             machine,
             layout,
@@ -131,10 +154,14 @@ impl Ledger {
             carriers,
             names,
             sessions,
+            uses,
             current: RwLock::new(Arc::new(snapshot)),
             writer: Mutex::default(),
             queue: Mutex::default(),
             fold_trouble: Mutex::default(),
+            catalog_changed: AtomicBool::default(),
+            #[cfg(feature = "sqlite")]
+            projection,
         };
         if ledger.policy.writable
             && ledger.known().tail_records > TAIL_MAX_RECORDS

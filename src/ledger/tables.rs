@@ -51,6 +51,13 @@ pub trait Tables: Sized {
         self.row(Table::Gone, digest.as_bytes())
     }
 
+    /// What took a name away from a blob last.
+    fn departure(&self, digest: &Digest, name: &Name) -> Result<Option<DepartedRow>> {
+        let mut key = digest.as_bytes().to_vec();
+        key.extend_from_slice(name.as_bytes());
+        self.row(Table::Departed, &key)
+    }
+
     /// The names that a blob had until something took them away, in order.
     fn departed(&self, digest: &Digest) -> Result<Vec<(Name, DepartedRow)>> {
         let prefix = Table::Departed.key(digest.as_bytes());

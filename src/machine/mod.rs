@@ -145,6 +145,9 @@ pub trait File: Send + Sync {
     /// Whether it is certain that nobody has the file open for writing, and whoever tries will be noticed: takes a read
     /// lease (`F_SETLEASE`, `F_RDLCK`). `false` where there is a writer, or where leases do not work.
     fn read_lease(&self) -> io::Result<bool>;
+    /// Whether somebody else has the file open or mapped, to read or to write (`F_SETLEASE`, `F_WRLCK`, given back at once).
+    /// `false` where nobody has, and where it cannot be told.
+    fn in_use(&self) -> bool;
     /// Gives the lease back; `true` if nobody had asked to break it in the meantime.
     fn end_lease(&self) -> bool;
     /// Shows `range` of the file to `look` in windows of at most `MAP_WINDOW_BYTES`, in order, mapped where that
@@ -164,6 +167,10 @@ pub trait Machine: Send + Sync {
     /// that leads through one is answered with an error (`ENOTDIR`, `ELOOP`). The simulated machine does nothing.
     fn confine(&self, root: &Path) {
         let _ = root;
+    }
+    /// Whether a library that makes its own calls to the system finds the files that this machine has.
+    fn is_real(&self) -> bool {
+        true
     }
     /// Opens or creates a file or directory.
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>>;

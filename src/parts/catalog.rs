@@ -1,5 +1,10 @@
 //! The catalog as whoever asks it sees it, whichever engine answers.
 
+#[cfg(feature = "sqlite")]
+pub mod foreign;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
 use crate::vocabulary::{Digest, Entry, EntryId, Key, Query, Result, State};
 
 /// Entries per page, at most: bounds what a page holds in memory.

@@ -7,3 +7,4 @@ pub mod index;
 pub mod journal;
 pub mod names;
 pub mod sessions;
+pub mod uses;

@@ -5,6 +5,7 @@
 
 mod key;
 mod query;
+mod retention;
 mod state;
 mod target;
 mod text;
@@ -20,6 +21,7 @@ use super::limits::{ENTRY_BYTES, ENTRY_TAGS_BYTES, ENTRY_VARIANTS, NOTE_BYTES};
 
 pub use key::{EntryId, EntryKind, Key};
 pub use query::{Query, Term, TermKind, glob};
+pub use retention::{Retention, RetentionPolicy, retention_filter};
 pub use state::{By, State, Trust};
 pub use target::EntryTarget;
 pub use variant::{MAIN, Variant};
@@ -51,6 +53,12 @@ impl Usage {
     #[must_use]
     pub fn and(self, more: Usage) -> Usage {
         Usage { count: self.count.saturating_add(more.count), last_ns: self.last_ns.max(more.last_ns) }
+    }
+
+    /// The one of two accounts of the same usage that says more.
+    #[must_use]
+    pub fn newer_than(self, other: Usage) -> Usage {
+        Usage { count: self.count.max(other.count), last_ns: self.last_ns.max(other.last_ns) }
     }
 }
 
@@ -217,6 +225,25 @@ impl Entry {
         })
     }
 
+    /// The variant of this name, or without one that stands for the whole. [`ErrorKind::NotFound`] where there is none, and
+    /// where there are several and none of them stands for the whole.
+    pub fn meant(&self, name: Option<&str>) -> Result<&Variant> {
+        let found = match name {
+            Some(name) => self.variant(name),
+            None => self.main(),
+        };
+        found.ok_or_else(|| {
+            let names: Vec<String> =
+                self.variants.iter().take(8).map(|variant| format!("{:?}", variant.name)).collect();
+            let reason = match (names.is_empty(), name) {
+                (true, _) => "it has no variants".to_owned(),
+                (false, Some(name)) => format!("it has no variant {name:?}, but {}", names.join(", ")),
+                (false, None) => format!("it has several variants: {}", names.join(", ")),
+            };
+            Error::new(ErrorKind::NotFound, format!("find the file of {}", self.card.key), reason)
+        })
+    }
+
     /// The digest of the variant that stands for the whole, as it was found (R43, R48).
     pub fn digest(&self) -> Option<Digest> {
         self.main()?.digest
@@ -226,7 +253,8 @@ impl Entry {
     pub fn size_bytes(&self) -> u64 {
         let mut seen = BTreeSet::new();
         let once = self.variants.iter().filter(|v| v.digest.is_none_or(|digest| seen.insert(digest)));
-        once.filter_map(|variant| variant.size_bytes).sum()
+        // What somebody says of sizes need not make sense.
+        once.filter_map(|variant| variant.size_bytes).fold(0, u64::saturating_add)
     }
 
     /// Refuses what [`Card::check`] and [`Variant::check`] refuse, two variants of one name, and more than

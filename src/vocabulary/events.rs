@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::digest::Digest;
+use super::entry::Key;
 use super::finding::Finding;
 use super::name::Name;
 
@@ -20,6 +21,11 @@ pub enum AddStatus {
 }
 
 impl AddStatus {
+    /// Whether its bytes were there and needed not be stored again.
+    pub fn is_dedup(self) -> bool {
+        matches!(self, AddStatus::Dedup | AddStatus::Unchanged)
+    }
+
     /// The word for it in JSON and on the terminal.
     pub fn word(self) -> &'static str {
         match self {
@@ -243,6 +249,32 @@ pub enum Event {
         how: &'static str,
         /// Whether it was only planned.
         planned: bool,
+    },
+    /// A line of a manifest is on record; told after that is durable.
+    Imported {
+        /// The line, from 1 on; the record, where the source has no lines.
+        line: u64,
+        /// The entry.
+        key: Key,
+        /// `new`; `kept`: it was registered already, and stays as it is; `merged`: it was, and was added to.
+        status: &'static str,
+    },
+    /// A line of a manifest was left out on purpose.
+    LineSkipped {
+        /// The line.
+        line: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Something is wrong with a line of a manifest.
+    BadLine {
+        /// The line.
+        line: u64,
+        /// `line`: it cannot be used; `file`: its file cannot, and it is not registered; `mismatch`: the bytes of its file
+        /// are other than it says, and it is registered as failed.
+        kind: &'static str,
+        /// What is wrong.
+        reason: String,
     },
     /// Something the user should know that is no failure.
     Notice {

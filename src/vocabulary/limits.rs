@@ -19,11 +19,23 @@ pub const ENTRY_TAGS_BYTES: usize = 2 << 10;
 pub const ENTRY_VARIANTS: usize = 1024;
 /// Longest name of a variant, in bytes: a file's name.
 pub const VARIANT_NAME_BYTES: usize = 255;
+/// Longest line of a manifest that is read, in bytes: an entry of the most variants, with the longest names and places.
+pub const MANIFEST_LINE_BYTES: usize = 16 << 20;
+/// Most fields of one object in a manifest: bounds what a line of nothing else takes in memory.
+pub const MANIFEST_FIELDS: usize = 1024;
+/// Entries that are registered in one frame while a manifest is read.
+pub const MANIFEST_BATCH: usize = 512;
+/// About how many bytes of lines such a frame is made from, at most: bounds memory and the frame.
+pub const MANIFEST_BATCH_BYTES: usize = 2 << 20;
+/// Largest `catalog.json` that is read: some hundred thousand models, in one document.
+pub const CATALOG_JSON_BYTES: u64 = 256 << 20;
 /// Longest reference or source URL that is kept, in bytes: past this, servers refuse a URL and the system a path; and one
 /// fits a record several times.
 pub const REFERENCE_BYTES: usize = 4096;
 /// Longest one that is read: signatures, which are left out of what is kept, may be much longer than the rest.
 pub const REFERENCE_INPUT_BYTES: usize = 16 << 10;
+/// Most bytes of uses that are not on record yet: 32,768 of them, a moment's work to put on record.
+pub const USES_BYTES: u64 = 1 << 20;
 /// Longest name of an organisation or repository at Hugging Face, in bytes: what the site allows.
 pub const HUB_NAME_BYTES: usize = 96;
 /// Longest URI of a place where a blob is kept, in bytes: a path of PATH_MAX, every byte of it percent-encoded.

@@ -8,11 +8,13 @@ pub mod error;
 pub mod events;
 pub mod finding;
 pub mod limits;
+pub mod moment;
 pub mod name;
 #[cfg(feature = "planted")]
 pub mod planted;
 #[cfg(not(feature = "planted"))]
 pub(crate) mod planted;
+pub mod recorder;
 pub mod reference;
 pub mod stamp;
 pub mod uri;
@@ -24,6 +26,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
 pub use finding::{Finding, FindingCode};
 pub use name::{Name, Prefix};
+pub use recorder::{Counts, Instrument, Level, Occurrence, Recorder};
 pub use reference::{HubRef, ModelRef};
 pub use stamp::Stamp;
 pub use uri::StoredUri;

@@ -8,6 +8,7 @@ macro_rules! bugs {
     ($($(#[$what:meta])* $bug:ident),* $(,)?) => {
         /// One defect, named after what is left out or done wrong.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "some defects are SQLite's"))]
         pub enum Bug { $($(#[$what])* $bug),* }
 
         #[cfg(feature = "planted")]
@@ -113,6 +114,18 @@ bugs! {
     NoPreflight,
     /// The reserve is not given up when the disk is full.
     ReserveKept,
+    /// How far SQLite reaches is written behind the transaction with what it reaches.
+    ReachApart,
+    /// SQLite keeps the tags that an entry had before.
+    TagKept,
+    /// What SQLite holds is believed although its last frame is journal no more.
+    ReachUnchecked,
+    /// Other settings are put in place before they are synced.
+    SettingsSync,
+    /// What is put into the trash keeps its blobs no more.
+    TrashDropsRoot,
+    /// Evicting takes no notice of pins.
+    EvictsPinned,
 }
 
 #[cfg(feature = "planted")]

@@ -5,6 +5,7 @@
 //! has ended. It leaves `sha256/` only after the frame that says so is synced.
 
 mod carriers;
+mod chosen;
 mod findings;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -15,16 +16,18 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::frame::Frame;
-use crate::format::record::entry::VariantRemovedRecord;
+use crate::format::record::entry::{TrashedRecord, VariantRemovedRecord};
 use crate::format::record::{Moment, OrphanRecord, Record, RemovedRecord, SinceRecord};
 use crate::format::session::SessionKind;
-use crate::ledger::{Ledger, Snapshot, Tables};
+use crate::ledger::{Entries, Ledger, Snapshot, Tables};
 use crate::machine::Meta;
 use crate::parts::journal::chain::{Place, is_outgrown};
 use crate::parts::sessions::{Found, Session};
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH, RESUME_TTL};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, EntryId, Error, ErrorKind, Event, Name, Observer, Result};
+
+pub use chosen::collect_these;
 
 /// How garbage is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,23 +153,27 @@ pub fn collect(
     // Every frame was read by now: what no record knows, none knew.
     carriers::remove_unrecorded(ctx.ledger)?;
     report.in_grace = fresh.in_grace;
-    observer.expect(plan.doomed.len() as u64, plan.doomed.iter().map(|d| d.size_bytes).sum());
-    condemn(ctx.ledger, plan)?;
-    let ledger = ctx.ledger;
+    carry_out(ctx.ledger, &plan.doomed, &mut report, observer)?;
+    ctx.ledger.refill_reserve();
+    ctx.ledger.compact_if_due();
+    ctx.ledger.clear_unfinished_if_any();
+    Ok(report)
+}
+
+/// Condemns and removes, as far as nothing keeps them by then.
+fn carry_out(ledger: &Ledger, doomed: &[Doomed], report: &mut CollectReport, observer: &dyn Observer) -> Result<()> {
+    observer.expect(doomed.len() as u64, doomed.iter().map(|d| d.size_bytes).sum());
+    condemn(ledger, doomed)?;
     let session = session(ledger)?;
-    for batch in plan.doomed.chunks(REMOVE_BATCH) {
+    for batch in doomed.chunks(REMOVE_BATCH) {
         if observer.cancelled() {
             report.interrupted = true;
             break;
         }
-        remove(ledger, session.as_ref(), batch, &mut report, observer)?;
+        remove(ledger, session.as_ref(), batch, report, observer)?;
         observer.progress(batch.len() as u64, batch.iter().map(|d| d.size_bytes).sum());
     }
-    drop(session);
-    ledger.refill_reserve();
-    ledger.compact_if_due();
-    ledger.clear_unfinished_if_any();
-    Ok(report)
+    Ok(())
 }
 
 /// The session in whose folder files are put out of the way; none where not even one more inode is to be had, which no
@@ -357,6 +364,9 @@ fn tick(snapshot: &Snapshot, now: &Moment) -> Result<Option<Record>> {
     if let Some((digest, since)) = snapshot.all_unrooted().next().transpose()? {
         return Ok(Some(Record::Unrooted(SinceRecord { digest, since })));
     }
+    if let Some((entry, row)) = snapshot.all_trashed().next().transpose()? {
+        return Ok(Some(Record::Trashed(TrashedRecord { entry, rule: row.rule, since: row.since })));
+    }
     let orphan = snapshot.all_orphans().next().transpose()?;
     Ok(orphan.map(|(digest, row)| Record::Orphan(OrphanRecord { digest, own: row.own, since: row.since })))
 }
@@ -456,8 +466,8 @@ fn refuse_most(plan: &CollectPlan, fresh: &CollectPlan, options: &CollectOptions
 }
 
 /// Takes down in the journal what is to go. What gained a root meanwhile is left alone.
-fn condemn(ledger: &Ledger, plan: &CollectPlan) -> Result<()> {
-    for batch in plan.doomed.chunks(CONDEMN_BATCH) {
+fn condemn(ledger: &Ledger, doomed: &[Doomed]) -> Result<()> {
+    for batch in doomed.chunks(CONDEMN_BATCH) {
         let digests: Vec<Digest> = batch.iter().map(|doomed| doomed.digest).collect();
         ledger.transact(move |tx| {
             refuse_fences(tx)?;
@@ -540,7 +550,7 @@ fn remove(
 
 /// The running work that holds a condemned blob, or might rest on it: an ingest whose look-ups are older than the
 /// condemnation, or a session that lists it or cannot be read.
-fn holder(sessions: &[Found], digest: &Digest, condemned: u64) -> Option<String> {
+pub(super) fn holder(sessions: &[Found], digest: &Digest, condemned: u64) -> Option<String> {
     let live = sessions.iter().filter(|session| session.alive);
     let mut holding = live.filter_map(|session| match &session.says {
         None => Some(format!("session {} (unreadable)", session.id)),

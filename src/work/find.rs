@@ -368,7 +368,7 @@ fn footprint(ledger: &Ledger, snapshot: &Snapshot, digest: &Digest) -> Result<Op
 }
 
 /// The sessions whose process lives, as far as they can be read.
-fn running(ledger: &Ledger) -> Vec<Found> {
+pub(super) fn running(ledger: &Ledger) -> Vec<Found> {
     ledger.sessions.list().unwrap_or_default().into_iter().filter(|session| session.alive).collect()
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::Context;
 use crate::format::layout::{DIRECTORIES, Layout};
+use crate::format::options::Chosen;
 use crate::format::record::{AliasRecord, BlobRecord, Record};
 use crate::format::session::SessionKind;
 use crate::format::settings::{Durability, FORMAT, Features, Settings};
 use crate::hashing::{Digests, Workers};
-use crate::ledger::{Ledger, Policy, Tables};
+use crate::ledger::{Engine, Ledger, Policy, Tables};
 use crate::machine::{Machine, Open};
 use crate::parts::blobs::{BlobDirs, stamp};
 use crate::parts::journal::Journal;
@@ -34,6 +35,7 @@ pub(crate) fn settings() -> Settings {
         blob_mode: "0444".into(),
         directory_mode: "0755".into(),
         features: Features::default(),
+        options: Chosen::default(),
     }
 }
 
@@ -73,6 +75,7 @@ impl Fixture {
             syncfs: true,
             lock_timeout: Duration::from_secs(5),
             writable: true,
+            engine: Engine::Embedded,
         };
         let ledger = Ledger::open(Arc::clone(&machine), Layout::new(root), policy).unwrap();
         Fixture { machine, ledger, workers: Workers::new(1).unwrap() }

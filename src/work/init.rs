@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::format::header::HEADER_BYTES;
 use crate::format::layout::{DIRECTORIES, Layout};
+use crate::format::options::Chosen;
 use crate::format::settings::{Durability, FORMAT, Features, Settings};
 use crate::machine::{File, FileKind, Lock, Machine, Open};
 use crate::parts::journal::Journal;
@@ -43,7 +44,7 @@ pub enum Shared {
 }
 
 /// How a new store is set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewStoreSpec {
     /// When what is acknowledged is synced.
     pub durability: Durability,
@@ -53,18 +54,26 @@ pub struct NewStoreSpec {
     pub hardlinked: bool,
     /// Whether it is a cache that may be deleted at any time: it gets a `CACHEDIR.TAG`.
     pub cache: bool,
+    /// What its file says of options.
+    pub options: Chosen,
 }
 
 impl Default for NewStoreSpec {
     fn default() -> Self {
-        NewStoreSpec { durability: Durability::Batch, shared_mode: Shared::Umask, hardlinked: true, cache: false }
+        NewStoreSpec {
+            durability: Durability::Batch,
+            shared_mode: Shared::Umask,
+            hardlinked: true,
+            cache: false,
+            options: Chosen::default(),
+        }
     }
 }
 
 /// What a cache directory says of itself (Cache Directory Tagging Specification 0.6).
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is a cache made by larder.\n";
 /// What may stand in a store that was not finished.
-const OWN: [&str; 5] = ["lock", "compaction", "reserve", "larder.toml.new", "CACHEDIR.TAG"];
+const OWN: [&str; 7] = ["lock", "compaction", "reserve", "larder.toml.new", "CACHEDIR.TAG", "uses", "uses.aside"];
 
 /// What is in `directory`.
 pub fn presence(machine: &dyn Machine, directory: &Path) -> Result<Presence> {
@@ -329,6 +338,7 @@ impl Maker<'_> {
             blob_mode: format!("{:04o}", self.modes.blob),
             directory_mode: format!("{:04o}", self.modes.directory),
             features: Features::default(),
+            options: new.options.clone(),
         })
     }
 

@@ -5,13 +5,17 @@ mod carrier;
 pub mod catalog;
 pub mod check;
 pub mod collect;
+pub mod configure;
 pub mod copies;
 pub mod doctor;
 mod duplicate;
+pub mod export;
+pub mod finalise;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod from_disk;
+pub mod import;
 pub mod ingest;
 pub mod init;
 pub mod lease;

@@ -111,7 +111,7 @@ pub fn link(ctx: &Context<'_>, target: &Target, new: &Name, replace: bool, alias
 
 /// A name that found no room for one more link gets one. It is kept without that, and a finding on record where this
 /// fails.
-fn find_room(ledger: &Ledger, digest: Digest) {
+pub(super) fn find_room(ledger: &Ledger, digest: Digest) {
     let _ = spill(ledger, &|concerned| *concerned == digest);
 }
 
@@ -332,7 +332,7 @@ pub(super) fn in_place(tx: &Tx<'_>, digest: &Digest) -> Result<BlobRow> {
 }
 
 /// Refuses a name that means something, unless `replace`, and one that would have to be file and directory at once.
-fn check_free(tx: &Tx<'_>, name: &Name, before: Option<&AliasRow>, replace: bool) -> Result<()> {
+pub(super) fn check_free(tx: &Tx<'_>, name: &Name, before: Option<&AliasRow>, replace: bool) -> Result<()> {
     let taken = |reason: String| Err(Error::new(ErrorKind::Taken, format!("give the name {name:?}"), reason));
     if let Some(before) = before
         && !replace
@@ -346,7 +346,7 @@ fn check_free(tx: &Tx<'_>, name: &Name, before: Option<&AliasRow>, replace: bool
 }
 
 /// Lets `name` be what `row` says, in place of what it was.
-fn give(tx: &mut Tx<'_>, name: Name, row: AliasRow, before: Option<&AliasRow>) -> Result<()> {
+pub(super) fn give(tx: &mut Tx<'_>, name: Name, row: AliasRow, before: Option<&AliasRow>) -> Result<()> {
     let replaces = before.map(|before| replaced(tx, before)).transpose()?;
     tx.push(Record::Alias(row.record(name, replaces)));
     if let Some(before) = before {
@@ -355,7 +355,8 @@ fn give(tx: &mut Tx<'_>, name: Name, row: AliasRow, before: Option<&AliasRow>) -
     Ok(())
 }
 
-fn take(tx: &mut Tx<'_>, name: Name, row: &AliasRow, rule: String) -> Result<()> {
+/// Takes `name` away from what it means, `row`; whoever calls sees to the root that the blob may have lost.
+pub(super) fn take(tx: &mut Tx<'_>, name: Name, row: &AliasRow, rule: String) -> Result<()> {
     let (was, when) = (replaced(tx, row)?, tx.moment());
     tx.push(Record::Unalias(UnaliasRecord { name, was, rule, when }));
     Ok(())
@@ -367,7 +368,7 @@ fn replaced(tx: &Tx<'_>, row: &AliasRow) -> Result<Replaced> {
 }
 
 /// An alias that knows no more of its source than the blob's file tells.
-fn alias_of(digest: Digest, blob: &BlobRow, hardlinked: bool, added: Moment) -> AliasRow {
+pub(super) fn alias_of(digest: Digest, blob: &BlobRow, hardlinked: bool, added: Moment) -> AliasRow {
     AliasRow {
         digest,
         size_bytes: blob.stamp.size_bytes,

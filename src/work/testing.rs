@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::Context;
 use crate::format::layout::{DIRECTORIES, Layout};
+use crate::format::options::Chosen;
 use crate::format::record::{AliasRecord, BlobRecord, Record};
 use crate::format::session::SessionKind;
 use crate::format::settings::{Durability, Features, Settings};
 use crate::hashing::{Digests, Workers};
-use crate::ledger::{Ledger, Policy, Tables};
+use crate::ledger::{Engine, Ledger, Policy, Tables};
 use crate::machine::simulated::World;
 use crate::machine::{Machine, Open, Real};
 use crate::parts::blobs::{BlobDirs, stamp};
@@ -63,6 +64,7 @@ impl Fixture {
             syncfs: true,
             lock_timeout: Duration::from_secs(5),
             writable: true,
+            engine: Engine::Embedded,
         };
         let ledger = Ledger::open(Arc::clone(&machine), layout, policy.clone()).unwrap();
         ledger.hold(|_| Ok(())).unwrap();
@@ -196,6 +198,7 @@ fn lay_out(machine: &Arc<dyn Machine>, layout: &Layout) {
         blob_mode: "0444".into(),
         directory_mode: "0755".into(),
         features: Features::default(),
+        options: Chosen::default(),
     };
     let file = machine.open(&layout.settings(), Open::CreateNew { mode: 0o644 }).unwrap();
     file.write_at(settings.to_toml().as_bytes(), 0).unwrap();

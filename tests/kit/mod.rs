@@ -12,7 +12,7 @@ use std::time::Duration;
 use larder::format::layout::Layout;
 use larder::format::settings::{Durability, Settings};
 use larder::hashing::{Digests, Workers};
-use larder::ledger::{Ledger, Policy, Tables};
+use larder::ledger::{Engine, Ledger, Policy, Tables};
 use larder::machine::Machine;
 use larder::machine::simulated::{
     Action, Coverage, CrashState, Fault, Images, Log, Outcome, Schedule, Simulated, Snapshot, Task, World, errno,
@@ -56,6 +56,7 @@ impl Opened {
             syncfs: true,
             lock_timeout: Duration::from_secs(3600),
             writable: true,
+            engine: Engine::Embedded,
         };
         Ok(Opened {
             ledger: Arc::new(Ledger::open(machine, layout, policy)?),

@@ -119,18 +119,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
 }
 
 /// Opens the store, or makes it where there is nothing yet.
-fn store(context: &Context) -> Result<(Store, bool)> {
+pub(super) fn store(context: &Context) -> Result<(Store, bool)> {
     let directory = context.directory()?;
     match Store::exists(&*context.machine, &directory)? {
         Presence::Store => Ok((context.open_at(&directory, Access::Write)?, false)),
         Presence::Other => Err(init::not_empty(&directory).into()),
         Presence::Empty => {
-            let options = context.options(false);
+            let options = context.options(false)?;
             let (store, made) = Store::create(context.machine.clone(), &directory, &NewStore::default(), &options)?;
             if made {
                 say_made(context, &directory);
             }
-            Ok((store, made))
+            Ok((context.recorded(store), made))
         }
     }
 }

@@ -1,19 +1,21 @@
 //! `larder gc`: removes blobs that nothing keeps.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use larder::Error;
-use larder::machine::{File, Machine, Open};
+use larder::machine::{Machine, Open};
 use larder::store::Store;
 use larder::vocabulary::limits;
+use larder::work::catalog::trash::{EmptyPlan, EmptyReport, InTrash};
 use larder::work::collect::{CollectOptions, CollectReport};
+use larder::{Error, ErrorKind};
 
-use super::plan::Written;
+use super::plan::{Expired, Written};
 use crate::cli::context::{Access, Context};
 use crate::cli::exit::Exit;
+use crate::cli::input::FromStart;
 use crate::cli::json::Line;
 use crate::cli::watch::Watch;
 use crate::cli::{text, words};
@@ -22,7 +24,8 @@ use crate::cli::{text, words};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A blob without a name, pin or running work is removed once its grace is over. Nothing at all is removed when a root \
-cannot be read (exit 5), or when it would be more than half of a store of over 100 blobs, unless --yes-most is given.
+cannot be read (exit 5), or when it would be more than half of a store of over 100 blobs, unless --yes-most is given. \
+Entries that have been in the trash for long enough are removed after that; the grace of what only they kept begins then.
 
 Example:
   larder gc --dry-run
@@ -32,14 +35,17 @@ pub(crate) struct Args {
     /// How long a blob stays after it lost its last root: 0s, 12h [default: 1day]
     #[arg(long, value_name = "TIME", value_parser = words::duration)]
     grace: Option<Duration>,
-    /// How long a file that no record knows stays after it was first seen [default: 7days]
+    /// How long a file that no record knows stays after it was first seen [default: catalog.orphan_ttl_days]
     #[arg(long, value_name = "TIME", value_parser = words::duration)]
     orphan_ttl: Option<Duration>,
+    /// How long an entry stays in the trash [default: limits.trash_ttl_days]
+    #[arg(long, value_name = "TIME", value_parser = words::duration)]
+    trash_ttl: Option<Duration>,
     /// Only show what would go; with --json, as a plan
     #[arg(long, conflicts_with = "plan")]
     dry_run: bool,
     /// Remove exactly what this plan says (from --dry-run --json; `-` is standard input)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["grace", "orphan_ttl"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["grace", "orphan_ttl", "trash_ttl"])]
     plan: Option<PathBuf>,
     /// Remove more than half of a store
     #[arg(long)]
@@ -47,10 +53,16 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn options(&self) -> CollectOptions {
+    fn expired(&self, store: &Store) -> larder::Result<EmptyPlan> {
+        let days = store.options().limits.trash_ttl_days;
+        store.plan_empty_trash(self.trash_ttl.unwrap_or(Duration::from_secs(days * 24 * 3600)))
+    }
+
+    fn options(&self, store: &Store) -> CollectOptions {
+        let days = store.options().catalog.orphan_ttl_days;
         CollectOptions {
             grace: self.grace.unwrap_or(limits::GRACE),
-            orphan_ttl: self.orphan_ttl.unwrap_or(limits::ORPHAN_TTL),
+            orphan_ttl: self.orphan_ttl.unwrap_or(Duration::from_secs(days * 24 * 3600)),
             yes_most: self.yes_most,
         }
     }
@@ -64,15 +76,34 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
             let grace = Duration::from_secs(written.plan.grace_seconds);
             let options = CollectOptions { grace, orphan_ttl: written.orphan_ttl, yes_most: args.yes_most };
             let store = context.open(Access::Write)?;
-            collect(context, &store, Some(&written), &options)
+            collect(context, &store, &options, Some(&written), &planned(&store, &written.expired)?)
         }
         None if args.dry_run => {
-            let (options, store) = (args.options(), context.open(Access::Read)?);
+            let store = context.open(Access::Read)?;
+            let options = args.options(&store);
             let plan = store.plan_collect(&options)?;
-            show(context, &Written { plan, orphan_ttl: options.orphan_ttl })
+            let expired = args.expired(&store)?.entries.iter().map(Expired::of).collect();
+            show(context, &Written { plan, orphan_ttl: options.orphan_ttl, expired })
         }
-        None => collect(context, &context.open(Access::Write)?, None, &args.options()),
+        None => {
+            let store = context.open(Access::Write)?;
+            collect(context, &store, &args.options(&store), None, &args.expired(&store)?)
+        }
     }
+}
+
+/// The entries that a plan says, which must be in the trash as they were.
+fn planned(store: &Store, expired: &[Expired]) -> larder::Result<EmptyPlan> {
+    let mut plan = store.plan_empty_trash(Duration::ZERO)?;
+    let is = |one: &InTrash, planned: &Expired| {
+        (one.entry.id().to_string(), one.since_sequence()) == (planned.id.clone(), planned.since_sequence)
+    };
+    if let Some(gone) = expired.iter().find(|planned| !plan.entries.iter().any(|one| is(one, planned))) {
+        let reason = format!("the store has outgrown the plan: {} is not in the trash as it was", gone.key);
+        return Err(Error::new(ErrorKind::Refused, "collect", reason));
+    }
+    plan.entries.retain(|one| expired.iter().any(|planned| is(one, planned)));
+    Ok(plan)
 }
 
 fn read(machine: &dyn Machine, path: &Path) -> larder::Result<Written> {
@@ -81,21 +112,7 @@ fn read(machine: &dyn Machine, path: &Path) -> larder::Result<Written> {
     }
     let opened = machine.canonical(path).and_then(|real| machine.open(&real, Open::Read));
     let file = opened.map_err(|e| Error::io("read the plan", path, e))?;
-    Written::read(BufReader::new(FromStart { file, offset: 0 }), path)
-}
-
-/// Reads a file from its start to its end.
-struct FromStart {
-    file: Box<dyn File>,
-    offset: u64,
-}
-
-impl Read for FromStart {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.offset)?;
-        self.offset += count as u64;
-        Ok(count)
-    }
+    Written::read(BufReader::new(FromStart::new(file)), path)
 }
 
 fn show(context: &Context, written: &Written) -> Result<Exit> {
@@ -119,21 +136,40 @@ fn show(context: &Context, written: &Written) -> Result<Exit> {
     let blobs = text::count(plan.doomed.len() as u64, "blob");
     let amount = format!("{blobs} of {}, {}, really freeing {}", plan.blobs, context.size(bytes), context.size(frees));
     context.out.summary(&format!("Would remove {amount}; {} still in grace", text::count(plan.in_grace, "blob")));
+    for expired in &written.expired {
+        context.out.summary(&format!("  trash      {} would go for good", text::message(&expired.key)));
+    }
     Ok(Exit::Done)
 }
 
-fn collect(context: &Context, store: &Store, plan: Option<&Written>, options: &CollectOptions) -> Result<Exit> {
+/// Collects, then removes what has been in the trash for long enough: a preview that was made before is what is done.
+fn collect(
+    context: &Context,
+    store: &Store,
+    options: &CollectOptions,
+    plan: Option<&Written>,
+    expired: &EmptyPlan,
+) -> Result<Exit> {
     let watch = Watch::new(context);
     let collected = store.collect(plan.map(|written| &written.plan), options, &watch);
+    let emptied = match &collected {
+        Ok(report) if !report.interrupted => store.empty_trash(expired, false, &watch),
+        _ => Ok(EmptyReport::default()),
+    };
     let time = watch.finish();
-    let report = collected?;
+    let (mut report, emptied) = (collected?, emptied?);
+    report.interrupted |= emptied.interrupted;
     if context.out.json() {
         for (digest, by) in &report.held {
             context.out.tell(Line::event("held").with("digest", digest.to_string()).with("by", by));
         }
-        context.out.tell(line(&report, time));
+        context.out.tell(line(&report, time).with("expired_entries", emptied.entries));
     } else {
         context.out.summary(&words(context, &report));
+        if emptied.entries > 0 {
+            let entries = if emptied.entries == 1 { "entry" } else { "entries" };
+            context.out.summary(&format!("  trash      {} {entries} removed for good", emptied.entries));
+        }
         context.warn_of_scratch(store);
     }
     Ok(Exit::of_work(0, report.interrupted))

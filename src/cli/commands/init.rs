@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use etcetera::BaseStrategy as _;
 use larder::ErrorKind;
+use larder::format::options::OptionKey;
 use larder::store::{NewStore, Presence, Shared, Store};
 
+use crate::cli::choices::Choices;
 use crate::cli::context::{self, Context, absolute};
 use crate::cli::exit::Exit;
 use crate::cli::fault::Fault;
@@ -21,7 +23,8 @@ An existing store is left as it is; a directory that holds anything else is refu
 Example:
   larder init                        where larder looks without being told
   larder init /data/larder --shared group
-  larder init --cache                under the cache home, marked as a cache")]
+  larder init --cache                under the cache home, marked as a cache
+  larder init --set storage.layout=cas --set limits.max_bytes=200GiB")]
 pub(crate) struct Args {
     /// Where; otherwise --store, $LARDER_STORE, or the default place
     #[arg(value_name = "DIR")]
@@ -55,11 +58,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
         shared: args.shared.map_or(Shared::Umask, Shared::from),
         alias: args.alias.into(),
         cache: args.cache,
+        // What is said for making the store is said of the store.
+        options: Choices::of_process(&context.global.set)?.flags.filtered(OptionKey::is_in_file),
     };
     if Store::exists(&*context.machine, &directory)? == Presence::Other {
         return Err(not_empty(&directory).into());
     }
-    let (store, made) = Store::create(context.machine.clone(), &directory, &new, &context.options(false))?;
+    let (store, made) = Store::create(context.machine.clone(), &directory, &new, &context.options(false)?)?;
     report(context, &store, made)?;
     Ok(Exit::Done)
 }

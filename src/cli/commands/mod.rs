@@ -2,14 +2,23 @@
 
 mod add;
 mod cat;
+mod catalog;
+mod change;
 mod check;
 mod checkout;
 mod compact;
+mod completions;
+mod config;
 mod copies;
 mod debug;
+mod delete;
 mod doctor;
+mod evict;
+mod export;
+mod finalise;
 mod gc;
 mod get;
+mod import;
 mod ingest;
 mod init;
 mod lease;
@@ -21,13 +30,19 @@ mod path;
 mod pin;
 mod plan;
 mod rebuild;
+mod register;
 mod repair;
+mod retention;
 mod rm;
+mod search;
 mod show;
 mod stats;
+mod trash;
+mod undelete;
 mod unlink;
 mod unlock;
 mod unpin;
+mod verified;
 mod verify;
 mod r#where;
 mod why;
@@ -46,6 +61,8 @@ pub(crate) enum Command {
     Init(init::Args),
     /// Keep files and whole directory trees
     Add(add::Args),
+    /// Keep a finished download, with where it came from
+    Finalise(Box<finalise::Args>),
     /// List names, with what they cost
     Ls(ls::Args),
     /// Show everything about one blob
@@ -90,17 +107,57 @@ pub(crate) enum Command {
     Repair(repair::Args),
     /// Compare the store's records with what is on the disk
     Check(check::Args),
+    /// Put entries of the catalog into the trash, list or empty it
+    Trash(trash::Args),
+    /// Take entries out of the trash
+    Undelete(undelete::Args),
+    /// Put a model or document into the catalog, with its files
+    Register(Box<register::Args>),
+    /// Find entries of the catalog
+    Search(Box<search::Args>),
+    /// Move an entry to another state
+    SetState(change::SetState),
+    /// Add words to find an entry by, or take them away
+    Tag(change::Tag),
+    /// Say something of an entry
+    Note(change::Note),
+    /// Set what is known of an entry
+    Meta(change::Meta),
+    /// Record that an entry was used
+    Touch(change::Touch),
+    /// Take the record of an entry away, and nothing else
+    Forget(delete::Forget),
+    /// Take an entry away with its names and bytes
+    Delete(delete::Delete),
+    /// Look at the catalog as a whole
+    #[command(subcommand)]
+    Catalog(catalog::Command),
+    /// Register what a manifest or another catalog lists
+    ImportManifest(import::Args),
+    /// Write the catalog as a manifest
+    ExportManifest(Box<export::Args>),
+    /// Let entries go by number and age
+    Retention(retention::Args),
+    /// Make room: entries into the trash, or away until a goal is reached
+    Evict(evict::Args),
     /// Remove blobs that nothing keeps
     Gc(gc::Args),
     /// See to ingests that were broken off
     #[command(subcommand)]
     Ingest(ingest::Command),
+    /// Show and set the options of the store
+    #[command(subcommand)]
+    Config(config::Command),
     /// Rewrite the journal without what is over
     Compact(compact::Args),
     /// Make the index anew from the journal
     Rebuild(rebuild::Args),
     /// Measure this machine and this store, and say what follows
     Doctor(doctor::Args),
+    /// Print what a shell needs to complete larder's words
+    Completions(completions::Completions),
+    /// Print manual pages
+    Man(completions::Man),
     /// Look into the store's own files
     #[command(subcommand)]
     Debug(debug::Command),
@@ -134,11 +191,31 @@ impl Command {
             Command::Verify(_) => "verify",
             Command::Repair(_) => "repair",
             Command::Check(_) => "check",
+            Command::Finalise(_) => "finalise",
+            Command::Trash(_) => "trash",
+            Command::Undelete(_) => "undelete",
+            Command::Register(_) => "register",
+            Command::Search(_) => "search",
+            Command::SetState(_) => "set-state",
+            Command::Tag(_) => "tag",
+            Command::Note(_) => "note",
+            Command::Meta(_) => "meta",
+            Command::Touch(_) => "touch",
+            Command::Forget(_) => "forget",
+            Command::Delete(_) => "delete",
+            Command::Catalog(_) => "catalog",
+            Command::ImportManifest(_) => "import-manifest",
+            Command::ExportManifest(_) => "export-manifest",
+            Command::Retention(_) => "retention",
+            Command::Evict(_) => "evict",
             Command::Gc(_) => "gc",
             Command::Ingest(_) => "ingest",
             Command::Compact(_) => "compact",
+            Command::Config(_) => "config",
             Command::Rebuild(_) => "rebuild",
             Command::Doctor(_) => "doctor",
+            Command::Completions(_) => "completions",
+            Command::Man(_) => "man",
             Command::Debug(_) => "debug",
         }
     }
@@ -170,11 +247,31 @@ impl Command {
             Command::Verify(args) => verify::run(context, args),
             Command::Repair(args) => repair::run(context, args),
             Command::Check(args) => check::run(context, args),
+            Command::Finalise(args) => finalise::run(context, args),
+            Command::Trash(args) => trash::run(context, args),
+            Command::Undelete(args) => undelete::run(context, args),
+            Command::Register(args) => register::run(context, args),
+            Command::Search(args) => search::run(context, args),
+            Command::SetState(args) => change::set_state(context, args),
+            Command::Tag(args) => change::tag(context, args),
+            Command::Note(args) => change::note(context, args),
+            Command::Meta(args) => change::meta(context, args),
+            Command::Touch(args) => change::touch(context, args),
+            Command::Forget(args) => delete::forget(context, args),
+            Command::Delete(args) => delete::delete(context, args),
+            Command::Catalog(command) => catalog::run(context, command),
+            Command::ImportManifest(args) => import::run(context, args),
+            Command::ExportManifest(args) => export::run(context, args),
+            Command::Retention(args) => retention::run(context, args),
+            Command::Evict(args) => evict::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Ingest(command) => ingest::run(context, command),
             Command::Compact(args) => compact::run(context, args),
+            Command::Config(command) => config::run(context, command),
             Command::Rebuild(args) => rebuild::run(context, args),
             Command::Doctor(args) => doctor::run(context, args),
+            Command::Completions(args) => completions::completions(context, args),
+            Command::Man(args) => completions::man(context, args),
             Command::Debug(command) => debug::run(context, command),
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use larder::vocabulary::limits::{PLAN_BLOBS, PLAN_LINE_BYTES};
+use larder::work::catalog::trash::InTrash;
 use larder::work::collect::{CollectPlan, Doomed};
 use larder::{Digest, Error, ErrorKind, Result};
 use serde::Deserialize;
@@ -18,6 +19,44 @@ pub(super) struct Written {
     pub(super) plan: CollectPlan,
     /// The age at which orphans may go.
     pub(super) orphan_ttl: Duration,
+    /// What would be removed from the trash.
+    pub(super) expired: Vec<Expired>,
+}
+
+/// An entry that has been in the trash for long enough.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expired {
+    schema: u32,
+    /// Its identity.
+    pub(super) id: String,
+    /// Its key, for people.
+    pub(super) key: String,
+    size_bytes: u64,
+    /// The sequence with which it went there.
+    pub(super) since_sequence: u64,
+}
+
+/// How much of a key is told.
+const KEY_CHARS: usize = 200;
+
+impl Expired {
+    /// What a plan says of an entry in the trash.
+    pub(super) fn of(one: &InTrash) -> Self {
+        // A line of a plan is bounded, and the key is for people.
+        let key = one.entry.card.key.to_string().chars().take(KEY_CHARS).collect();
+        let id = one.entry.id().to_string();
+        let (size_bytes, since_sequence) = (one.entry.size_bytes(), one.since_sequence());
+        Expired { schema: 1, id, key, size_bytes, since_sequence }
+    }
+
+    fn line(&self) -> Line {
+        Line::event("expired")
+            .with("id", &self.id)
+            .with("key", &self.key)
+            .with("size_bytes", self.size_bytes)
+            .with("since_sequence", self.since_sequence)
+    }
 }
 
 /// One line of a plan. A field that is not known is refused: it may mean that less is to be removed.
@@ -41,6 +80,7 @@ enum Row {
         outside_links: u64,
         rule: String,
     },
+    Expired(Expired),
     Summary {
         schema: u32,
         dry_run: bool,
@@ -48,6 +88,8 @@ enum Row {
         doomed_bytes: u64,
         frees_bytes: u64,
         in_grace: u64,
+        #[serde(default)]
+        expired_entries: u64,
     },
 }
 
@@ -56,6 +98,7 @@ impl Written {
     pub(super) fn lines(&self) -> impl Iterator<Item = Line> + '_ {
         std::iter::once(self.head())
             .chain(self.plan.doomed.iter().map(doomed))
+            .chain(self.expired.iter().map(Expired::line))
             .chain(std::iter::once_with(|| self.end()))
     }
 
@@ -83,6 +126,7 @@ impl Written {
             .with("doomed_bytes", bytes)
             .with("frees_bytes", frees)
             .with("in_grace", self.plan.in_grace)
+            .with("expired_entries", self.expired.len())
     }
 
     /// Reads the lines that [`Written::lines`] makes, whole; `path` is for the error.
@@ -135,14 +179,18 @@ impl Reader<'_> {
     fn line(&mut self, number: usize, line: &str) -> Result<()> {
         let bad = |reason: &str| unreadable(self.path, format!("line {number}: {reason}"));
         let row: Row = serde_json::from_str(line).map_err(|e| bad(&e.to_string()))?;
-        let (Row::Plan { schema, .. } | Row::Doomed { schema, .. } | Row::Summary { schema, .. }) = row;
+        let (Row::Plan { schema, .. } | Row::Doomed { schema, .. } | Row::Summary { schema, .. }) = row else {
+            let Row::Expired(expired) = row else { return Err(bad("another line than a plan has")) };
+            return self.expired(expired).map_err(bad);
+        };
         if schema != 1 || self.ended {
             return Err(bad(if self.ended { "it goes on after its summary" } else { "another schema than 1" }));
         }
         match (row, &mut self.written) {
             (Row::Plan { store, sequence, grace_seconds, orphan_ttl_seconds, in_grace, blobs, .. }, None) => {
                 let plan = CollectPlan { store, sequence, grace_seconds, doomed: Vec::new(), in_grace, blobs };
-                self.written = Some(Written { plan, orphan_ttl: Duration::from_secs(orphan_ttl_seconds) });
+                let orphan_ttl = Duration::from_secs(orphan_ttl_seconds);
+                self.written = Some(Written { plan, orphan_ttl, expired: Vec::new() });
             }
             (Row::Doomed { .. }, Some(written)) if written.plan.doomed.len() == PLAN_BLOBS => {
                 return Err(bad("it names more blobs than a plan may"));
@@ -151,9 +199,13 @@ impl Reader<'_> {
                 let digest: Digest = digest.parse()?;
                 written.plan.doomed.push(Doomed { digest, size_bytes, frees_bytes, outside_links, rule });
             }
-            (Row::Summary { dry_run, doomed_blobs, doomed_bytes, frees_bytes, in_grace, .. }, Some(written)) => {
-                let told = (doomed_blobs, (doomed_bytes, frees_bytes), in_grace, dry_run);
-                let counted = (written.plan.doomed.len() as u64, written.bytes(), written.plan.in_grace, true);
+            (
+                Row::Summary { dry_run, doomed_blobs, doomed_bytes, frees_bytes, in_grace, expired_entries, .. },
+                Some(written),
+            ) => {
+                let told = (doomed_blobs, (doomed_bytes, frees_bytes), in_grace, expired_entries, dry_run);
+                let (doomed, expired) = (written.plan.doomed.len() as u64, written.expired.len() as u64);
+                let counted = (doomed, written.bytes(), written.plan.in_grace, expired, true);
                 if told != counted {
                     return Err(bad("the summary does not fit the lines before it"));
                 }
@@ -162,6 +214,19 @@ impl Reader<'_> {
             _ => return Err(bad("a plan begins with one \"plan\" line")),
         }
         Ok(())
+    }
+
+    fn expired(&mut self, expired: Expired) -> Result<(), &'static str> {
+        match &mut self.written {
+            _ if self.ended => Err("it goes on after its summary"),
+            _ if expired.schema != 1 => Err("another schema than 1"),
+            Some(written) if written.expired.len() == PLAN_BLOBS => Err("it names more entries than a plan may"),
+            Some(written) => {
+                written.expired.push(expired);
+                Ok(())
+            }
+            None => Err("a plan begins with one \"plan\" line"),
+        }
     }
 }
 
@@ -184,7 +249,9 @@ mod tests {
         let doomed = vec![doomed("unrooted"), doomed("orphan")];
         let plan =
             CollectPlan { store: "ab".repeat(16), sequence: 9, grace_seconds: 60, doomed, in_grace: 2, blobs: 5 };
-        Written { plan, orphan_ttl: Duration::from_secs(3) }
+        let expired =
+            Expired { schema: 1, id: "ab".repeat(16), key: "model:hf/a".to_owned(), size_bytes: 3, since_sequence: 8 };
+        Written { plan, orphan_ttl: Duration::from_secs(3), expired: vec![expired] }
     }
 
     fn text() -> String {
@@ -208,8 +275,10 @@ mod tests {
             assert_eq!(read(&lines[..keep].join("\n")).unwrap_err().kind(), ErrorKind::Invalid, "{keep} lines");
         }
         let bad = [
-            [lines[0], lines[1], lines[3]].join("\n"),
-            [lines[1], lines[2], lines[3]].join("\n"),
+            [lines[0], lines[1], lines[3], lines[4]].join("\n"),
+            [lines[0], lines[1], lines[2], lines[4]].join("\n"),
+            [lines[1], lines[2], lines[3], lines[4]].join("\n"),
+            format!("{text}{}", lines[3]),
             format!("{text}{}", lines[1]),
             text.replace("\"schema\":1", "\"schema\":2"),
             text.replace("\"rule\"", "\"except\":1,\"rule\""),

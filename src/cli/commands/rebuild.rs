@@ -65,7 +65,7 @@ fn from_journal(context: &Context) -> Result<Exit> {
 fn from_disk(context: &Context, args: &Args) -> Result<Exit> {
     let directory = context.directory()?;
     let watch = Watch::new(context);
-    let options = context.options(false);
+    let options = context.options(false)?;
     let machine = context.machine.clone();
     let rebuilt = Store::rebuild_from_disk(machine, &directory, args.discard_journal, &options, &watch);
     let time = watch.finish();

@@ -1,35 +1,52 @@
-//! `larder show`: everything about one blob.
+//! `larder show`: everything about one blob, or one entry.
+
+use std::path::Path;
 
 use anyhow::Result;
 use larder::work::find::{BlobInfo, CarrierInfo};
-use larder::work::names::Target;
-use larder::{Blake3, Key, Stamp};
+use larder::{Blake3, Entry, Key, Stamp, StoredUri};
 
 use super::ls;
 use crate::cli::context::{Access, Context};
 use crate::cli::exit::Exit;
 use crate::cli::json::Line;
-use crate::cli::{text, words};
+use crate::cli::words::Thing;
+use crate::cli::{entries, text, words};
 
 /// The arguments of `larder show`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   larder show models/a.gguf
-  larder show sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+  larder show sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  larder show model:hf/org/repo@v1")]
 pub(crate) struct Args {
-    /// A name, or a digest (sha256:…)
-    #[arg(value_name = "NAME|DIGEST", value_parser = words::target())]
-    target: Target,
+    /// An entry (entry:ID, model:…, document:…), a name, or a digest (sha256:…)
+    #[arg(value_name = "ENTRY|NAME|DIGEST", value_parser = words::thing())]
+    target: Thing,
 }
 
 /// Shows.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
-    let blob = context.open(Access::Read)?.show(&args.target)?;
+    let store = context.open(Access::Read)?;
+    let target = match &args.target {
+        Thing::Entry(target) => return entry_in_full(context, &store.find_entry(target)?),
+        Thing::Blob(target) => target,
+    };
+    let blob = store.show(target)?;
     if context.out.json() {
         context.out.object(line(&blob))?;
     } else {
         context.out.line(&words(context, &blob))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn entry_in_full(context: &Context, entry: &Entry) -> Result<Exit> {
+    if context.out.json() {
+        context.out.object(entries::line("entry", entry))?;
+    } else {
+        context.out.line(&entries::words(context, entry))?;
     }
     Ok(Exit::Done)
 }
@@ -41,6 +58,7 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
         .with("blake3", blake3(blob))
         .with("size_bytes", blob.size_bytes)
         .path("path", &blob.path)
+        .with("uri", StoredUri::Blob(blob.digest).to_string())
         .with("present", blob.now.is_some())
         .with("damaged", blob.damaged)
         .with("links", blob.links)
@@ -49,7 +67,7 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
         .with("pin", blob.pin.as_ref())
         .list("entries", blob.entries.iter().map(entry))
         .list("carriers", blob.carriers.iter().map(carrier))
-        .list("sources", blob.sources.iter().map(|path| Line::part().path("path", path)))
+        .list("sources", blob.sources.iter().map(|path| source(path)))
         .object("stamp", stamp(&blob.stamp));
     let line = match &blob.now {
         Some(now) => line.object("now", stamp(now)),
@@ -57,6 +75,12 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
     };
     line.names(blob.aliases.iter().map(|alias| &alias.name))
         .list("aliases", blob.aliases.iter().map(|alias| ls::fields(Line::part(), alias)))
+}
+
+/// A file that a blob was added from, in JSON.
+fn source(path: &Path) -> Line {
+    let uri = StoredUri::of_file(path).ok();
+    Line::part().path("path", path).with("uri", uri.map(|uri| uri.to_string()))
 }
 
 /// An entry that keeps a blob, in JSON.
@@ -180,7 +204,7 @@ mod tests {
         assert_eq!(value["present"], false);
         assert!(value["now"].is_null() && value["pin"].is_null());
         assert_eq!(value["stamp"]["mode"], "0444");
-        assert_eq!(value["sources"], serde_json::json!([{"path": "/src/a"}]));
+        assert_eq!(value["sources"], serde_json::json!([{"path": "/src/a", "uri": "file:///src/a"}]));
         assert_eq!(state(&blob), "missing");
         assert_eq!(state(&BlobInfo { now: Some(recorded), ..blob }), "as it was recorded");
     }

@@ -1,16 +1,21 @@
-//! `larder verify`: blobs against their digests.
+//! `larder verify`: blobs, entries and files against their digests.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use larder::store::Store;
 use larder::work::verify::{VerifyOptions, VerifyReport};
+use larder::{Digest, EntryTarget};
 
+use super::verified;
 use crate::cli::context::{Access, Context};
 use crate::cli::exit::Exit;
+use crate::cli::fault::Fault;
 use crate::cli::json::Line;
 use crate::cli::text;
 use crate::cli::watch::Watch;
-use crate::cli::words::{self, Scope};
+use crate::cli::words::{self, Scope, Verifiable};
 
 /// The arguments of `larder verify`.
 #[derive(Debug, clap::Args)]
@@ -21,21 +26,56 @@ removed unless --quarantine is given, and unreadable blobs never are.
 Example:
   larder verify
   larder verify models/llama sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  larder verify model:hf/org/repo@v1
+  larder verify --file ~/Downloads/a.bin --expect sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   larder verify --quarantine")]
 pub(crate) struct Args {
-    /// Names with everything below them, or digests (sha256:…); nothing is everything
-    #[arg(value_name = "NAME|DIGEST", value_parser = words::scope())]
-    what: Vec<Scope>,
+    /// Entries (entry:ID, model:…, document:…), names with everything below them, or digests (sha256:…); nothing is \
+    /// every blob
+    #[arg(value_name = "ENTRY|NAME|DIGEST", value_parser = words::verifiable())]
+    what: Vec<Verifiable>,
+    /// Any file: with --expect, to be held against that; with one ENTRY, the file that it should be
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// The digest that --file should have
+    #[arg(long, value_name = "DIGEST", requires = "file", conflicts_with = "what")]
+    expect: Option<Digest>,
     /// Move corrupt blobs to quarantine, and mark their names damaged
     #[arg(long)]
     quarantine: bool,
 }
 
+impl Args {
+    /// What it is pointed at: entries, and blobs.
+    fn apart(&self) -> Result<(Vec<EntryTarget>, Vec<Scope>), Fault> {
+        let (mut entries, mut blobs) = (Vec::new(), Vec::new());
+        for what in &self.what {
+            match what {
+                Verifiable::Entry(target) => entries.push(target.clone()),
+                Verifiable::Blobs(scope) => blobs.push(scope.clone()),
+            }
+        }
+        if self.file.is_some() && (entries.len() != 1 || !blobs.is_empty()) {
+            return Err(Fault::usage("verify this", "--file goes with --expect, or with one ENTRY"));
+        }
+        Ok((entries, blobs))
+    }
+}
+
 /// Verifies.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
-    let store = context.open(if args.quarantine { Access::Write } else { Access::Hold })?;
-    let (digests, prefixes) = words::split(&args.what);
+    if let (Some(file), Some(expected)) = (&args.file, &args.expect) {
+        return verified::file(context, file, expected);
+    }
+    let (entries, blobs) = args.apart()?;
+    let writes = args.quarantine || !entries.is_empty();
+    let store = context.open(if writes { Access::Write } else { Access::Hold })?;
+    if blobs.is_empty() && !entries.is_empty() {
+        return only_entries(context, args, &store, &entries);
+    }
+    let (digests, prefixes) = words::split(&blobs);
     let watch = Watch::new(context).stopping_when_closed();
+    let of_entries = verified::entries(context, &store, &entries, None, &watch)?;
     let verified = store.verify(&digests, &prefixes, &VerifyOptions { quarantine: args.quarantine }, &watch);
     let time = watch.finish();
     let report = verified?;
@@ -45,7 +85,30 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
         context.out.summary(&words(context, args, &report, time));
     }
     let stopped_by_the_user = report.interrupted && !context.out.closed();
-    Ok(Exit::of_work(findings(&report), stopped_by_the_user))
+    Ok(Exit::of_work(findings(&report) + of_entries.bad, stopped_by_the_user))
+}
+
+fn only_entries(context: &Context, args: &Args, store: &Store, entries: &[EntryTarget]) -> Result<Exit> {
+    let watch = Watch::new(context).stopping_when_closed();
+    let done = verified::entries(context, store, entries, args.file.as_deref(), &watch);
+    let time = watch.finish();
+    let done = done?;
+    if context.out.json() {
+        let line = Line::event("summary").with("entries", done.good + done.bad).with("good", done.good);
+        let line = line.with("bad", done.bad).with("interrupted", done.interrupted);
+        context.out.tell(line.with("seconds", time.as_secs_f64()));
+    } else {
+        let took = text::took(time);
+        context.out.summary(&match done.bad {
+            0 => format!("Verified {} in {took}: good", plural(done.good)),
+            bad => format!("Verified {} in {took}: {bad} not good, named above", plural(done.good + bad)),
+        });
+    }
+    Ok(Exit::of_work(done.bad, done.interrupted && !context.out.closed()))
+}
+
+fn plural(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 fn findings(report: &VerifyReport) -> u64 {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use larder::work::find::BlobInfo;
-use larder::{DigestPrefix, Error, ErrorKind};
+use larder::{DigestPrefix, Error, ErrorKind, StoredUri};
 
 use super::show;
 use crate::cli::context::{Access, Context};
@@ -42,6 +42,7 @@ fn line(blob: &BlobInfo) -> Line {
     Line::event("where")
         .with("digest", blob.digest.to_string())
         .with("size_bytes", blob.size_bytes)
+        .with("uri", StoredUri::Blob(blob.digest).to_string())
         .names(blob.aliases.iter().map(|alias| &alias.name))
         .list("entries", blob.entries.iter().map(show::entry))
 }

@@ -123,6 +123,10 @@ impl File for OpenFile {
         }
     }
 
+    fn in_use(&self) -> bool {
+        lease::in_use(&self.file)
+    }
+
     fn read_lease(&self) -> io::Result<bool> {
         lease::read_lease(&self.file)
     }

@@ -34,6 +34,18 @@ mod linux {
         }
     }
 
+    /// Whether somebody else has the file open: then no write lease is to be had. Where there are no leases, or the file is
+    /// not ours, nobody knows.
+    pub(in super::super) fn in_use(file: &fs::File) -> bool {
+        match take(file, libc::F_WRLCK) {
+            Ok(()) => {
+                give_back(file);
+                false
+            }
+            Err(error) => error == Errno::EAGAIN,
+        }
+    }
+
     /// Takes a lease of a kind (`F_RDLCK`, `F_WRLCK`).
     ///
     /// The kernel announces a break with a signal, by default `SIGIO`, whose default action ends the process.
@@ -73,6 +85,12 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn read_lease(_: &fs::File) -> std::io::Result<bool> {
     Ok(false)
+}
+
+/// No leases here: nobody can be sure.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn in_use(_: &fs::File) -> bool {
+    false
 }
 
 /// No leases here: nobody can be sure.
@@ -142,6 +160,25 @@ mod tests {
         assert!(!read_lease(&file).unwrap());
         drop(map);
         assert!(read_lease(&file).unwrap());
+    }
+
+    #[test]
+    fn whoever_has_a_file_open_or_mapped_uses_it() {
+        alone!(whoever_has_a_file_open_or_mapped_uses_it);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, b"bytes").unwrap();
+        let file = fs::File::open(&path).unwrap();
+        assert!(!in_use(&file), "nobody but whoever asks");
+        let reader = fs::File::open(&path).unwrap();
+        assert!(in_use(&file));
+        // SAFETY: nobody writes to the file while it is mapped.
+        let map = unsafe { memmap2::Mmap::map(&reader) }.unwrap();
+        drop(reader);
+        assert!(in_use(&file), "a mapping keeps it open");
+        drop(map);
+        assert!(!in_use(&file));
+        assert!(read_lease(&file).unwrap(), "nothing is left of the question");
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub enum CallKind {
     TryLock,
     Unlock,
     NextData,
+    InUse,
     ReadLease,
     EndLease,
     DropCache,

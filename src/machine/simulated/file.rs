@@ -168,6 +168,14 @@ impl File for SimulatedFile {
         })
     }
 
+    fn in_use(&self) -> bool {
+        let asked = self.caller.call(&self.request(CallKind::InUse), |state| {
+            let id = state.inode(self.handle)?;
+            Ok(state.handles.iter().any(|(handle, other)| other.id == id && *handle != self.handle))
+        });
+        asked.unwrap_or(false)
+    }
+
     fn read_lease(&self) -> io::Result<bool> {
         match self.caller.call(&self.request(CallKind::ReadLease), |state| state.take_lease(self.handle)) {
             Ok(()) => Ok(true),

@@ -164,6 +164,10 @@ impl Simulated {
 }
 
 impl Machine for Simulated {
+    fn is_real(&self) -> bool {
+        false
+    }
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
         let handle = match how {
             Open::CreateNew { mode } => self.open_new(path, mode)?,

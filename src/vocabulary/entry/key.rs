@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::{Error, ErrorKind, Result};
 use super::super::limits::ENTRY_KEY_BYTES;
+use super::super::reference::ModelRef;
+use super::super::url::{SourceUrl, redacted};
 use super::text;
 
 /// The short identity of an entry: 16 bytes of the BLAKE3 of its key, the same in every store.
@@ -110,6 +112,20 @@ impl Key {
     /// [`ErrorKind::Invalid`] for an empty artifact id, control characters, and more than [`ENTRY_KEY_BYTES`] bytes.
     pub fn document(artifact_id: &str, source_url: &str, resolver: &str) -> Result<Self> {
         Key::checked(EntryKind::Document, [artifact_id, source_url, resolver])
+    }
+
+    /// The key of a document that was downloaded from `url`, as somebody typed it or a server sent it: in its one spelling,
+    /// without secrets. What cannot be read as a URL stays as it is but for them.
+    pub fn download(artifact_id: &str, url: &str, resolver: &str) -> Result<Self> {
+        match SourceUrl::parse(url) {
+            Ok(url) => Key::document(artifact_id, url.canonical(), resolver),
+            Err(_) => Key::document(artifact_id, &redacted(url), resolver),
+        }
+    }
+
+    /// The key of the model that a reference means (R68, R92).
+    pub fn of_model(model: &ModelRef) -> Result<Self> {
+        Key::model(model.provider(), &model.reference(), model.version().unwrap_or_default())
     }
 
     fn checked(kind: EntryKind, parts: [&str; 3]) -> Result<Self> {
@@ -241,6 +257,16 @@ impl fmt::Debug for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_what_is_typed_have_one_spelling_and_no_secrets() {
+        let key = |url: &str| Key::download("a", url, "r").unwrap();
+        assert_eq!(key("HTTPS://u:p@Example.org/x?token=1"), key("https://example.org/x?token=2"));
+        assert_eq!(key("no url").source_url(), Some("no url"));
+        assert!(!key("https:/me:hunter2@example.org/a").source_url().unwrap().contains("hunter2"));
+        let model = Key::of_model(&ModelRef::parse("hf:Org/repo/file.gguf@v1").unwrap()).unwrap();
+        assert_eq!((model.provider(), model.version()), ("hf", Some("v1")));
+    }
 
     #[test]
     fn keys_read_back_and_are_in_order() {

@@ -4,14 +4,19 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::super::error::{Error, ErrorKind, Result};
+use super::super::reference::ModelRef;
 use super::{EntryId, Key};
+
+/// What models of the hub are written with.
+const HUB: &str = "hf:";
 
 /// An entry, as it is pointed at: it may yet turn out to be none, or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryTarget {
     /// By the beginning of its identity: at least [`EntryTarget::SHORTEST_ID`] hexadecimal digits (`entry:…`).
     Id(String),
-    /// A model (`model:<provider>/<reference>[@<version>]`); without a version, the only one there is.
+    /// A model (`model:<provider>/<reference>[@<version>]`, or `hf:<org>/<repo>[@<revision>]`); without a version, the
+    /// only one there is.
     Model {
         /// Who provides it.
         provider: String,
@@ -30,7 +35,7 @@ impl EntryTarget {
 
     /// Whether text is meant as an entry, and not as a name or digest.
     pub fn is_meant(text: &str) -> bool {
-        ["entry:", "model:", "document:"].iter().any(|scheme| text.starts_with(scheme))
+        ["entry:", "model:", "document:", HUB].iter().any(|scheme| text.starts_with(scheme))
     }
 
     /// Exactly the entry of this key, but for the URL and resolver of a document.
@@ -48,7 +53,7 @@ impl From<EntryId> for EntryTarget {
 impl FromStr for EntryTarget {
     type Err = Error;
 
-    /// Parses the three spellings above; anything else is [`ErrorKind::Invalid`].
+    /// Parses the spellings above; anything else is [`ErrorKind::Invalid`].
     fn from_str(text: &str) -> Result<Self> {
         let invalid = |reason: &str| {
             let start: String = text.chars().take(80).collect();
@@ -72,12 +77,19 @@ impl FromStr for EntryTarget {
             Key::model(provider, reference, version.as_deref().unwrap_or_default())?;
             return Ok(EntryTarget::Model { provider: provider.into(), reference: reference.into(), version });
         }
+        if text.starts_with(HUB) {
+            let meant = ModelRef::parse(text).map_err(|why| why.of(text))?;
+            let (provider, reference) = (meant.provider().to_owned(), meant.reference().into_owned());
+            return Ok(EntryTarget::Model { provider, reference, version: meant.version().map(str::to_owned) });
+        }
         match text.strip_prefix("document:") {
             Some(artifact) if !artifact.is_empty() => {
                 Key::document(artifact, "", "")?;
                 Ok(EntryTarget::Document(artifact.to_owned()))
             }
-            _ => invalid("an entry is written entry:ID, model:PROVIDER/REFERENCE[@VERSION] or document:ARTIFACT"),
+            _ => invalid(
+                "an entry is written entry:ID, model:PROVIDER/REFERENCE[@VERSION], hf:ORG/REPO[@REVISION] or document:ARTIFACT",
+            ),
         }
     }
 }
@@ -105,10 +117,17 @@ mod tests {
             assert_eq!(text.parse::<EntryTarget>().unwrap().to_string(), text);
             assert!(EntryTarget::is_meant(text));
         }
-        for text in
-            ["", "entry:", "entry:abc", "entry:ABCD", "model:", "model:hf", "model:/x", "document:", "hf:x", "a"]
+        for text in ["", "entry:", "entry:abc", "entry:ABCD", "model:", "model:hf", "model:/x", "document:", "hf:", "a"]
         {
             assert_eq!(text.parse::<EntryTarget>().unwrap_err().kind(), ErrorKind::Invalid, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_hub_has_a_short_spelling() {
+        for (short, long) in [("hf:org/repo", "model:hf/org/repo"), ("hf:org/repo@v1", "model:hf/org/repo@v1")] {
+            assert_eq!(short.parse::<EntryTarget>().unwrap().to_string(), long);
+            assert!(EntryTarget::is_meant(short));
         }
     }
 

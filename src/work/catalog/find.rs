@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::not_found;
+use super::uses::WithUses;
 use crate::parts::catalog::{self, Catalog, Totals};
 use crate::vocabulary::{Digest, Entry, EntryTarget, Error, ErrorKind, Key, Query, Result};
 use crate::work::Context;
 
-/// The engine that answers, as the journal is now.
+/// The engine that answers, as the journal is now, with the uses that are not on record yet.
 pub fn catalog(ctx: &Context<'_>) -> Result<Arc<dyn Catalog>> {
-    Ok(ctx.ledger.snapshot()?)
+    let pending = ctx.ledger.pending_uses();
+    Ok(WithUses::over(ctx.ledger.catalog()?, pending, ctx.ledger.machine.now_ns()))
 }
 
 /// The entry of a key (R74): `None` for none, and for one in the trash.

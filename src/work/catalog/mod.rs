@@ -4,9 +4,17 @@
 //! one makes the entry and the others find it.
 
 pub mod change;
+pub mod engine;
+pub mod evict;
 pub mod find;
+mod going;
+pub mod names;
 pub mod register;
 pub mod remove;
+pub mod restore;
+pub mod retention;
+pub mod trash;
+pub mod uses;
 pub mod verify;
 
 #[cfg(test)]
@@ -23,8 +31,8 @@ pub fn blob_uri(digest: &Digest) -> String {
 }
 
 /// The entry of a key, as a transaction sees it: [`ErrorKind::NotFound`] for none and for one in the trash.
-fn present(tx: &Tx<'_>, key: &Key) -> Result<Entry> {
-    match Entries::entry(tx, key)? {
+fn present<T: Entries>(tables: &T, key: &Key) -> Result<Entry> {
+    match Entries::entry(tables, key)? {
         Some(entry) if entry.trashed_ns.is_none() => Ok(entry),
         Some(_) => Err(not_found(key, "it is in the trash: `larder undelete` takes it out")),
         None => Err(not_found(key, "there is no such entry in the catalog")),

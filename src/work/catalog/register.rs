@@ -76,6 +76,25 @@ impl Registration {
             hashed_by: None,
         }
     }
+
+    /// Refuses what no record takes, as registering it where there is nothing of this key would: for whoever does more
+    /// before that.
+    pub fn check(&self) -> Result<()> {
+        let card = Card {
+            title: self.title.clone(),
+            source: self.source.clone(),
+            content_type: self.content_type.clone(),
+            run: self.run.clone(),
+            metadata: self.metadata.clone(),
+            tags: self.tags.clone(),
+            notes: self.notes.clone(),
+            sbom: self.sbom.clone(),
+            signature: self.signature.clone(),
+            ..Card::new(self.key.clone(), 0)
+        };
+        card.check()?;
+        self.variants.iter().try_for_each(|variant| Variant::new(variant.name.as_str(), 0).check())
+    }
 }
 
 /// What became of a registration.
@@ -145,6 +164,28 @@ pub fn register_each(ctx: &Context<'_>, all: Vec<Registration>, if_there: IfTher
 
 /// As [`register`], as a part of a transaction.
 pub fn register_one(tx: &mut Tx<'_>, what: Registration, if_there: IfThere) -> Result<Registered> {
+    register_with(tx, what, if_there, None)
+}
+
+/// A variant whose bytes are kept by the very transaction that registers it: nobody can look at them yet.
+pub(in crate::work) struct KeptHere {
+    /// The variant.
+    pub(in crate::work) variant: String,
+    /// Its digest.
+    pub(in crate::work) digest: Digest,
+    /// Its length in bytes.
+    pub(in crate::work) size_bytes: u64,
+    /// The name that it gets.
+    pub(in crate::work) name: Option<Name>,
+}
+
+/// As [`register_one`]; the bytes of one variant are what `kept` says.
+pub(in crate::work) fn register_with(
+    tx: &mut Tx<'_>,
+    what: Registration,
+    if_there: IfThere,
+    kept: Option<&KeptHere>,
+) -> Result<Registered> {
     let key = what.key.clone();
     let before = Entries::entry(tx, &key)?;
     let new = match &before {
@@ -161,7 +202,7 @@ pub fn register_one(tx: &mut Tx<'_>, what: Registration, if_there: IfThere) -> R
         Some(_) => false,
     };
     let card = tx.card(&key)?.unwrap_or_else(|| Card::new(key.clone(), now_ns(tx)));
-    let (card, variants) = describe(tx, card, what)?;
+    let (card, variants) = describe(tx, card, what, kept)?;
     put_card(tx, card)?;
     for variant in variants {
         put_variant(tx, key.id(), variant)?;
@@ -172,12 +213,12 @@ pub fn register_one(tx: &mut Tx<'_>, what: Registration, if_there: IfThere) -> R
 }
 
 /// Registering what is in the trash begins anew: what was thrown away is gone.
-fn take_out(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
+pub(super) fn take_out(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     super::remove::drop_entry(tx, entry, "registered again")
 }
 
 /// The card and the variants that a registration makes of a card.
-fn describe(tx: &Tx<'_>, mut card: Card, what: Registration) -> Result<(Card, Vec<Variant>)> {
+fn describe(tx: &Tx<'_>, mut card: Card, what: Registration, kept: Option<&KeptHere>) -> Result<(Card, Vec<Variant>)> {
     let now_ns = now_ns(tx);
     let texts = [
         (&mut card.title, what.title),
@@ -198,7 +239,8 @@ fn describe(tx: &Tx<'_>, mut card: Card, what: Registration) -> Result<(Card, Ve
     card.updated_ns = now_ns;
     let mut variants = Vec::new();
     for new in what.variants {
-        variants.push(variant(tx, card.id(), new, now_ns)?);
+        let here = kept.filter(|kept| kept.variant == new.name);
+        variants.push(variant(tx, card.id(), new, here, now_ns)?);
     }
     if let Some(by) = what.hashed_by {
         judge(&mut card, &variants, by, now_ns)?;
@@ -206,7 +248,7 @@ fn describe(tx: &Tx<'_>, mut card: Card, what: Registration) -> Result<(Card, Ve
     Ok((card, variants))
 }
 
-fn variant(tx: &Tx<'_>, entry: EntryId, new: NewVariant, now_ns: u64) -> Result<Variant> {
+fn variant(tx: &Tx<'_>, entry: EntryId, new: NewVariant, kept: Option<&KeptHere>, now_ns: u64) -> Result<Variant> {
     let before = tx.variants(&entry)?.into_iter().find(|before| before.name == new.name);
     let mut variant = before.unwrap_or_else(|| Variant::new(new.name.clone(), now_ns));
     variant.expected = new.expected.or(variant.expected);
@@ -216,6 +258,13 @@ fn variant(tx: &Tx<'_>, entry: EntryId, new: NewVariant, now_ns: u64) -> Result<
     }
     if !new.uri.is_empty() {
         variant.uri = new.uri;
+    }
+    if let Some(kept) = kept {
+        variant.digest = Some(kept.digest);
+        variant.size_bytes = Some(kept.size_bytes);
+        variant.uri = blob_uri(&kept.digest);
+        variant.alias.clone_from(&kept.name);
+        return Ok(variant);
     }
     let Some(target) = new.target else { return Ok(variant) };
     let digest = names::resolve(tx, &target)?;
@@ -235,7 +284,7 @@ fn name_of(tables: &impl Tables, target: &Target, digest: &Digest) -> Result<Opt
 }
 
 /// What bytes that were hashed just now say of their entry.
-fn judge(card: &mut Card, variants: &[Variant], by: String, now_ns: u64) -> Result<()> {
+pub(in crate::work) fn judge(card: &mut Card, variants: &[Variant], by: String, now_ns: u64) -> Result<()> {
     let wrong = variants.iter().find(|v| v.expected.is_some() && v.digest.is_some() && v.expected != v.digest);
     let hashed = !variants.is_empty() && variants.iter().all(|variant| variant.digest.is_some());
     if wrong.is_none() && !hashed {

@@ -30,6 +30,11 @@ pub enum VariantStatus {
 }
 
 impl VariantStatus {
+    /// Whether it says anything but that the bytes were read and are right, as far as anybody knows.
+    pub fn is_bad(self) -> bool {
+        !matches!(self, VariantStatus::Ok | VariantStatus::Unexpected)
+    }
+
     /// The word for it in JSON and on the terminal.
     pub fn word(self) -> &'static str {
         match self {
@@ -76,8 +81,7 @@ pub struct Verified {
 impl Verified {
     /// Whether all of its bytes were read, and none are other than expected.
     pub fn is_good(&self) -> bool {
-        let good = |one: &VariantOutcome| matches!(one.status, VariantStatus::Ok | VariantStatus::Unexpected);
-        !self.variants.is_empty() && self.variants.iter().all(good)
+        !self.variants.is_empty() && !self.variants.iter().any(|one| one.status.is_bad())
     }
 }
 
@@ -109,7 +113,8 @@ pub fn verify_digest(machine: &dyn Machine, path: &Path, expected: &Digest) -> R
     Err(Error::new(ErrorKind::Mismatch, format!("verify {}", path.display()), reason))
 }
 
-fn hash(machine: &dyn Machine, path: &Path) -> Result<(Digest, u64)> {
+/// Digest and length of a file.
+pub(in crate::work) fn hash(machine: &dyn Machine, path: &Path) -> Result<(Digest, u64)> {
     let file = machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
     let digests = digest_file(file.as_ref()).map_err(|e| Error::io("read", path, e))?;
     let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;

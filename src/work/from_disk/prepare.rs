@@ -10,6 +10,7 @@ use crate::format::frame::Frame;
 use crate::format::header::{HEADER_BYTES, Header};
 use crate::format::hint;
 use crate::format::layout::{DIRECTORIES, Layout};
+use crate::format::options::Chosen;
 use crate::format::record::{FenceRecord, Moment, Record};
 use crate::format::settings::{Durability, FORMAT, Features, Settings};
 use crate::ledger::anew::Anew;
@@ -230,6 +231,7 @@ fn guess(machine: &dyn Machine, layout: &Layout, directory_mode: u32) -> Result<
         blob_mode: format!("{blob_mode:04o}"),
         directory_mode: format!("{directory_mode:04o}"),
         features: Features::default(),
+        options: Chosen::default(),
     })
 }
 

@@ -22,6 +22,16 @@ use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result, Stamp};
 use crate::work::carrier;
 
+/// What is asked, in the transaction that keeps a source, by whoever wants more of it than a name.
+pub(in crate::work) trait Keeping: Send + Sync {
+    /// The name that bytes of this digest are to have, if any, and whether they take it from others.
+    fn name(&self, tx: &Tx<'_>, digest: &Digest) -> Result<Option<(Name, bool)>>;
+
+    /// Bytes of this digest and length are kept, under this name: what else is to be on record with them. An error keeps
+    /// nothing.
+    fn kept(&self, tx: &mut Tx<'_>, digest: &Digest, size_bytes: u64, name: Option<Name>) -> Result<()>;
+}
+
 /// More staged files than this are synced with one `syncfs` where that can be trusted.
 const FEW_FILES: usize = 2;
 
@@ -96,7 +106,13 @@ fn sync_file(ledger: &Ledger, path: &Path) -> Result<()> {
 }
 
 /// Publishes what is staged and records it. Files that are there without a record are left for [`resolve_one`].
-pub(super) fn commit(ledger: &Ledger, session: &Arc<Session>, batch: &[Staged], rules: Rules) -> Result<Committed> {
+pub(super) fn commit(
+    ledger: &Ledger,
+    session: &Arc<Session>,
+    batch: &[Staged],
+    rules: Rules,
+    keeping: Option<Arc<dyn Keeping>>,
+) -> Result<Committed> {
     close_checkpoints(ledger, session, batch)?;
     let mut dirs = BlobDirs::default();
     let mut published = BTreeSet::new();
@@ -115,7 +131,7 @@ pub(super) fn commit(ledger: &Ledger, session: &Arc<Session>, batch: &[Staged], 
         ledger.blobs.sync(&dirs)?;
     }
     let (batch, session) = (batch.to_vec(), Arc::clone(session));
-    ledger.transact(move |tx| record(tx, &session, &batch, rules))
+    ledger.transact(move |tx| record(tx, &session, &batch, rules, keeping.as_deref()))
 }
 
 /// Nothing is gone on with that may be a blob: the checkpoints are gone for good before anything is published.
@@ -127,19 +143,36 @@ fn close_checkpoints(ledger: &Ledger, session: &Session, batch: &[Staged]) -> Re
     if closed && ledger.policy.durability != Durability::None { session.sync_folders() } else { Ok(()) }
 }
 
-fn record(tx: &mut Tx<'_>, session: &Session, batch: &[Staged], rules: Rules) -> Result<Committed> {
+fn record(
+    tx: &mut Tx<'_>,
+    session: &Session,
+    batch: &[Staged],
+    rules: Rules,
+    keeping: Option<&dyn Keeping>,
+) -> Result<Committed> {
     let mut resolving = Resolving::of(session, batch);
     let mut notices = Vec::new();
     let mut outcomes = Vec::with_capacity(batch.len());
     for staged in batch {
-        outcomes.push(match claim(tx, staged, rules, &mut notices)? {
+        let wanted = match keeping {
+            Some(keeping) => keeping.name(tx, &staged.digests.digest)?,
+            None => Some((staged.item.name.clone(), rules.replace)),
+        };
+        let wanted = wanted.as_ref().map(|(name, replace)| (name, *replace));
+        let outcome = match claim(tx, staged, wanted, &mut notices)? {
             Claim::Refused(reason) => Outcome::Refused(reason),
             Claim::Granted(before) => match resolving.resolve_for(tx, staged)? {
                 Resolved::Again => Outcome::Again,
                 Resolved::Refused(reason) => Outcome::Refused(reason.clone()),
-                Resolved::Kept(status) => name(tx, staged, status, rules, before)?,
+                Resolved::Kept(status) => name(tx, staged, status, wanted.map(|(name, _)| name), rules, before)?,
             },
-        });
+        };
+        if let (Outcome::Added(_), Some(keeping)) = (&outcome, keeping) {
+            let Digests { digest, size_bytes, .. } = &staged.digests;
+            keeping.kept(tx, digest, *size_bytes, wanted.map(|(name, _)| name.clone()))?;
+            tx.note_if_unrooted(digest)?;
+        }
+        outcomes.push(outcome);
     }
     resolving.record_published(tx)?;
     if rules.sources_stay {
@@ -375,10 +408,10 @@ enum Claim {
     Refused(String),
 }
 
-fn claim(tx: &Tx<'_>, staged: &Staged, rules: Rules, notices: &mut Vec<String>) -> Result<Claim> {
-    let name = &staged.item.name;
+fn claim(tx: &Tx<'_>, staged: &Staged, wanted: Option<(&Name, bool)>, notices: &mut Vec<String>) -> Result<Claim> {
+    let Some((name, replace)) = wanted else { return Ok(Claim::Granted(None)) };
     match tx.alias(name)? {
-        Some(alias) if alias.digest == staged.digests.digest || rules.replace => Ok(Claim::Granted(Some(alias))),
+        Some(alias) if alias.digest == staged.digests.digest || replace => Ok(Claim::Granted(Some(alias))),
         Some(alias) => Ok(Claim::Refused(format!("the name {name:?} already means other bytes ({})", alias.digest))),
         None => {
             if let Some(other) = tx.clash(name)? {
@@ -398,16 +431,18 @@ fn name(
     tx: &mut Tx<'_>,
     staged: &Staged,
     status: &mut AddStatus,
+    name: Option<&Name>,
     rules: Rules,
     before: Option<AliasRow>,
 ) -> Result<Outcome> {
+    let Some(name) = name else { return Ok(Outcome::Added(std::mem::replace(status, AddStatus::Dedup))) };
     let healed = *status == AddStatus::Healed;
     if before.as_ref().is_some_and(|alias| alias.digest == staged.digests.digest) {
         *status = AddStatus::Dedup;
         return Ok(Outcome::Added(if healed { AddStatus::Healed } else { AddStatus::Unchanged }));
     }
     let replaces = before.map(|alias| replaced(tx, &alias)).transpose()?;
-    tx.push(Record::Alias(alias_record(tx, staged, &staged.item.name, rules, replaces)));
+    tx.push(Record::Alias(alias_record(tx, staged, name, rules, replaces)));
     if let Some(replaced) = replaces {
         tx.note_if_unrooted(&replaced.digest)?;
     }

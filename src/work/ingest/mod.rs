@@ -5,6 +5,7 @@
 
 mod batch;
 mod claims;
+mod named;
 mod racy;
 mod resume;
 mod settle;
@@ -17,7 +18,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(in crate::work) use self::batch::Keeping;
 use self::batch::{Committed, Outcome, Rules};
+pub use self::named::add_named;
 pub use self::resume::Checkpoints;
 use self::settle::Vouched;
 use self::stage::{Staged, Stager};
@@ -127,8 +130,24 @@ pub fn add(ctx: &Context<'_>, sources: &[Source], options: &AddOptions, observer
             "a name or an expected digest is for one alone",
         ));
     }
-    let mut adding = Adding::begin(ctx, options, observer)?;
-    let mut walk = Walk::new(ctx.ledger.machine.as_ref(), ctx.ledger.layout.root(), observer)?;
+    take_all(Adding::begin(ctx, options, observer, None)?, sources).map(|(report, _)| report)
+}
+
+/// Adds one file, with `keeping` asked about it in the transaction that keeps it; and what it failed for.
+pub(in crate::work) fn add_one(
+    ctx: &Context<'_>,
+    source: &Path,
+    options: &AddOptions,
+    observer: &dyn Observer,
+    keeping: Arc<dyn Keeping>,
+) -> Result<(AddReport, Option<Error>)> {
+    let source = Source { path: source.to_owned() };
+    take_all(Adding::begin(ctx, options, observer, Some(keeping))?, &[source])
+}
+
+fn take_all(mut adding: Adding<'_>, sources: &[Source]) -> Result<(AddReport, Option<Error>)> {
+    let (options, observer) = (adding.options, adding.observer);
+    let mut walk = Walk::new(adding.ledger().machine.as_ref(), adding.ledger().layout.root(), observer)?;
     for source in sources {
         adding.check_expectable(&source.path)?;
         if let Err(e) = walk.begin(&source.path, options) {
@@ -140,7 +159,8 @@ pub fn add(ctx: &Context<'_>, sources: &[Source], options: &AddOptions, observer
     adding.flush()?;
     adding.report.skipped += walk.skipped;
     adding.report.failed += walk.failed;
-    Ok(adding.finish())
+    let trouble = adding.trouble.take();
+    Ok((adding.finish(), trouble))
 }
 
 /// Adds what `input` gives, to its end, under `name`.
@@ -151,7 +171,7 @@ pub fn add_stream(
     options: &AddOptions,
     observer: &dyn Observer,
 ) -> Result<AddReport> {
-    let mut adding = Adding::begin(ctx, options, observer)?;
+    let mut adding = Adding::begin(ctx, options, observer, None)?;
     let name = walk::stream_name(name, options)?;
     let item = Item { path: PathBuf::from("-"), name, size_bytes: 0, through_symlink: true };
     let staged = match adding.stager(false)?.stage_stream(&item, input) {
@@ -177,11 +197,19 @@ struct Adding<'a> {
     batch_bytes: u64,
     batch_began_ns: u64,
     witness: Option<Box<dyn File>>,
+    keeping: Option<Arc<dyn Keeping>>,
+    /// What the last source that failed by an error failed for.
+    trouble: Option<Error>,
     report: AddReport,
 }
 
 impl<'a> Adding<'a> {
-    fn begin(ctx: &'a Context<'a>, options: &'a AddOptions, observer: &'a dyn Observer) -> Result<Self> {
+    fn begin(
+        ctx: &'a Context<'a>,
+        options: &'a AddOptions,
+        observer: &'a dyn Observer,
+        keeping: Option<Arc<dyn Keeping>>,
+    ) -> Result<Self> {
         let session = ctx
             .ledger
             .hold(|hold| ctx.ledger.sessions.open(SessionKind::Ingest, hold.snapshot.cursor.sequence, Vec::new()))?;
@@ -195,6 +223,8 @@ impl<'a> Adding<'a> {
             batch_bytes: 0,
             batch_began_ns: 0,
             witness: None,
+            keeping,
+            trouble: None,
             report: AddReport::default(),
         })
     }
@@ -343,7 +373,8 @@ impl<'a> Adding<'a> {
         }
         let hardlinked = self.options.alias.map_or(self.ctx.hardlinked, |kind| kind == AliasKind::Hardlinked);
         let (replace, sources_stay) = (self.options.replace, self.options.take_in != TakeIn::Move);
-        batch::commit(self.ledger(), &self.session, batch, Rules { replace, hardlinked, sources_stay })
+        let rules = Rules { replace, hardlinked, sources_stay };
+        batch::commit(self.ledger(), &self.session, batch, rules, self.keeping.clone())
     }
 
     /// Nothing of the batch is kept: every source of it failed, and what went wrong is the error of it all.
@@ -431,6 +462,7 @@ impl<'a> Adding<'a> {
 
     fn failed(&mut self, path: &Path, error: &Error) {
         self.report.failed += 1;
+        self.trouble = Some(error.duplicate());
         self.observer.event(&Event::Failed { path: path.to_owned(), reason: chain(error) });
     }
 

@@ -244,6 +244,10 @@ impl File for MemoryFile {
     fn next_data(&self, _: u64) -> io::Result<Option<(u64, u64)>> {
         unreachable!()
     }
+    fn in_use(&self) -> bool {
+        false
+    }
+
     fn read_lease(&self) -> io::Result<bool> {
         unreachable!()
     }

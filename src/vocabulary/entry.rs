@@ -225,6 +225,25 @@ impl Entry {
         })
     }
 
+    /// The variant of this name, or without one that stands for the whole. [`ErrorKind::NotFound`] where there is none, and
+    /// where there are several and none of them stands for the whole.
+    pub fn meant(&self, name: Option<&str>) -> Result<&Variant> {
+        let found = match name {
+            Some(name) => self.variant(name),
+            None => self.main(),
+        };
+        found.ok_or_else(|| {
+            let names: Vec<String> =
+                self.variants.iter().take(8).map(|variant| format!("{:?}", variant.name)).collect();
+            let reason = match (names.is_empty(), name) {
+                (true, _) => "it has no variants".to_owned(),
+                (false, Some(name)) => format!("it has no variant {name:?}, but {}", names.join(", ")),
+                (false, None) => format!("it has several variants: {}", names.join(", ")),
+            };
+            Error::new(ErrorKind::NotFound, format!("find the file of {}", self.card.key), reason)
+        })
+    }
+
     /// The digest of the variant that stands for the whole, as it was found (R43, R48).
     pub fn digest(&self) -> Option<Digest> {
         self.main()?.digest

@@ -234,8 +234,7 @@ impl Store {
 
     /// Adds files and trees.
     pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
-        let added = self.within_limits(observer, || ingest::add(&self.writing()?, sources, options, observer));
-        self.added(added)
+        self.added(self.within_limits(observer, || ingest::add(&self.writing()?, sources, options, observer)))
     }
 
     /// Adds what `input` gives, as `name`.
@@ -246,9 +245,9 @@ impl Store {
         options: &AddOptions,
         observer: &dyn Observer,
     ) -> Result<AddReport> {
-        let added =
-            self.within_limits(observer, || ingest::add_stream(&self.writing()?, input, name, options, observer));
-        self.added(added)
+        self.added(
+            self.within_limits(observer, || ingest::add_stream(&self.writing()?, input, name, options, observer)),
+        )
     }
 
     /// Gives a blob one more name; see [`names::link`]. `false`: it already meant these bytes.

@@ -169,7 +169,8 @@ impl Context {
         if let Ok(store) = self.open(Access::Read) {
             store.measure()?;
         }
-        Ok(metrics::write(&*self.machine, path, &self.global.metrics_namespace, &self.tally)?)
+        let wait = self.global.lock_timeout.unwrap_or(limits::LOCK_TIMEOUT);
+        Ok(metrics::write(&*self.machine, path, &self.global.metrics_namespace, &self.tally, wait)?)
     }
 
     /// How a store is opened.

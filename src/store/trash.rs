@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::Store;
 use super::metrics::Op;
+use crate::vocabulary::entry::RetentionPolicy;
 use crate::vocabulary::{Entry, Key, Name, Observer, Result};
 use crate::work::catalog::evict::{self, EvictPlan, EvictReport, Goal, Limits};
+use crate::work::catalog::retention::{self, LetGo, RetentionPlan, RetentionReport};
 use crate::work::catalog::trash::{self, Deleted, EmptyPlan, EmptyReport, InTrash, Undeleted};
 
 impl Store {
@@ -59,7 +61,9 @@ impl Store {
 
     /// Puts an entry into the trash to make room (R84), unless somebody needs it; see [`evict::evict_one`].
     pub fn evict_entry(&self, key: &Key) -> Result<Deleted> {
-        evict::evict_one(&self.writing()?, key)
+        let done = evict::evict_one(&self.writing()?, key);
+        self.evicted(u64::from(done.is_ok()));
+        self.did(Op("remove", "evict"), key, done)
     }
 
     /// What evicting to a goal would do; see [`evict::plan`].
@@ -69,7 +73,21 @@ impl Store {
 
     /// Evicts what was planned; see [`evict::evict`].
     pub fn evict(&self, plan: &EvictPlan, yes_most: bool, observer: &dyn Observer) -> Result<EvictReport> {
-        evict::evict(&self.writing()?, plan, yes_most, observer)
+        let done = evict::evict(&self.writing()?, plan, yes_most, observer);
+        if let Ok(report) = &done {
+            self.evicted(report.entries.len() as u64);
+        }
+        self.collected(Op("remove", "evict"), &"", done, |report| &report.collected)
+    }
+
+    /// What a policy would let go (R126); see [`retention::plan`].
+    pub fn plan_retention(&self, policy: &RetentionPolicy, how: LetGo) -> Result<RetentionPlan> {
+        retention::plan(&self.reading(), policy, how)
+    }
+
+    /// Lets go what was planned; see [`retention::apply`].
+    pub fn retain(&self, plan: &RetentionPlan, how: LetGo, observer: &dyn Observer) -> Result<RetentionReport> {
+        retention::apply(&self.writing()?, plan, how, observer)
     }
 
     /// The limits that hold for this store, as its options say.
@@ -80,9 +98,10 @@ impl Store {
 
     /// Does what takes room, with room made before it and the limits kept after it, as far as that can be.
     pub(super) fn within_limits<R>(&self, observer: &dyn Observer, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        evict::make_room(&self.writing()?, self.limits(), observer);
+        let did = |report: &EvictReport| self.count_evicted(report);
+        evict::make_room(&self.writing()?, self.limits(), observer, &did);
         let done = work()?;
-        evict::apply(&self.writing()?, self.limits(), observer);
+        evict::apply(&self.writing()?, self.limits(), observer, &did);
         Ok(done)
     }
 }

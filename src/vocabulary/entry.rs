@@ -5,6 +5,7 @@
 
 mod key;
 mod query;
+mod retention;
 mod state;
 mod target;
 mod text;
@@ -20,6 +21,7 @@ use super::limits::{ENTRY_BYTES, ENTRY_TAGS_BYTES, ENTRY_VARIANTS, NOTE_BYTES};
 
 pub use key::{EntryId, EntryKind, Key};
 pub use query::{Query, Term, TermKind, glob};
+pub use retention::{Retention, RetentionPolicy, retention_filter};
 pub use state::{By, State, Trust};
 pub use target::EntryTarget;
 pub use variant::{MAIN, Variant};

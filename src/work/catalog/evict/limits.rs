@@ -1,6 +1,6 @@
 //! Limits that a store keeps by itself: what is not used for longest goes when they are passed.
 
-use super::{Goal, evict, plan};
+use super::{EvictReport, Goal, evict, plan};
 use crate::vocabulary::{Event, Observer, Result};
 use crate::work::Context;
 
@@ -14,18 +14,18 @@ pub struct Limits {
 }
 
 /// Evicts until the limits are kept, as far as that can be. What was done, and what stands in the way, is told as a notice: whoever
-/// added something has it kept, whether there is room for more or not.
-pub fn apply(ctx: &Context<'_>, limits: Limits, observer: &dyn Observer) {
+/// added something has it kept, whether there is room for more or not. `did` is told each time entries went.
+pub fn apply(ctx: &Context<'_>, limits: Limits, observer: &dyn Observer, did: &dyn Fn(&EvictReport)) {
     if limits.max_bytes > 0 {
-        keep(ctx, "limits.max_bytes", Ok(Some(Goal::MaxBytes(limits.max_bytes))), observer);
+        keep(ctx, "limits.max_bytes", Ok(Some(Goal::MaxBytes(limits.max_bytes))), observer, did);
     }
-    make_room(ctx, limits, observer);
+    make_room(ctx, limits, observer, did);
 }
 
 /// As [`apply`], of what is to stay free alone: for whoever is about to write.
-pub fn make_room(ctx: &Context<'_>, limits: Limits, observer: &dyn Observer) {
+pub fn make_room(ctx: &Context<'_>, limits: Limits, observer: &dyn Observer, did: &dyn Fn(&EvictReport)) {
     if limits.min_free > 0 {
-        keep(ctx, "limits.min_free", missing(ctx, limits.min_free), observer);
+        keep(ctx, "limits.min_free", missing(ctx, limits.min_free), observer, did);
     }
 }
 
@@ -37,10 +37,16 @@ fn missing(ctx: &Context<'_>, min_free: u64) -> Result<Option<Goal>> {
     Ok(min_free.checked_sub(there.free_bytes).filter(|bytes| *bytes > 0).map(Goal::Free))
 }
 
-fn keep(ctx: &Context<'_>, option: &str, goal: Result<Option<Goal>>, observer: &dyn Observer) {
+fn keep(
+    ctx: &Context<'_>,
+    option: &str,
+    goal: Result<Option<Goal>>,
+    observer: &dyn Observer,
+    did: &dyn Fn(&EvictReport),
+) {
     let told = match goal {
         Ok(None) => return,
-        Ok(Some(goal)) => go(ctx, option, goal, observer),
+        Ok(Some(goal)) => go(ctx, option, goal, observer, did),
         Err(e) => Err(e),
     };
     let text = match told {
@@ -51,12 +57,19 @@ fn keep(ctx: &Context<'_>, option: &str, goal: Result<Option<Goal>>, observer: &
     observer.event(&Event::Notice { text });
 }
 
-fn go(ctx: &Context<'_>, option: &str, goal: Goal, observer: &dyn Observer) -> Result<Option<String>> {
+fn go(
+    ctx: &Context<'_>,
+    option: &str,
+    goal: Goal,
+    observer: &dyn Observer,
+    did: &dyn Fn(&EvictReport),
+) -> Result<Option<String>> {
     let plan = plan(ctx, goal)?;
     if plan.wanted_bytes == 0 {
         return Ok(None);
     }
     let done = evict(ctx, &plan, false, observer)?;
+    did(&done);
     let freed = done.collected.freed_bytes;
     let entries = match done.entries.len() {
         1 => "1 entry".to_owned(),

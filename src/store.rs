@@ -3,6 +3,7 @@
 #[cfg(feature = "async")]
 pub mod aio;
 mod finalise;
+mod locate;
 mod manifests;
 mod metrics;
 mod options;
@@ -173,7 +174,7 @@ impl Store {
         let filesystem = machine.filesystem(&directory);
         let filesystem = filesystem.map_err(|e| Error::io("look at the filesystem of", &directory, e))?;
         let only_read = only_read(machine.as_ref(), &layout, &settings, &filesystem, options)?;
-        let engine = options::engine(&resolved);
+        let engine = options::engine_of(&resolved);
         let policy = policy(machine.as_ref(), &settings, &filesystem, options, only_read.is_none(), engine);
         let settings = StoreSettings {
             store_id: settings.store_id,

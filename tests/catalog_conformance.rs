@@ -97,7 +97,7 @@ fn filled(key: Key, i: usize, word: &str) -> Entry {
     entry.usage = Usage { count: step % 3, last_ns: [0, step, u64::MAX][i % 3] };
     entry.trashed_ns = (i % 7 == 3).then_some(77 + step);
     entry.variants = (0..i % 4).map(|v| variant(&format!("{word} {v}"), (i + v) as u8, Some(100 * step))).collect();
-    if i % 5 == 0 {
+    if i.is_multiple_of(5) {
         let name = Name::new(format!("names/{i}").into_bytes()).unwrap();
         entry.variants.insert(0, Variant { alias: Some(name), uri: "larder:x".into(), ..variant("", 200, None) });
     }
@@ -173,7 +173,7 @@ fn a_page_ends_where_its_limit_is_and_the_next_goes_on_behind_it() {
     let entries: Vec<Entry> = (0..count)
         .map(|i| {
             let mut entry = bare(Key::document(&format!("{i:05}"), "u", "").unwrap());
-            entry.card.tags.extend((i % 2 == 0).then(|| "even".to_owned()));
+            entry.card.tags.extend(i.is_multiple_of(2).then(|| "even".to_owned()));
             entry
         })
         .collect();

@@ -265,7 +265,7 @@ fn an_index_that_disagrees_with_the_journal_is_found() {
         let mut lying = current;
         lying.runs = vec![run];
         larder::parts::index::replace_current(vandal.as_ref(), &ledger.layout.index(), &lying).unwrap();
-        larder::parts::index::remove_unnamed(vandal.as_ref(), &ledger.layout.index(), &lying).unwrap();
+        larder::parts::index::remove_unnamed(vandal.as_ref(), &ledger.layout.index(), Some(&lying)).unwrap();
     });
     assert!(found.iter().any(|finding| finding.code == FindingCode::IndexDisagrees), "{found:?}");
 }

@@ -307,6 +307,41 @@ fn forgetting_takes_the_record_and_deleting_the_bytes() {
     place.sound();
 }
 
+/// As whoever starts a worker does: from a reference to a file.
+#[test]
+fn an_entry_leads_to_its_files() {
+    let place = place();
+    place.json(&["register", MODEL, "q4.gguf"]).exits(0);
+    let path = place.larder(&["path", MODEL]).exits(0).text();
+    assert_eq!(fs::read(path.trim_end()).unwrap(), b"weights");
+    assert_eq!(place.larder(&["path", "hf:org/repo"]).exits(0).text(), path);
+    assert_eq!(place.larder(&["cat", MODEL]).exits(0).out, b"weights");
+    fs::create_dir(place.path("out")).unwrap();
+    place.json(&["get", MODEL, "out"]).exits(0);
+    assert_eq!(fs::read(place.path("out/q4.gguf")).unwrap(), b"weights");
+    assert!(place.json(&["show", MODEL]).event("entry")["usage"]["count"].as_u64().unwrap() >= 3);
+    // Of several, one must be said.
+    place.json(&["register", "model:hf/shards", "shards"]).exits(0);
+    let several = place.json(&["path", "model:hf/shards"]).exits(1);
+    assert!(several.err.contains("\"sub/2.safetensors\""), "{}", several.err);
+    assert_eq!(place.larder(&["cat", "model:hf/shards", "--variant", "sub/2.safetensors"]).exits(0).out, b"two");
+    place.json(&["cat", "model:hf/shards", "--variant", "3"]).exits(1);
+    place.larder(&["path", &digest(b"weights"), "--variant", "x"]).exits(2);
+    // Its name may be gone: the entry keeps the blob.
+    place.json(&["rm", "hf/org"]).exits(0);
+    assert_eq!(place.larder(&["cat", MODEL]).exits(0).out, b"weights");
+    // What is elsewhere is told where it is, as long as it is there.
+    let uri = format!("file://{}", place.path("x.pdf").display());
+    place.json(&["register", "model:local/e", "--uri", &uri]).exits(0);
+    assert_eq!(
+        place.larder(&["path", "model:local/e"]).exits(0).text().trim_end(),
+        place.path("x.pdf").to_str().unwrap()
+    );
+    place.json(&["cat", "model:local/e"]).exits(1);
+    fs::remove_file(place.path("x.pdf")).unwrap();
+    assert_eq!(place.json(&["path", "model:local/e"]).exits(1).event("error")["kind"], "not_found");
+}
+
 #[test]
 fn any_file_is_held_against_a_digest_without_a_store() {
     let place = Place::new();

@@ -60,7 +60,7 @@ fn what_goes_wrong_leaves_the_file_where_it_was() {
     finalise(&place, "a.part", &[]).exits(0);
     let file = place.file("b.part", "two");
     for what in ["keep", "refuse"] {
-        assert_eq!(finalise(&place, "b.part", &["--if-there", what]).exits(1).event("error")["kind"], "taken");
+        assert_eq!(finalise(&place, "b.part", &["--if-registered", what]).exits(1).event("error")["kind"], "taken");
     }
     finalise(&place, "b.part", &["--name", "../climbs"]).exits(2);
     finalise(&place, "none.part", &[]).exits(1);

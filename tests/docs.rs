@@ -106,7 +106,7 @@ fn each_kind_of_mistake_is_found() {
 
 /// Commands that change neither a store nor files outside it: no crash in them leaves anything. Nor does one that leaves a
 /// page of a manual half written.
-const READING: [&str; 19] = [
+const READING: [&str; 20] = [
     "ls",
     "show",
     "where",
@@ -119,6 +119,7 @@ const READING: [&str; 19] = [
     "debug",
     "debug frames",
     "debug runs",
+    "catalog check",
     "config get",
     "config show",
     "trash ls",

@@ -366,6 +366,28 @@ fn a_scratch_store_has_a_sound_index() {
 }
 
 /// Not for safety, since the index can be lost, but so that it need not be made anew after each power cut.
+/// With an index and without one; the next process only collects.
+#[test]
+fn what_killed_upkeep_left_goes_with_the_next_collection() {
+    for (seed, start) in [(20, begun(20)), (21, indexed(21))] {
+        let mut left = 0;
+        let workload = |process: &Arc<Simulated>| {
+            let opened = Opened::open(process).unwrap();
+            opened.put("/one/e", "src/a", b"e").unwrap();
+            opened.ledger.fold(true).unwrap();
+            opened.ledger.compact().unwrap();
+        };
+        let kills = Enumeration::new(seed, &start.world(!seed)).kills(workload, |_, world, _| {
+            let unfinished =
+                |path: &PathBuf| ["run", "new"].iter().any(|end| path.extension().is_some_and(|e| e == *end));
+            left += u64::from(world.tree().into_keys().filter(unfinished).count() > 0);
+            kit::nothing_is_left_over(world, &Opened::open(&world.process("next")).unwrap());
+        });
+        assert!(left > 10, "nothing was left: {left}");
+        report("upkeep, killed and collected", kills);
+    }
+}
+
 #[test]
 fn what_current_names_is_there_after_any_power_cut() {
     let work = |process: &Arc<Simulated>| {

@@ -100,7 +100,7 @@ fn real_blob(directory: &Path) -> Digest {
     store.show(&larder::work::names::Target::Name(name("real"))).expect("it was just added").digest
 }
 
-fn ledger(directory: &Path) -> Ledger {
+pub fn ledger(directory: &Path) -> Ledger {
     let directory = directory.canonicalize().expect("a store");
     let layout = Layout::new(&directory);
     let settings = std::fs::read_to_string(layout.settings()).expect("settings");

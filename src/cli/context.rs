@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use etcetera::BaseStrategy as _;
-use larder::format::options::OptionKey;
+use larder::format::options::{CatalogBackend, OptionKey};
 use larder::machine::Machine;
 use larder::store::{Durability, OpenOptions, Presence, Store};
 use larder::vocabulary::limits;
@@ -148,6 +148,8 @@ impl Context {
             |read_only| Store::open(self.machine.clone(), directory, &OpenOptions { read_only, ..options.clone() });
         let opened = match (access, open(access == Access::Read)) {
             (Access::Hold, Err(error)) if forbids_writing(&error) => open(true),
+            // What answers for its catalog writes to a file of its own, to follow the journal.
+            (Access::Read, Ok(store)) if store.options().catalog.backend != CatalogBackend::Embedded => open(false),
             (_, opened) => opened,
         };
         Ok(self.recorded(opened?))

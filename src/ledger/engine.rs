@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Ledger;
+#[cfg(feature = "sqlite")]
+use super::projection::Projection;
 use crate::parts::catalog::Catalog;
 use crate::vocabulary::{Error, ErrorKind, Result};
 
@@ -54,9 +56,42 @@ impl Ledger {
         self.policy.engine.is_built_in()?;
         #[cfg(feature = "sqlite")]
         if let Some(projection) = self.projection.as_ref().filter(|_| self.policy.writable) {
-            return projection.catalog(self);
+            return Ok(projection.catalog(self)?.0);
         }
         Ok(self.snapshot()?)
+    }
+
+    /// Any engine over this store, whether or not it is the store's, with the last sequence that it knows of.
+    pub fn engine_at(&self, engine: &Engine) -> Result<(Arc<dyn Catalog>, u64)> {
+        engine.is_built_in()?;
+        #[cfg(feature = "sqlite")]
+        if let Some(projection) = self.projection_of(engine).filter(|_| self.policy.writable) {
+            return projection.catalog(self);
+        }
+        let snapshot = self.snapshot()?;
+        let sequence = snapshot.cursor.sequence;
+        Ok((snapshot, sequence))
+    }
+
+    /// Removes what an engine keeps of this store, which has another one now.
+    pub fn remove_engine(&self, engine: &Engine) -> Result<()> {
+        #[cfg(feature = "sqlite")]
+        if let Some(projection) = self.projection_of(engine) {
+            return projection.remove(self);
+        }
+        #[cfg(not(feature = "sqlite"))]
+        engine.is_built_in()?;
+        Ok(())
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn projection_of(&self, engine: &Engine) -> Option<Projection> {
+        match engine {
+            Engine::Embedded => None,
+            Engine::Sqlite { path, wal } => {
+                Some(Projection::new(&self.machine, &self.layout, &self.policy, path, *wal))
+            }
+        }
     }
 
     /// The tables of the index as an engine, whichever one the store has.

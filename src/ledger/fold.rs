@@ -158,9 +158,9 @@ impl Ledger {
             let unchanged = now.as_ref().filter(|c| c.store == self.policy.store) == start;
             if unchanged && (planted(Bug::CurrentUnchecked) || self.journal.holds(cursor)?) {
                 made.install(&current)?;
-                remove_unnamed(self.machine.as_ref(), &directory, &current)?;
+                remove_unnamed(self.machine.as_ref(), &directory, Some(&current))?;
             } else if let Some(now) = now {
-                remove_unnamed(self.machine.as_ref(), &directory, &now)?;
+                remove_unnamed(self.machine.as_ref(), &directory, Some(&now))?;
             }
             hold.reload()
         })

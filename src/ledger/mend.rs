@@ -9,7 +9,7 @@ use super::runs::NewRuns;
 use super::{Ledger, Snapshot, Tables, load};
 use crate::format::current::Current;
 use crate::format::record::Record;
-use crate::parts::index::{Index, RunMeta, View, remove_unnamed};
+use crate::parts::index::{self, Index, RunMeta, View, remove_unnamed};
 use crate::parts::journal::Cursor;
 use crate::parts::journal::chain::{Damage, is_outgrown};
 use crate::vocabulary::Result;
@@ -104,13 +104,36 @@ impl Ledger {
     /// Removes the unfinished files of dead writers, in the journal and in the index.
     pub fn clear_unfinished(&self) -> Result<()> {
         let compaction = self.compaction(true)?;
-        self.hold(|_| {
-            if let Some(current) = self.current() {
-                remove_unnamed(self.machine.as_ref(), &self.layout.index(), &current)?;
-            }
-            self.journal.remove_unfinished()
-        })?;
+        self.clear_unfinished_locked()?;
         drop(compaction);
         Ok(())
+    }
+
+    /// The same, if there are any and nobody is compacting. Failing is no harm: they are there the next time.
+    pub fn clear_unfinished_if_any(&self) {
+        let index = self.layout.index();
+        let none = |names: Result<Vec<String>>| names.map_or(true, |names| names.is_empty());
+        if none(self.journal.unfinished()) && none(index::unnamed(self.machine.as_ref(), &index)) {
+            return;
+        }
+        if let Ok(Some(_compaction)) = self.compaction(false) {
+            let _ = self.clear_unfinished_locked();
+        }
+    }
+
+    fn clear_unfinished_locked(&self) -> Result<()> {
+        self.hold(|_| {
+            let index = self.layout.index();
+            match Index::open(self.machine.as_ref(), &index) {
+                Ok(None) => _ = remove_unnamed(self.machine.as_ref(), &index, None)?,
+                // What cannot be read names nothing that one may go by.
+                _ => {
+                    if let Some(current) = self.current() {
+                        remove_unnamed(self.machine.as_ref(), &index, Some(&current))?;
+                    }
+                }
+            }
+            self.journal.remove_unfinished()
+        })
     }
 }

@@ -56,10 +56,12 @@ impl Projection {
         Projection { sqlite: Sqlite::new(Arc::clone(machine), place), looked: AtomicBool::default() }
     }
 
-    /// What it answers, as the journal is now.
-    pub(crate) fn catalog(&self, ledger: &Ledger) -> Result<Arc<dyn Catalog>> {
+    /// What it answers, as the journal is now, and the last sequence that is in that.
+    pub(crate) fn catalog(&self, ledger: &Ledger) -> Result<(Arc<dyn Catalog>, u64)> {
         self.follow(ledger)?;
-        Ok(Arc::new(self.sqlite.view()?))
+        let view = self.sqlite.view()?;
+        let sequence = view.reached()?.map_or(0, |reached| reached.reach.sequence);
+        Ok((Arc::new(view), sequence))
     }
 
     /// Brings it up to the end of the journal. A database that cannot be read is kept in `quarantine/` and made anew.

@@ -9,7 +9,8 @@ use crate::format::options::{CatalogBackend, Chosen, OptionKey, Options, Storage
 use crate::format::settings::Settings;
 use crate::ledger::Engine;
 use crate::machine::Machine;
-use crate::vocabulary::{Error, ErrorKind, Result};
+use crate::vocabulary::{Error, ErrorKind, Observer, Result};
+use crate::work::catalog::engine::{self, Compared, Migrated};
 use crate::work::configure;
 
 impl Store {
@@ -22,6 +23,19 @@ impl Store {
     /// The options that hold: those of the store's own file, and over them those that it was opened with.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Compares what the store's engine of the catalog says with the journal; see [`engine::check`].
+    pub fn check_catalog(&self, observer: &dyn Observer) -> Result<Compared> {
+        engine::check(&self.reading(), observer)
+    }
+
+    /// Gives the store another engine of the catalog, for whoever opens it from then on; see [`engine::migrate`].
+    pub fn migrate_catalog(&self, to: CatalogBackend, dry_run: bool, observer: &dyn Observer) -> Result<Migrated> {
+        let ctx = if dry_run { self.reading() } else { self.writing()? };
+        let mut options = self.options.clone();
+        options.catalog.backend = to;
+        engine::migrate(&ctx, &engine_of(&options), dry_run, observer)
     }
 
     /// Sets an option of the store's own file, or (`None`) takes it away, for whoever opens the store from then on;
@@ -57,7 +71,7 @@ pub(super) fn resolve(settings: &Settings, over: &Chosen) -> Result<Options> {
 /// blobs and its journal need none, and what is asked of the catalog is refused.
 pub(super) fn refuse_unbuilt(options: &Options) -> Result<()> {
     refuse_unbuilt_storage(options)?;
-    match engine(options).is_built_in() {
+    match engine_of(options).is_built_in() {
         Ok(()) => Ok(()),
         Err(_) => Err(unbuilt("catalog.backend = sqlite")),
     }
@@ -75,7 +89,7 @@ fn unbuilt(what: &str) -> Error {
 }
 
 /// What answers for the catalog of a store with these options.
-pub(super) fn engine(options: &Options) -> Engine {
+pub(super) fn engine_of(options: &Options) -> Engine {
     let catalog = &options.catalog;
     match catalog.backend {
         CatalogBackend::Embedded => Engine::Embedded,

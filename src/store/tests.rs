@@ -198,6 +198,40 @@ fn a_store_is_made_with_the_fixed_options_it_is_opened_with() {
     assert_eq!((again.options().catalog.path.as_str(), again.options().limits.max_bytes), ("db/catalog", 0));
 }
 
+/// R86, R87, R91, R92: whoever starts work with a model asks for its file, and fetches it where there is none.
+#[test]
+fn a_reference_leads_to_the_file_of_a_model() {
+    use crate::work::catalog::register::NewVariant;
+    let (world, digest) = filled();
+    let store = open(&world).unwrap();
+    let meant = |text: &str| crate::vocabulary::ModelRef::parse(text).unwrap();
+    assert_eq!(store.find_local_model(&meant("hf:org/repo")).unwrap(), None);
+    let variant =
+        |name: &str, target: Option<Target>| NewVariant { name: name.into(), target, ..NewVariant::default() };
+    let with = |version: &str, variants| Registration {
+        variants,
+        ..Registration::new(Key::model("hf", "org/repo", version).unwrap())
+    };
+    let several = vec![variant("q4.gguf", Some(Target::Digest(digest))), variant("q8.gguf", None)];
+    let one = vec![NewVariant { uri: "file:///elsewhere".into(), ..variant("", None) }];
+    store.register(vec![with("v1", several), with("v2", one)], IfThere::Refuse).unwrap();
+    let found = |text: &str| store.find_local_model(&meant(text)).unwrap();
+    assert_eq!(found("hf:org/repo/q4.gguf@v1"), Some(store.path(&Target::Digest(digest)).unwrap()));
+    // Not there: one of which nothing is known, one that the repository does not have, and a file that is gone.
+    for text in
+        ["hf:org/repo/q8.gguf@v1", "hf:org/repo/q2.gguf@v1", "hf:org/repo@v1", "hf:org/repo@v2", "hf:org/repo@v3"]
+    {
+        assert_eq!(found(text), None, "{text}");
+    }
+    world.put("/elsewhere", b"bytes");
+    assert_eq!(found("hf:org/repo@v2"), Some("/elsewhere".into()));
+    // Without a version there are two.
+    assert_eq!(kind(store.find_local_model(&meant("hf:org/repo"))), ErrorKind::Invalid);
+    assert!(store.entry_of_model(&meant("hf:org/repo@v1")).unwrap().is_some());
+    store.trash_entry(&Key::model("hf", "org/repo", "v2").unwrap(), "test").unwrap();
+    assert_eq!(found("hf:org/repo@v2"), None);
+}
+
 #[derive(Default)]
 struct Told {
     counts: std::sync::Mutex<Counts>,

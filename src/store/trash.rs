@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::Store;
 use super::metrics::Op;
+use crate::vocabulary::entry::RetentionPolicy;
 use crate::vocabulary::{Entry, Key, Name, Observer, Result};
 use crate::work::catalog::evict::{self, EvictPlan, EvictReport, Goal, Limits};
+use crate::work::catalog::retention::{self, LetGo, RetentionPlan, RetentionReport};
 use crate::work::catalog::trash::{self, Deleted, EmptyPlan, EmptyReport, InTrash, Undeleted};
 
 impl Store {
@@ -76,6 +78,16 @@ impl Store {
             self.evicted(report.entries.len() as u64);
         }
         self.collected(Op("remove", "evict"), &"", done, |report| &report.collected)
+    }
+
+    /// What a policy would let go (R126); see [`retention::plan`].
+    pub fn plan_retention(&self, policy: &RetentionPolicy, how: LetGo) -> Result<RetentionPlan> {
+        retention::plan(&self.reading(), policy, how)
+    }
+
+    /// Lets go what was planned; see [`retention::apply`].
+    pub fn retain(&self, plan: &RetentionPlan, how: LetGo, observer: &dyn Observer) -> Result<RetentionReport> {
+        retention::apply(&self.writing()?, plan, how, observer)
     }
 
     /// The limits that hold for this store, as its options say.

@@ -6,6 +6,7 @@
 
 mod carriers;
 mod chosen;
+mod findings;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -155,6 +156,7 @@ pub fn collect(
     carry_out(ctx.ledger, &plan.doomed, &mut report, observer)?;
     ctx.ledger.refill_reserve();
     ctx.ledger.compact_if_due();
+    ctx.ledger.clear_unfinished_if_any();
     Ok(report)
 }
 
@@ -334,6 +336,7 @@ fn bury(ctx: &Context<'_>, check: impl Fn(&Snapshot) -> Result<()>) -> Result<u6
                 records.push(Record::Orphan(OrphanRecord { digest: *digest, own, since }));
             }
         }
+        findings::forget_what_is_over(ledger, &hold.snapshot, &mut records)?;
         if records.is_empty() {
             records.extend(tick(&hold.snapshot, &since)?);
         }

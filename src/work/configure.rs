@@ -25,6 +25,15 @@ pub fn configure(ctx: &Context<'_>, key: OptionKey, value: Option<&str>) -> Resu
     if key.is_fixed() {
         return Err(Error::new(ErrorKind::Refused, attempt, "it was settled when the store was made"));
     }
+    put(ctx, key, value, &attempt)
+}
+
+/// Sets an option that was settled when the store was made, for a verb that makes the store what it says.
+pub(super) fn switch(ctx: &Context<'_>, key: OptionKey, value: &str) -> Result<()> {
+    put(ctx, key, Some(value), &format!("change {}", key.name())).map(drop)
+}
+
+fn put(ctx: &Context<'_>, key: OptionKey, value: Option<&str>, attempt: &str) -> Result<bool> {
     let ledger = ctx.ledger;
     ledger.hold(|_| {
         let mut settings = read(ledger.machine.as_ref(), &ledger.layout)?;
@@ -33,7 +42,7 @@ pub fn configure(ctx: &Context<'_>, key: OptionKey, value: Option<&str>) -> Resu
             None => _ = settings.options.unset(key),
             Some(text) => {
                 let set = settings.options.set(key, text);
-                set.map_err(|why| Error::new(ErrorKind::Invalid, attempt.as_str(), why.to_string()))?;
+                set.map_err(|why| Error::new(ErrorKind::Invalid, attempt, why.to_string()))?;
             }
         }
         if settings.options == before {

@@ -25,6 +25,7 @@ pub mod mend;
 pub mod names;
 pub mod repair;
 pub mod resumable;
+mod room;
 mod spill;
 #[cfg(test)]
 mod testing;

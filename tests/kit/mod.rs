@@ -323,6 +323,7 @@ pub fn nothing_is_left_over(world: &World, opened: &Opened) {
     if !opened.troubled {
         staging_is_empty(world);
     }
+    unfinished_is_gone(world);
     let snapshot = opened.ledger.snapshot().unwrap();
     for (seen, _) in world.tree() {
         let path = seen.to_str().unwrap();
@@ -337,6 +338,16 @@ pub fn nothing_is_left_over(world: &World, opened: &Opened) {
             assert!(known, "{path} is on no record and was not collected");
         }
     }
+}
+
+/// No run that `CURRENT` does not name, and no segment or base that never got its name.
+pub fn unfinished_is_gone(world: &World) {
+    let process = world.process("looking");
+    let runs = larder::parts::index::unnamed(process.as_ref(), &Layout::new(STORE).index()).unwrap();
+    assert!(runs.is_empty(), "runs that CURRENT does not name are left: {runs:?}");
+    let mut left = world.tree().into_keys().filter(|path| path.starts_with("/store/journal"));
+    let new = left.find(|path| path.to_string_lossy().ends_with(".new"));
+    assert!(new.is_none(), "{new:?} is left");
 }
 
 fn hex(text: &str) -> [u8; 32] {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use larder::work::catalog::register::IfThere;
 use larder::work::finalise::{FinaliseOptions, Finalised, Finished};
 use larder::{Digest, EntryTarget, ErrorKind, Key, ModelRef, Name};
 
 use super::add;
 use crate::cli::context::Context;
+use crate::cli::entries::pair;
 use crate::cli::exit::Exit;
 use crate::cli::fault::Fault;
 use crate::cli::json::Line;
@@ -65,29 +65,12 @@ pub(crate) struct Args {
     /// The name that it gets, in place of the one that follows from where it came from
     #[arg(long, value_name = "NAME", value_parser = words::name())]
     name: Option<Name>,
-    /// What is done where there is an entry of this key
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
-    if_there: There,
+    /// What becomes of an entry that is registered already
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = words::IfRegistered::Merge)]
+    if_registered: words::IfRegistered,
     /// Leave FILE where it is
     #[arg(long)]
     leave: bool,
-}
-
-/// What is done where there is an entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum There {
-    /// It is brought up to date
-    #[default]
-    Merge,
-    /// It stays as it is; other bytes are refused
-    Keep,
-    /// It is an error
-    Refuse,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("it is no KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 impl Args {
@@ -125,11 +108,7 @@ impl Args {
     fn options(&self, store: &larder::Store) -> FinaliseOptions {
         FinaliseOptions {
             name: self.name.clone(),
-            if_there: match self.if_there {
-                There::Merge => IfThere::Merge,
-                There::Keep => IfThere::Keep,
-                There::Refuse => IfThere::Refuse,
-            },
+            if_there: self.if_registered.into(),
             leave: self.leave,
             ..FinaliseOptions::of(store.options())
         }
@@ -157,7 +136,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
 }
 
 fn taken(error: &larder::Error) -> Fault {
-    let hint = "the file is where it was; --if-there merge brings an entry up to date, --name chooses another name";
+    let hint =
+        "the file is where it was; --if-registered merge brings an entry up to date, --name chooses another name";
     Fault { message: error.to_string(), hint: Some(hint.to_owned()), exit: Exit::Failed, kind: "taken" }
 }
 

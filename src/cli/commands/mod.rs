@@ -32,6 +32,7 @@ mod plan;
 mod rebuild;
 mod register;
 mod repair;
+mod retention;
 mod rm;
 mod search;
 mod show;
@@ -135,6 +136,8 @@ pub(crate) enum Command {
     ImportManifest(import::Args),
     /// Write the catalog as a manifest
     ExportManifest(Box<export::Args>),
+    /// Let entries go by number and age
+    Retention(retention::Args),
     /// Make room: entries into the trash, or away until a goal is reached
     Evict(evict::Args),
     /// Remove blobs that nothing keeps
@@ -203,6 +206,7 @@ impl Command {
             Command::Catalog(_) => "catalog",
             Command::ImportManifest(_) => "import-manifest",
             Command::ExportManifest(_) => "export-manifest",
+            Command::Retention(_) => "retention",
             Command::Evict(_) => "evict",
             Command::Gc(_) => "gc",
             Command::Ingest(_) => "ingest",
@@ -258,6 +262,7 @@ impl Command {
             Command::Catalog(command) => catalog::run(context, command),
             Command::ImportManifest(args) => import::run(context, args),
             Command::ExportManifest(args) => export::run(context, args),
+            Command::Retention(args) => retention::run(context, args),
             Command::Evict(args) => evict::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Ingest(command) => ingest::run(context, command),

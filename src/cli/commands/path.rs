@@ -4,13 +4,13 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Result;
-use larder::work::names::Target;
 
 use crate::cli::context::{Access, Context};
+use crate::cli::entries;
 use crate::cli::exit::Exit;
 use crate::cli::fault::output_error;
 use crate::cli::json::Line;
-use crate::cli::words;
+use crate::cli::words::{self, Thing};
 
 /// The arguments of `larder path`.
 #[derive(Debug, clap::Args)]
@@ -19,16 +19,20 @@ The path is printed byte for byte. The file is read-only and shared: read it, an
 
 Example:
   larder path models/a.gguf
-  llama-cli -m \"$(larder path models/a.gguf)\"")]
+  llama-cli -m \"$(larder path model:hf/org/repo --variant q4)\"")]
 pub(crate) struct Args {
-    /// A name, or a digest (sha256:…)
-    #[arg(value_name = "NAME|DIGEST", value_parser = words::target())]
-    target: Target,
+    /// An entry (entry:ID, model:…, document:…), a name, or a digest (sha256:…)
+    #[arg(value_name = "ENTRY|NAME|DIGEST", value_parser = words::thing())]
+    target: Thing,
+    /// Of an entry: this variant, and not the one that stands for the whole
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
 }
 
 /// Prints.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
-    let path = context.open(Access::Hold)?.path(&args.target)?;
+    let store = context.open(Access::Hold)?;
+    let path = entries::path(&store, &args.target, args.variant.as_deref())?;
     if context.out.json() {
         context.out.object(Line::event("path").path("path", &path))?;
     } else {

@@ -170,15 +170,16 @@ pub fn remove_current(machine: &dyn Machine, dir: &Path) -> Result<()> {
     unlink_if_there(machine, &dir.join(CURRENT))
 }
 
-/// Unlinks every run in the index directory `dir` that `current` does not name, and says how many there were.
+/// Unlinks every run in the index directory `dir` that `current` does not name, `None` being no CURRENT at all, and says
+/// how many there were.
 ///
 /// A run that somebody is still writing is not named either: call it only while holding what every writer of runs
 /// holds, with the CURRENT that is in force. Other files are left alone.
-pub fn remove_unnamed(machine: &dyn Machine, dir: &Path, current: &Current) -> Result<u64> {
+pub fn remove_unnamed(machine: &dyn Machine, dir: &Path, current: Option<&Current>) -> Result<u64> {
     let mut removed = 0;
     for entry in machine.list(dir).map_err(|e| Error::io("list", dir, e))? {
         let id = RunId::from_file_name(entry.name.as_bytes());
-        if id.is_some_and(|id| current.runs.iter().all(|run| run.id != id)) {
+        if id.is_some_and(|id| current.iter().flat_map(|current| &current.runs).all(|run| run.id != id)) {
             unlink_if_there(machine, &dir.join(OsStr::new(&entry.name)))?;
             removed += 1;
         }

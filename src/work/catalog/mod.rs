@@ -4,6 +4,7 @@
 //! one makes the entry and the others find it.
 
 pub mod change;
+pub mod engine;
 pub mod evict;
 pub mod find;
 mod going;
@@ -11,6 +12,7 @@ pub mod names;
 pub mod register;
 pub mod remove;
 pub mod restore;
+pub mod retention;
 pub mod trash;
 pub mod uses;
 pub mod verify;

@@ -212,7 +212,7 @@ pub fn path(ctx: &Context<'_>, target: &Target) -> Result<PathBuf> {
         Err(e) if e.kind() == ErrorKind::Permission => ctx.ledger.blobs.path(&digest),
         Err(e) => return Err(e),
     };
-    ctx.ledger.machine.canonical(&path).map_err(|e| Error::system("find the blob's path", e))
+    ctx.ledger.machine.canonical(&path).map_err(|e| Error::io("find the path of", &path, e))
 }
 
 /// A file with the bytes of a blob that this user may read, and where it is.

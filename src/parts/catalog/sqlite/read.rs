@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::rows::{self, ENTRY, bits};
-use super::{Lent, Place, Sql, has_log};
+use super::{Lent, Place, Reached, Sql, has_log};
 use crate::parts::catalog::{Catalog, Totals};
 use crate::vocabulary::{Digest, Entry, EntryId, EntryKind, Key, Query, Result, State};
 
@@ -29,6 +29,11 @@ impl View {
             rows::reached(connection).at(&place)?;
         }
         Ok(View { lent: Mutex::new(lent), place, held })
+    }
+
+    /// How far it reaches.
+    pub fn reached(&self) -> Result<Option<Reached>> {
+        self.read(rows::reached)
     }
 
     fn read<R>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<R>) -> Result<R> {

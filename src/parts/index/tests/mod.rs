@@ -301,7 +301,7 @@ fn runs_that_are_not_named_go_and_nothing_else_does() {
     replace_current(&machine, dir(), &kept).unwrap();
     machine.set(Path::new("/index/notes.run"), b"mine");
     machine.set(Path::new("/index/CURRENT.new"), b"left over");
-    assert_eq!(remove_unnamed(&machine, dir(), &kept).unwrap(), 1);
+    assert_eq!(remove_unnamed(&machine, dir(), Some(&kept)).unwrap(), 1);
     assert_eq!(machine.names().len(), 4);
     // A run that was open stays readable, and a reopened index shares what is still there.
     assert_eq!(old.range(b"").count(), 10);

@@ -1,5 +1,6 @@
 //! The front: an open store, with one short method for each verb.
 
+mod dedup;
 mod finalise;
 mod locate;
 mod manifests;

@@ -12,6 +12,8 @@ pub mod store;
 pub mod vocabulary;
 pub mod work;
 
+#[cfg(feature = "async")]
+pub use store::aio;
 pub use store::{Durability, NewStore, OpenOptions, Presence, Shared, Store, StoreSettings};
 pub use vocabulary::{
     Blake3, Card, Counts, Digest, DigestPrefix, Entry, EntryId, EntryKind, EntryTarget, Error, ErrorKind, Event,

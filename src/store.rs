@@ -1,5 +1,7 @@
 //! The front: an open store, with one short method for each verb.
 
+#[cfg(feature = "async")]
+pub mod aio;
 mod dedup;
 mod finalise;
 mod locate;

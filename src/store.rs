@@ -2,6 +2,7 @@
 
 #[cfg(feature = "async")]
 pub mod aio;
+mod dedup;
 mod finalise;
 mod locate;
 mod manifests;

@@ -8,6 +8,8 @@ mod locate;
 mod manifests;
 mod metrics;
 mod options;
+#[cfg(feature = "otel")]
+pub mod otel;
 mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};

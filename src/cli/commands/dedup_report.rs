@@ -155,8 +155,7 @@ fn summary(context: &Context, totals: &DedupTotals, scanned: &Scanned, was_scann
     }
     let (blobs, saved) = (text::count(totals.groups, "blob"), context.size(totals.saved_bytes));
     let percent = text::percent(totals.saved_bytes, totals.wanted_bytes);
-    let mut lines =
-        vec![format!("{blobs} of {} are wanted more than once, which saves {saved}, {percent}", totals.blobs)];
+    let mut lines = vec![format!("Wanted more than once: {blobs} of {}, which saves {saved}, {percent}", totals.blobs)];
     if totals.could_save_bytes > 0 {
         let more = context.size(totals.could_save_bytes);
         lines
@@ -164,7 +163,8 @@ fn summary(context: &Context, totals: &DedupTotals, scanned: &Scanned, was_scann
     }
     if was_scanned {
         let (files, size) = (text::count(scanned.files, "file"), context.size(scanned.could_save_bytes));
-        lines.push(format!("  scanned    {files}: {} copies of blobs, {size} that links would save", scanned.copies));
+        let copies = if scanned.copies == 1 { "1 copy".to_owned() } else { format!("{} copies", scanned.copies) };
+        lines.push(format!("  scanned    {files}: {copies} of blobs, {size} that links would save"));
         lines.push(format!("  linked     {} that are links already", scanned.linked));
     }
     context.out.summary(&lines.join("\n"));

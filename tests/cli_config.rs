@@ -164,3 +164,20 @@ fn options_hold_for_the_verbs_they_are_about() {
     assert_eq!(ttl(&["--set", "catalog.orphan_ttl_days=1"]), 86400);
     assert_eq!(ttl(&["--orphan-ttl", "5s"]), 5);
 }
+
+#[test]
+fn what_is_registered_is_read_back_where_the_options_say_so() {
+    let place = Place::with_store();
+    let file = place.file("f", "bytes");
+    let uri = format!("file://{}", file.display());
+    let state = |name: &str, set: &[&str]| {
+        let key = format!("model:local/{name}");
+        let mut arguments = vec!["register", &key, "--uri", &uri];
+        set.iter().for_each(|one| arguments.extend(["--set", one]));
+        place.json(&arguments).exits(0);
+        place.json(&["show", &key]).exits(0).event("entry")["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state("a", &[]), "pending");
+    assert_eq!(state("b", &["catalog.verify_on_register=true"]), "active");
+    assert_eq!(state("c", &["catalog.verify_on_register=true", "catalog.compute_sha256=false"]), "pending");
+}

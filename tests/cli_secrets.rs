@@ -23,7 +23,18 @@ fn urls() -> Vec<String> {
 }
 
 /// Every way to hand text to larder that it then has to complain about; `@` is the URL.
-const CALLS: [&str; 30] = [
+const CALLS: [&str; 41] = [
+    "finalise @ --artifact x",
+    "finalise here --artifact x --expect @",
+    "finalise here --model @/ --if-there @",
+    "config get @",
+    "config set @ 1",
+    "config set limits.max_bytes @",
+    "ls --set @",
+    "ls --set storage.layout=@",
+    "ls --metrics-file @/x",
+    "ls --otlp @",
+    "ls --log @",
     "add @",
     "add here @",
     "add --links @",

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::Result;
+use larder::format::options::CatalogOptions;
 use larder::store::Store;
 use larder::work::catalog::register::{IfThere, NewVariant, Registered, Registration};
 use larder::work::catalog::verify::Verified;
@@ -278,7 +279,7 @@ fn register(
     let key = registration.key.clone();
     let mut all = store.register(vec![registration], args.if_there())?;
     let mut registered = all.pop().expect("one was registered");
-    let verified = match args.verify {
+    let verified = match args.verify || reads_back(&store.options().catalog, &registered.entry) {
         true => Some(store.verify_entry(&key, None, "register")?),
         false => None,
     };
@@ -286,6 +287,12 @@ fn register(
         registered.entry = verified.entry.clone();
     }
     Ok(Some((registered, verified)))
+}
+
+/// Whether the options of the store want an entry read back that was registered just now.
+fn reads_back(options: &CatalogOptions, entry: &larder::Entry) -> bool {
+    let in_store = entry.variants.iter().all(|variant| variant.digest.is_some());
+    options.verify_on_register && !entry.variants.is_empty() && (in_store || options.compute_sha256)
 }
 
 fn would(context: &Context, key: &Key, sources: &Sources, there: bool) -> Result<Exit> {

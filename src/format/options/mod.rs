@@ -66,7 +66,7 @@ pub struct CatalogOptions {
     pub path: String,
     /// Whether a database writes ahead.
     pub wal_mode: bool,
-    /// Whether files that stay where they are get hashed when they are registered. What the store takes in always is.
+    /// Whether reading back hashes files that stay where they are. What the store takes in is always hashed.
     pub compute_sha256: bool,
     /// Whether the bytes of what is registered are read back and hashed.
     pub verify_on_register: bool,

@@ -295,7 +295,7 @@ fn settle_ours(ledger: &Ledger, count: usize) {
                 let entry = Entries::entry(tx, &key(i))?.expect("it was registered");
                 let variant = Variant { digest: Some(digest(i)), ..entry.variants[0].clone() };
                 tx.push(Record::Variant(Box::new(VariantRecord { entry: entry.id(), variant, was: None })));
-                if i % 10 == 0 {
+                if i.is_multiple_of(10) {
                     let mut card = entry.card;
                     let before = card.terms();
                     card.state = State::Active;

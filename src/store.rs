@@ -1,10 +1,15 @@
 //! The front: an open store, with one short method for each verb.
 
+#[cfg(feature = "async")]
+pub mod aio;
+mod dedup;
 mod finalise;
 mod locate;
 mod manifests;
 mod metrics;
 mod options;
+#[cfg(feature = "otel")]
+pub mod otel;
 mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};

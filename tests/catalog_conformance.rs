@@ -173,7 +173,7 @@ fn a_page_ends_where_its_limit_is_and_the_next_goes_on_behind_it() {
     let entries: Vec<Entry> = (0..count)
         .map(|i| {
             let mut entry = bare(Key::document(&format!("{i:05}"), "u", "").unwrap());
-            entry.card.tags.extend((i % 2 == 0).then(|| "even".to_owned()));
+            entry.card.tags.extend(i.is_multiple_of(2).then(|| "even".to_owned()));
             entry
         })
         .collect();

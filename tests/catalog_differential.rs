@@ -289,7 +289,7 @@ impl Play {
             .map(|blob| NewVariant {
                 name: WORDS[blob].into(),
                 target: Some(Target::Digest(self.blobs[(blob + who) % 3])),
-                expected: (who % 3 == 0).then(|| self.blobs[blob]),
+                expected: who.is_multiple_of(3).then(|| self.blobs[blob]),
                 ..NewVariant::default()
             })
             .collect();

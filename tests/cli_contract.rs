@@ -82,6 +82,7 @@ fn commands() -> Vec<Vec<String>> {
         "evict --free 0",
         "evict --max-size 1GB",
         "retention --keep-last 9",
+        "dedup-report",
         "evict --free 0",
         "evict --max-size 1GB",
     ];

@@ -17,7 +17,8 @@ const FILE_BYTES: usize = 4 << 20;
 pub(crate) struct Tally(Arc<Mutex<Counts>>);
 
 impl Tally {
-    fn counts(&self) -> Counts {
+    /// What was counted.
+    pub(crate) fn counts(&self) -> Counts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -15,9 +15,6 @@ impl Store {
     /// did it: `trash`, `delete`, …
     pub fn trash_entry(&self, key: &Key, rule: &str) -> Result<Deleted> {
         let done = trash::trash(&self.writing()?, key, rule);
-        if done.is_ok() && matches!(rule, "evict" | "retention") {
-            self.evicted(1);
-        }
         self.did(Op("remove", "trash"), key, done)
     }
 
@@ -73,10 +70,11 @@ impl Store {
 
     /// Evicts what was planned; see [`evict::evict`].
     pub fn evict(&self, plan: &EvictPlan, yes_most: bool, observer: &dyn Observer) -> Result<EvictReport> {
-        let done = evict::evict(&self.writing()?, plan, yes_most, observer);
-        if let Ok(report) = &done {
-            self.evicted(report.entries.len() as u64);
-        }
+        self.has_evicted(evict::evict(&self.writing()?, plan, yes_most, observer))
+    }
+
+    fn has_evicted(&self, done: Result<EvictReport>) -> Result<EvictReport> {
+        self.evicted(done.as_ref().map_or(0, |report| report.entries.len() as u64));
         self.collected(Op("remove", "evict"), &"", done, |report| &report.collected)
     }
 
@@ -87,7 +85,9 @@ impl Store {
 
     /// Lets go what was planned; see [`retention::apply`].
     pub fn retain(&self, plan: &RetentionPlan, how: LetGo, observer: &dyn Observer) -> Result<RetentionReport> {
-        retention::apply(&self.writing()?, plan, how, observer)
+        let done = retention::apply(&self.writing()?, plan, how, observer);
+        let op = if how == LetGo::Trash { "remove" } else { "update" };
+        self.did_many(Op(op, "retention"), &"", done, |report| report.entries.len() as u64)
     }
 
     /// The limits that hold for this store, as its options say.
@@ -98,10 +98,12 @@ impl Store {
 
     /// Does what takes room, with room made before it and the limits kept after it, as far as that can be.
     pub(super) fn within_limits<R>(&self, observer: &dyn Observer, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let did = |report: &EvictReport| self.count_evicted(report);
-        evict::make_room(&self.writing()?, self.limits(), observer, &did);
+        let before = evict::make_room(&self.writing()?, self.limits(), observer);
         let done = work()?;
-        evict::apply(&self.writing()?, self.limits(), observer, &did);
+        let after = evict::apply(&self.writing()?, self.limits(), observer);
+        for report in before.into_iter().chain(after) {
+            self.count_evicted(&report);
+        }
         Ok(done)
     }
 }

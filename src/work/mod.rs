@@ -7,6 +7,7 @@ pub mod check;
 pub mod collect;
 pub mod configure;
 pub mod copies;
+pub mod dedup;
 pub mod doctor;
 mod duplicate;
 pub mod export;

@@ -383,3 +383,60 @@ fn the_table_of_findings_has_every_code() {
     let known = FindingCode::ALL.iter().map(|code| (code.word().to_owned(), code.mend().word().to_owned()));
     assert_eq!(told, known.collect());
 }
+
+/// A link to a carrier is the store's own, like one to the blob's file.
+#[test]
+fn a_stray_link_to_a_carrier_is_a_name_that_is_not_on_record() {
+    let world = begun(60);
+    let process = world.process("before");
+    let opened = Opened::open(&process).unwrap();
+    let options = CopiesOptions { copies: 2, dry_run: false };
+    copies(&opened.ctx(), &[Target::Digest(digest(A))], &[], &options, &Silent).unwrap();
+    let (number, _) = opened.ledger.snapshot().unwrap().carriers(&digest(A)).unwrap()[0];
+    let layout = Layout::new(kit::STORE);
+    assert_eq!(codes(&opened), [""; 0]);
+    process.link(&layout.carrier(&digest(A), number), &layout.names().join("stray")).unwrap();
+    let (found, _) = findings(&opened);
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((finding.code, finding.digest), (FindingCode::NameUnrecorded, Some(digest(A))));
+    let report = larder::work::mend::mend(&opened.ctx(), &Silent).unwrap();
+    assert_eq!((report.failed, report.after.findings), (0, 0), "{report:?}");
+    let alias = opened.ledger.snapshot().unwrap().alias(&Name::new("stray").unwrap()).unwrap();
+    assert_eq!(alias.map(|alias| alias.digest), Some(digest(A)));
+    kit::agrees(&world, &opened);
+}
+
+/// Stops at one of the moments at which it is asked.
+struct Stop {
+    at: u64,
+    asked: std::sync::atomic::AtomicU64,
+}
+
+impl Observer for Stop {
+    fn cancelled(&self) -> bool {
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= self.at
+    }
+}
+
+#[test]
+fn a_check_that_is_asked_to_stop_ends_at_once_and_says_so() {
+    let world = begun(61);
+    let opened = Opened::open(&world.process("before")).unwrap();
+    opened.ledger.fold(true).unwrap();
+    opened.put("/src/a", "tail", A).unwrap();
+    let mut moments = 0;
+    for at in 0.. {
+        let stop = Stop { at, asked: std::sync::atomic::AtomicU64::new(0) };
+        let report = check(&opened.ctx(), &stop).unwrap();
+        let asked = stop.asked.into_inner();
+        if asked <= at {
+            assert!(!report.interrupted);
+            break;
+        }
+        assert!(report.interrupted, "stopped at {at}");
+        assert_eq!(report.findings, 0, "what was not looked at is no finding");
+        assert!(asked - at <= 8, "asked {} times more after it was to stop at {at}", asked - at);
+        moments += 1;
+    }
+    assert!(moments > opened.ledger.snapshot().unwrap().cursor.sequence, "it was asked {moments} times alone");
+}

@@ -166,22 +166,28 @@ fn moving_survives_a_kill() {
     let engine = |place: &Place| -> Value {
         place.json(&["config", "get", "catalog.backend"]).exits(0).event("option")["value"].clone()
     };
-    let mut moved = 0;
-    for round in 0..60 {
+    let move_to_other = |most: Duration| {
         let to = if engine(&place) == "sqlite" { "embedded" } else { "sqlite" };
         let mut command = place.command(&["catalog", "migrate", "--to", to]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let (began, time) = (Instant::now(), Duration::from_millis(2 * round));
-        while began.elapsed() < time && child.try_wait().unwrap().is_none() {
+        let began = Instant::now();
+        while began.elapsed() < most && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
+        let took = began.elapsed();
         let _gone_already = child.kill();
         child.wait().unwrap();
-        assert_eq!(answers(&place), before, "round {round}");
-        moved += u32::from(engine(&place) == to);
-        if moved == 4 {
-            return;
-        }
+        (engine(&place) == to, took)
+    };
+    // How long it takes here and now, and then killed at every part of that.
+    let (moved, whole) = move_to_other(Duration::from_secs(60));
+    assert!(moved);
+    for part in 0..14 {
+        move_to_other(whole * part / 12);
+        assert_eq!(answers(&place), before, "killed after {part} parts of {whole:?}");
     }
-    panic!("only {moved} of the moves came to their end");
+    for _ in 0..2 {
+        assert!(move_to_other(Duration::from_secs(60)).0);
+        assert_eq!(answers(&place), before);
+    }
 }

@@ -13,7 +13,6 @@ use larder::format::current::{Current, Reach, RunMeta};
 use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
 use larder::format::header::{Header, SegmentKind};
-use larder::format::hint;
 use larder::format::options::Chosen;
 use larder::format::page::{BOUNDS_LEVEL, PageBuilder};
 use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
@@ -27,9 +26,10 @@ use larder::format::record::{
 use larder::format::run::{Footer, PageRef, RunId, RunKey, encode_header};
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, FORMAT, Features, Settings};
+use larder::format::{hint, manifest};
 use larder::hashing::HashState;
 use larder::vocabulary::entry::{Term, TermKind};
-use larder::{Blake3, Card, Digest, Evidence, Key, Name, Stamp, State, Trust, Usage, Variant};
+use larder::{Blake3, Card, Digest, Entry, Evidence, Key, Name, Stamp, State, Trust, Usage, Variant};
 
 /// What is committed stays small: a clone pays for it.
 const MOST_BYTES: u64 = 200_000;
@@ -113,6 +113,9 @@ fn seeds() -> Seeds {
     }
     for (name, text) in references() {
         put("reference", name, text.into_bytes());
+    }
+    for (name, text) in manifests() {
+        put("manifest", name, text.into_bytes());
     }
     put("history", "first-choices", vec![0]);
     for number in 0..12u8 {
@@ -329,6 +332,27 @@ fn names() -> Vec<(&'static str, Vec<u8>)> {
         ("digest", Digest::EMPTY.to_string().into_bytes()),
         ("digest-prefix", b"sha256:e3b0".to_vec()),
     ]
+}
+
+fn manifests() -> Vec<(&'static str, String)> {
+    let download = r#"{"timestamp":"2025-10-21T08:00:00.5+02:00","artifact_id":"10.1/x","url":"https://u:p@h/a.pdf?token=s&id=1",
+        "resolver":"r","status":"success","content_type":"application/pdf","bytes":"12","sha256":"@","path":"a/../b.pdf",
+        "run_id":7,"extra":{"a":[1,2.5e3,null]},"variants":[{"variant":"text","storage_uri":"s3://b/k","bytes":3}]}"#;
+    let model = r#"{"kind":"model","model_ref":"hf:org/repo@v1","local_path":"file:///m/x.gguf","tags":["a"],"usage":{"count":3}}"#;
+    let catalog = r#"{"id":"llama","name":"Llama","source":"https://h/x","digest":"@","state":"Active","verified_at":1700000000}"#;
+    let seeds = [
+        ("download", download),
+        ("model", model),
+        ("catalog", catalog),
+        ("failed", r#"{"artifact_id":"a","status":"error"}"#),
+        ("document", r#"{"models":[{"id":"a","source":"b"}]}"#),
+    ];
+    let hex = "0123456789abcDEF".repeat(4);
+    let mut all: Vec<_> = seeds.into_iter().map(|(name, text)| (name, text.replace('@', &hex))).collect();
+    let entry =
+        Entry { card: card(), variants: vec![variant()], usage: Usage { count: 2, last_ns: 9 }, trashed_ns: None };
+    all.push(("own", manifest::line(&entry)));
+    all
 }
 
 fn references() -> Vec<(&'static str, String)> {

@@ -56,3 +56,25 @@ fn very_many_names_in_one_directory() {
     assert_eq!(report["removed_blobs"], 97);
     assert!(!place.store().join("names/p").exists(), "counted names have no files");
 }
+
+/// Index and journal are gone: every hardlinked name comes back, without a byte of a blob being read.
+#[test]
+fn very_many_hardlinked_names_come_back_from_the_disk() {
+    let count = std::env::var("LARDER_NAMES").map_or(2_000, |text| text.parse::<u64>().expect("a number").min(60_000));
+    let place = Place::with_store();
+    for i in 0..count {
+        // A hundred directories; every second file has a blob of its own.
+        let bytes = if i % 2 == 0 { noise(i, 50) } else { noise(i % 97, 60) };
+        place.file(format!("p/{:02}/{i:07}", i % 100), bytes);
+    }
+    timed(&place, &["-q", "add", "p"]);
+    for part in ["journal", "index"] {
+        for entry in fs::read_dir(place.store().join(part)).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+    let rebuilt = timed(&place, &["rebuild", "--from-disk"]).event("summary");
+    assert_eq!((&rebuilt["names"], &rebuilt["copied_names"]), (&count.into(), &0.into()), "{rebuilt}");
+    assert_eq!(outside::line(timed(&place, &["ls"]).text().lines().last().unwrap())["names"], count);
+    place.sound();
+}

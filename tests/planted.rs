@@ -16,6 +16,8 @@ mod format_chain;
 mod ledger_between_processes;
 #[path = "ledger_stays_bounded.rs"]
 mod ledger_stays_bounded;
+#[path = "no_room.rs"]
+mod no_room;
 #[path = "promise_1_acknowledged_is_durable.rs"]
 mod promise_1_acknowledged_is_durable;
 #[path = "promise_2_a_digest_never_lies.rs"]

@@ -13,16 +13,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kit::{Account, Contest, Opened, digest, for_seeds, many, recovers_to, report, world};
+use larder::format::layout::Layout;
 use larder::format::session::SessionKind;
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
+use larder::machine::real::Real;
 use larder::machine::simulated::{
-    Enumeration, Explored, Log, Outcome, Simulated, Snapshot, Task, World, explore, run, task,
+    CallKind, Enumeration, Explored, Fault, Log, Outcome, Schedule, Simulated, Snapshot, Task, World, explore, run,
+    task,
 };
+use larder::store::{NewStore, OpenOptions, Store};
 use larder::work::collect::{CollectOptions, collect, plan};
-use larder::work::ingest::{AddOptions, AliasKind, TakeIn};
+use larder::work::ingest::{AddOptions, AliasKind, Source, TakeIn};
+use larder::work::lease::Leased;
 use larder::work::names::{Target, link, pin, unpin};
-use larder::{ErrorKind, Name, Result};
+use larder::{ErrorKind, Name, Result, Silent};
 
 const A: &[u8] = b"the bytes of the first file";
 const B: &[u8] = b"other bytes, of the second file";
@@ -424,4 +429,69 @@ fn a_root_that_comes_while_a_collection_is_under_way_is_seen() {
         assert_eq!(report.removed_blobs, 0, "asked {asked} times");
         kit::agrees(&world, &opened);
     }
+}
+
+/// A process publishes its blob and dies between a collection's look at `sha256/` and its look at who is dead: what is
+/// staged shows whose the file is, and the next collection takes it at once. Every ninth moment for that is tried.
+#[test]
+fn who_dies_after_a_collection_has_looked_is_not_buried_by_it() {
+    let start = begun(40);
+    let (mut left, mut moments) = (0, 0);
+    // It lists 256 directories on the way, and which of them is the last before the other's turn makes little difference.
+    for moment in (0..).step_by(if kit::long() { 1 } else { 9 }) {
+        let world = start.world(41);
+        let (there, week) = (&world, Duration::from_secs(7 * 86_400));
+        // So many calls of the collection, then the other one until it is killed, then the rest.
+        let choices: Vec<usize> = std::iter::repeat_n(0, moment).chain([1]).collect();
+        let report = Schedule::replay(choices).run(
+            there,
+            vec![
+                task("gc", move |process| Opened::open(&process)?.collect_with(NOW, week).map(drop)),
+                task("adding", move |process| {
+                    let synced = Fault::kill().kind(CallKind::Sync).under("/store/sha256");
+                    there.fail(synced.process(process.number()));
+                    Opened::open(&process)?.add(&["/one/c"], &AddOptions::default()).map(drop)
+                }),
+            ],
+        );
+        assert!(matches!(report.outcomes[0], Outcome::Finished(Ok(()))), "{:?}", report.outcomes);
+        assert!(report.outcomes[1].is_killed(), "it was not killed");
+        there.clear_faults();
+        let file = Layout::new(kit::STORE).blob(&digest(C));
+        left += u64::from(there.look(&file).is_some());
+        Opened::open(&there.process("next")).unwrap().collect_with(NOW, week).unwrap();
+        assert!(
+            there.look(&file).is_none(),
+            "what it published waits for its time, though it was a dead session's own"
+        );
+        moments += 1;
+        if report.decisions.get(moment).is_none_or(|decision| decision.options < 2) {
+            break;
+        }
+    }
+    println!("dying beside a collection: {moments} moments, {left} left for the next");
+    assert!(moments > 40 && left > 0);
+}
+
+/// Whoever starts a command under a lease hands the lock on the lease to it: it holds as long as the command runs.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_command_inherits_the_lease_that_it_runs_under() {
+    kit::plant();
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("source"), A).unwrap();
+    let options = OpenOptions { jobs: 1, ..OpenOptions::default() };
+    let directory = place.path().join("store");
+    let (store, _) = Store::create(Arc::new(Real::new()), &directory, &NewStore::default(), &options).unwrap();
+    store.add(&[Source { path: place.path().join("source") }], &AddOptions::default(), &Silent).unwrap();
+    let held = || {
+        let listing = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
+        String::from_utf8_lossy(&listing.stdout).lines().filter(|line| line.contains("/store/staging/")).count()
+    };
+    let lease = store.lease(&[Leased::Blob(digest(A))]).unwrap();
+    assert_eq!(held(), 0, "a command inherits what nobody gave it");
+    lease.let_children_inherit().unwrap();
+    assert_eq!(held(), 1, "the lease ends with larder, though its command may still run");
+    drop(lease);
+    assert_eq!(held(), 0);
 }

@@ -7,17 +7,17 @@ mod kit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kit::{Opened, digest, recovered, report, world};
+use kit::{Contest, Opened, digest, for_seeds, recovered, recovers_to, report, world};
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
-use larder::machine::simulated::{Enumeration, Images, Log, Simulated, Snapshot, World};
+use larder::machine::simulated::{Enumeration, Images, Log, Simulated, Snapshot, Task, World, task};
 use larder::vocabulary::{Entry, Key, Silent};
 use larder::work::catalog::evict::{self, Goal};
 use larder::work::catalog::register::{IfThere, NewVariant, Registration, register};
 use larder::work::catalog::trash;
 use larder::work::ingest::{AddOptions, AliasKind};
 use larder::work::names::{Target, pin};
-use larder::{Digest, ErrorKind, Name};
+use larder::{Digest, ErrorKind, Name, Result};
 
 const A: &[u8] = b"the weights of the first shard";
 const B: &[u8] = b"those of the second one";
@@ -183,6 +183,47 @@ fn evicting_survives_a_crash_at_every_call() {
     report("evict", cuts);
     assert!(cuts.distinct > 30, "{cuts:?}");
     report("evict, killed", Enumeration::new(6, &start).kills(workload, |_, world, log| check(world, log)));
+}
+
+/// One process empties the trash, one takes the entry back, one evicts and one collects, in orders by chance, with kills, power cuts
+/// and failing calls: the entry is there with all its bytes, or it is gone.
+#[test]
+fn taking_back_emptying_evicting_and_collecting_at_the_same_time() {
+    let start = begun(7).world(7);
+    trash::trash(&Opened::open(&start.process("before")).unwrap().ctx(), &key(), "trash").unwrap();
+    start.settle();
+    let start = start.snapshot();
+    let gone = |e: larder::Error| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) };
+    let tasks = || -> Vec<Task<'_, Result<()>>> {
+        vec![
+            task("emptying", |process| {
+                let opened = Opened::open(&process)?;
+                let plan = trash::plan_empty(&opened.ctx(), NOW)?;
+                trash::empty(&opened.ctx(), &plan, true, &Silent).map(drop)
+            }),
+            task("taking back", move |process| {
+                let opened = Opened::open(&process)?;
+                trash::undelete(&opened.ctx(), &key()).map(drop).or_else(gone)
+            }),
+            task("evicting", |process| {
+                let opened = Opened::open(&process)?;
+                let plan = evict::plan(&opened.ctx(), Goal::MaxBytes(0))?;
+                evict::evict(&opened.ctx(), &plan, true, &Silent).map(drop)
+            }),
+            task("collecting", |process| Opened::open(&process)?.collect(NOW).map(drop)),
+        ]
+    };
+    for_seeds("trash, all at once", 60, |seed| {
+        Contest { start: &start, known: &[], seed, steps: 400, tasks: &tasks }.run(|world, account| {
+            let opened = recovers_to(world, account);
+            let there = entry(&opened);
+            kit::nothing_is_left_over(world, &opened);
+            for bytes in there.iter().flat_map(|_| [A, B]) {
+                let kept = world.read(opened.ledger.layout.blob(&digest(bytes)));
+                assert_eq!(kept.as_deref(), Some(bytes), "what the entry keeps was collected");
+            }
+        });
+    });
 }
 
 #[test]

@@ -14,8 +14,12 @@ use larder::format::settings::Durability;
 use larder::ledger::Tables;
 use larder::machine::Machine;
 use larder::machine::simulated::{Enumeration, Images, Simulated, Snapshot, Task, World, task};
+use larder::vocabulary::limits::GONE_KEPT;
+use larder::work::check::check;
 use larder::work::ingest::AddOptions;
+use larder::work::names::{Target, pin, unpin};
 use larder::{Name, Prefix, Result};
+use std::time::Duration;
 
 const A: &[u8] = b"the bytes of the first file";
 const B: &[u8] = b"other bytes, of the second file";
@@ -437,4 +441,36 @@ fn a_base_is_on_the_disk_before_anything_goes_for_its_sake() {
     opened.put("/one/e", "fourth", b"e").unwrap();
     let account = account(&world.log());
     kit::each_image(&world.power_cut(), 12, 8, |_, world| goes_on(world, &account));
+}
+
+/// What removed a blob, and what a name meant that went, is known for [`GONE_KEPT`] of journal time, through compactions,
+/// and left out by the first base after it; an index may have it until it is made anew.
+#[test]
+fn what_went_is_remembered_for_its_time_and_then_forgotten() {
+    let world = begun(50).world(50);
+    let (day, other) = (Duration::from_secs(86_400), digest(b"gone"));
+    let opened = Opened::open(&world.process("later")).unwrap();
+    let days = u32::try_from(GONE_KEPT.as_secs() / day.as_secs()).unwrap();
+    let known = |opened: &Opened| {
+        let snapshot = opened.ledger.snapshot().unwrap();
+        let meant = snapshot.meant(&Name::new("other/gone").unwrap()).unwrap();
+        (snapshot.gone(&other).unwrap().is_some(), snapshot.departed(&other).unwrap().len(), meant.len())
+    };
+    assert_eq!(known(&opened), (true, 1, 1));
+    for passed in 1..=days + 1 {
+        world.advance(day);
+        // Journal time moves with frames, by a day at most.
+        pin(&opened.ctx(), &Target::Digest(digest(A)), "").unwrap();
+        unpin(&opened.ctx(), &Target::Digest(digest(A))).unwrap();
+        if passed == days - 1 || passed == days + 1 {
+            opened.ledger.compact().unwrap();
+            opened.ledger.rebuild().unwrap();
+        }
+        let expected = if passed <= days { (true, 1, 1) } else { (false, 0, 0) };
+        assert_eq!(known(&opened), expected, "after {passed} days");
+    }
+    let again = Opened::open(&world.process("again")).unwrap();
+    assert_eq!(known(&again), (false, 0, 0));
+    assert_eq!(check(&again.ctx(), &larder::Silent).unwrap().findings, 0);
+    kit::nothing_is_left_over(&world, &again);
 }

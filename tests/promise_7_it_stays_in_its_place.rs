@@ -13,10 +13,13 @@ use std::time::Duration;
 use kit::{Opened, digest, world};
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
+use larder::machine::real::Real;
 use larder::machine::simulated::{Call, Simulated, World};
 use larder::machine::{Machine, Open};
-use larder::work::ingest::{AddOptions, TakeIn};
-use larder::{Name, Prefix};
+use larder::store::{NewStore, OpenOptions, Store};
+use larder::work::ingest::{AddOptions, Source, TakeIn};
+use larder::work::names::Target;
+use larder::{ErrorKind, Name, Prefix, Silent};
 
 const A: &[u8] = b"the bytes of the first file";
 const B: &[u8] = b"other bytes, of the second file";
@@ -156,4 +159,45 @@ fn names_stay_below_names() {
     stayed(&world, &[]);
     kit::agrees(&world, &opened);
     assert!(opened.ledger.snapshot().unwrap().aliases(&Prefix::Everything).count() > 10);
+}
+
+/// Everybody may write to it, and may have put anything there.
+#[test]
+fn a_store_that_strangers_may_write_to_is_refused_unless_it_is_trusted() {
+    let world = begun();
+    let machine: Arc<dyn Machine> = world.process("user");
+    machine.open(Path::new(kit::STORE), Open::Directory).unwrap().set_mode(0o777).unwrap();
+    let open = |trust_directory| {
+        let options = OpenOptions { jobs: 1, trust_directory, ..OpenOptions::default() };
+        Store::open(Arc::clone(&machine), Path::new(kit::STORE), &options)
+    };
+    assert_eq!(open(false).map(drop).unwrap_err().kind(), ErrorKind::Untrusted);
+    open(true).unwrap();
+    machine.open(Path::new(kit::STORE), Open::Directory).unwrap().set_mode(0o755).unwrap();
+    open(false).unwrap();
+}
+
+/// The real machine, whose calls follow links unless they are told not to.
+#[test]
+fn on_a_real_disk_no_link_in_the_store_is_followed() {
+    kit::plant();
+    let place = tempfile::tempdir().unwrap();
+    let (directory, outside) = (place.path().join("store"), place.path().join("outside"));
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(place.path().join("source"), A).unwrap();
+    let options = OpenOptions { jobs: 1, ..OpenOptions::default() };
+    let machine: Arc<dyn Machine> = Arc::new(Real::new());
+    let (store, _) = Store::create(machine, &directory, &NewStore::default(), &options).unwrap();
+    let adding = AddOptions { name: Some(Name::new("a").unwrap()), ..AddOptions::default() };
+    let source = || Source { path: place.path().join("source") };
+    store.add(&[source()], &adding, &Silent).unwrap();
+    let cat = || store.cat(&Target::Name(Name::new("a").unwrap()), &mut Vec::new());
+    cat().unwrap();
+    let blobs = directory.join("sha256");
+    std::fs::rename(&blobs, outside.join("theirs")).unwrap();
+    std::os::unix::fs::symlink(outside.join("theirs"), &blobs).unwrap();
+    assert!(cat().is_err(), "larder followed a link out of the store to read");
+    std::fs::write(place.path().join("source"), B).unwrap();
+    let adding = AddOptions { name: Some(Name::new("b").unwrap()), ..AddOptions::default() };
+    assert!(store.add(&[source()], &adding, &Silent).is_err(), "larder followed a link out of the store to write");
 }

@@ -153,11 +153,7 @@ fn a_file_that_somebody_deleted_is_missed() {
     fs::remove_file(place.store().join("names/hf/org/m/m.gguf")).unwrap();
     // then the next check says so.
     let checked = place.json(&["check"]).exits(3);
-    assert!(
-        checked.events("finding").iter().any(|finding| finding["code"] == "blob-missing"),
-        "{}",
-        checked.text()
-    );
+    assert!(checked.events("finding").iter().any(|finding| finding["code"] == "blob-missing"), "{}", checked.text());
     assert_eq!(place.json(&["verify", "hf:org/m"]).exits(3).code, 3);
 }
 

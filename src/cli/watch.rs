@@ -36,7 +36,12 @@ pub(crate) struct Watch<'a> {
 struct Heard {
     first_name: Option<Name>,
     notes: BTreeMap<String, u64>,
+    /// Things that were skipped so far.
+    skipped: u64,
 }
+
+/// So many skipped things are told one by one, where nobody asked for all of them: a tree may have a million links.
+const SKIPPED_TOLD: u64 = 20;
 
 impl<'a> Watch<'a> {
     /// Watches work from now on, and listens to signals.
@@ -60,6 +65,11 @@ impl<'a> Watch<'a> {
     /// Takes the progress bar away and says how long the work took.
     pub(crate) fn finish(&self) -> Duration {
         self.context.out.attach(None);
+        let skipped = self.heard(|heard| std::mem::take(&mut heard.skipped));
+        if skipped > SKIPPED_TOLD && !self.tells_every_skipped() {
+            let more = skipped - SKIPPED_TOLD;
+            self.context.out.note(&format!("skipped: {more} more (-v or --json names them all)"));
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -90,12 +100,24 @@ impl<'a> Watch<'a> {
         });
     }
 
+    fn tells_every_skipped(&self) -> bool {
+        self.context.out.verbose() || self.context.out.json()
+    }
+
     /// An event in words, on the stream where it belongs.
     fn say(&self, event: &Event) {
         let out = &self.context.out;
         match event {
             Event::Failed { path, reason } => out.warn(&trouble("failed", &text::path(path), reason)),
-            Event::Skipped { path, reason } => out.note(&trouble("skipped", &text::path(path), reason)),
+            Event::Skipped { path, reason } => {
+                let so_far = self.heard(|heard| {
+                    heard.skipped += 1;
+                    heard.skipped
+                });
+                if so_far <= SKIPPED_TOLD || self.tells_every_skipped() {
+                    out.note(&trouble("skipped", &text::path(path), reason));
+                }
+            }
             Event::Notice { text } => out.note(&format!("note: {}", text::message(text))),
             Event::Verified { status, carriers, .. }
                 if *status != VerifyStatus::Ok || carriers.iter().any(|c| c.status != VerifyStatus::Ok) =>
@@ -346,6 +368,25 @@ mod tests {
         assert_eq!(out.text(), "");
         assert_eq!(err.text(), "failed: a\\u{1b}[2J: no\\nway\n");
         assert_eq!(watch.first_name(), Name::new("src/a").ok());
+    }
+
+    #[test]
+    fn of_many_skipped_things_the_first_are_told_and_the_others_counted() {
+        let skip = |verbosity, count: u64| {
+            let (context, _, err) = context("add", false, verbosity);
+            let watch = Watch::new(&context);
+            for _ in 0..count {
+                watch.event(&Event::Skipped { path: "a".into(), reason: "a link".to_owned() });
+            }
+            watch.finish();
+            err.text()
+        };
+        assert_eq!(skip(Verbosity::Normal, SKIPPED_TOLD).lines().count(), SKIPPED_TOLD as usize);
+        let told = skip(Verbosity::Normal, SKIPPED_TOLD + 1_000);
+        assert_eq!(told.lines().count(), SKIPPED_TOLD as usize + 1);
+        assert!(told.ends_with("skipped: 1000 more (-v or --json names them all)\n"), "{told}");
+        assert_eq!(skip(Verbosity::Verbose, 100).lines().count(), 100);
+        assert_eq!(skip(Verbosity::Quiet, 100), "");
     }
 
     #[test]

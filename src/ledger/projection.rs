@@ -223,3 +223,29 @@ fn commit(ledger: &Ledger, write: Write, cursor: &Cursor) -> Result<(), Failed> 
     let reached = Reached { store: ledger.policy.store, reach: reach_of(cursor) };
     write.commit(&reached).map_err(Failed::Database)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Engine;
+    use crate::machine::simulated::World;
+    use crate::work::fixture::Fixture;
+
+    #[test]
+    fn a_log_is_refused_on_a_network_and_sqlite_on_a_simulated_machine() {
+        let asked = |local: bool, wal: bool| {
+            let world = World::new(1);
+            world.configure(|options| (options.local, options.kind) = (local, "nfs".into()));
+            let store = Fixture::new(world.process("asks"), Path::new("/store"));
+            let engine = Engine::Sqlite { path: "catalog.sqlite".into(), wal };
+            let error = store.ledger.engine_at(&engine).map(drop).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            error.to_string()
+        };
+        let refused = asked(false, true);
+        assert!(refused.contains("nfs") && refused.contains("catalog.wal_mode = false"), "{refused}");
+        for (local, wal) in [(false, false), (true, true)] {
+            assert!(asked(local, wal).contains("simulated"), "{local} {wal}");
+        }
+    }
+}

@@ -110,8 +110,6 @@ bugs! {
     ExpectIgnored,
     /// A source that changes while it is read is taken.
     ChangeUnseen,
-    /// What cannot fit is begun all the same.
-    NoPreflight,
     /// The reserve is not given up when the disk is full.
     ReserveKept,
     /// How far SQLite reaches is written behind the transaction with what it reaches.
@@ -126,6 +124,16 @@ bugs! {
     TrashDropsRoot,
     /// Evicting takes no notice of pins.
     EvictsPinned,
+    /// What cannot fit is begun all the same.
+    NoPreflight,
+    /// A store directory that strangers may write to is used.
+    StrangersTrusted,
+    /// No directory is confined: symbolic links below the store are followed.
+    NotConfined,
+    /// The command under a lease does not inherit it.
+    LeaseNotInherited,
+    /// A collection empties the staging of who died since it looked what is there.
+    BuriedUnseen,
 }
 
 #[cfg(feature = "planted")]

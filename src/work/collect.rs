@@ -322,7 +322,8 @@ fn bury(ctx: &Context<'_>, check: impl Fn(&Snapshot) -> Result<()>) -> Result<u6
     let candidates = unrecorded(ctx, ledger.snapshot()?.as_ref())?;
     ledger.hold(|hold| {
         check(&hold.snapshot)?;
-        let still = |session: &Found| !session.alive && dead.contains(&session.id);
+        let seen = |session: &Found| dead.contains(&session.id) || planted(Bug::BuriedUnseen);
+        let still = |session: &Found| !session.alive && seen(session);
         let dead: Vec<Found> = ledger.sessions.list()?.into_iter().filter(still).collect();
         let own = own_inodes(ledger, &dead);
         let since = hold.moment()?;

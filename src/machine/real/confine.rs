@@ -15,6 +15,8 @@ use std::sync::{Arc, RwLock};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 
+use crate::vocabulary::planted::{Bug, planted};
+
 /// Where sessions have their folders, below a root.
 const STAGING: &str = "staging";
 
@@ -40,6 +42,9 @@ impl AsFd for Place<'_> {
 impl Confined {
     /// No link is followed below `root`, which is canonical.
     pub(super) fn add(&self, root: &Path) {
+        if planted(Bug::NotConfined) {
+            return;
+        }
         let mut roots = self.roots.write().expect("no panic holds it");
         if !roots.iter().any(|known| known == root) {
             roots.push(root.to_owned());

@@ -14,6 +14,7 @@ use nix::unistd::{Whence, lseek};
 use super::read::read_at;
 use super::{lease, uninterrupted, windows};
 use crate::machine::{File, FileKind, Lock, Meta};
+use crate::vocabulary::planted::{Bug, planted};
 
 const NS_PER_S: i64 = 1_000_000_000;
 
@@ -90,7 +91,9 @@ impl File for OpenFile {
     }
 
     fn let_children_inherit(&self) -> io::Result<()> {
-        fcntl(&self.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        if !planted(Bug::LeaseNotInherited) {
+            fcntl(&self.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
         Ok(())
     }
 

@@ -7,15 +7,23 @@ use super::run::Run;
 use super::source::Source;
 use crate::vocabulary::Result;
 
+/// Records between two questions whether to stop.
+const RECORDS_BETWEEN: u64 = 4096;
+
 impl Run {
     /// Reads all of the file and compares it with what it says of itself.
     pub fn check(self: &Arc<Self>) -> Result<()> {
-        self.check_header()?;
-        self.check_filter()?;
-        self.check_entries()
+        self.check_unless(&|| Ok(()))
     }
 
-    fn check_entries(self: &Arc<Self>) -> Result<()> {
+    /// The same; ends with the error of `stop`, which is asked now and then, once it gives one.
+    pub fn check_unless(self: &Arc<Self>, stop: &dyn Fn() -> Result<()>) -> Result<()> {
+        self.check_header()?;
+        self.check_filter()?;
+        self.check_entries(stop)
+    }
+
+    fn check_entries(self: &Arc<Self>, stop: &dyn Fn() -> Result<()>) -> Result<()> {
         let (mut records, mut tombstones, mut last) = (0, 0, None);
         let mut cursor = RunCursor::all(self)?;
         while let Some(key) = cursor.key() {
@@ -23,6 +31,9 @@ impl Run {
                 return Err(self.body.damaged("its keys are not in order"));
             }
             last = Some(key.to_vec());
+            if records % RECORDS_BETWEEN == 0 {
+                stop()?;
+            }
             records += 1;
             tombstones += u64::from(cursor.value().is_none());
             cursor.advance()?;

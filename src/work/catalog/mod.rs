@@ -57,7 +57,7 @@ fn put_card(tx: &mut Tx<'_>, card: Card) -> Result<()> {
 /// grace.
 fn put_variant(tx: &mut Tx<'_>, entry: EntryId, variant: Variant) -> Result<()> {
     variant.check()?;
-    let before = tx.variants(&entry)?.into_iter().find(|before| before.name == variant.name);
+    let before = tx.variant(&entry, &variant.name)?;
     if before.as_ref() == Some(&variant) {
         return Ok(());
     }

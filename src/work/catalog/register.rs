@@ -249,7 +249,7 @@ fn describe(tx: &Tx<'_>, mut card: Card, what: Registration, kept: Option<&KeptH
 }
 
 fn variant(tx: &Tx<'_>, entry: EntryId, new: NewVariant, kept: Option<&KeptHere>, now_ns: u64) -> Result<Variant> {
-    let before = tx.variants(&entry)?.into_iter().find(|before| before.name == new.name);
+    let before = tx.variant(&entry, &new.name)?;
     let mut variant = before.unwrap_or_else(|| Variant::new(new.name.clone(), now_ns));
     variant.expected = new.expected.or(variant.expected);
     variant.size_bytes = new.size_bytes.or(variant.size_bytes);

@@ -18,6 +18,9 @@ use crate::vocabulary::{Error, ErrorKind, Finding, FindingCode, Result};
 /// How often the two are compared before a difference is believed.
 const TRIES: usize = 3;
 
+/// Rows between two looks whether to stop.
+const ROWS_BETWEEN: usize = 4096;
+
 /// The first sixteen bytes of a key: its table, and a hash of the rest.
 type Short = [u8; 16];
 
@@ -51,7 +54,9 @@ impl Checker<'_, '_> {
                 Ok(Some((_, current))) if current.store != ledger.policy.store => {
                     return Ok(Some("CURRENT is that of another store".to_owned()));
                 }
-                Ok(Some((index, _))) => index.runs().iter().try_for_each(|run| run.check()),
+                Ok(Some((index, _))) => {
+                    index.runs().iter().try_for_each(|run| run.check_unless(&|| self.unless_stopped()))
+                }
                 Err(e) => Err(e),
             };
             return match checked {
@@ -124,7 +129,10 @@ enum Compared {
 fn compare_part(checker: &Checker<'_, '_>, snapshot: &Snapshot, pass: u32, passes: u32) -> Result<Compared> {
     let Some(mut rows) = rows_of_frames(checker, snapshot, pass, passes)? else { return Ok(Compared::TooMany) };
     let (mut differ, mut first) = (0_u64, None);
-    for row in snapshot.view.range(&[], None) {
+    for (at, row) in snapshot.view.range(&[], None).enumerate() {
+        if at % ROWS_BETWEEN == 0 {
+            checker.unless_stopped()?;
+        }
         let (key, value) = row?;
         let short = shorten(&key);
         if part(&short, passes) != pass {
@@ -155,6 +163,7 @@ fn rows_of_frames(
     let too_many = Cell::new(false);
     let end = snapshot.cursor.sequence;
     checker.ctx.ledger.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
+        checker.unless_stopped()?;
         if too_many.get() || (!place.base && frame.sequence > end) {
             return Ok(());
         }

@@ -64,7 +64,11 @@ impl Checker<'_, '_> {
     fn read_journal(&self, synced: u64) -> Result<Reading> {
         let mut tries = 0;
         loop {
-            let read = self.ctx.ledger.journal.read_all(synced, &mut |_: &Frame, _: &[Record], _: Place<'_>| Ok(()));
+            let read = self
+                .ctx
+                .ledger
+                .journal
+                .read_all(synced, &mut |_: &Frame, _: &[Record], _: Place<'_>| self.unless_stopped());
             match read {
                 Err(e) if is_outgrown(&e) && tries < TRIES => tries += 1,
                 other => return other,

@@ -21,7 +21,7 @@ use super::Context;
 use crate::format::layout::DIRECTORIES;
 use crate::ledger::Snapshot;
 use crate::machine::{FileKind, Meta};
-use crate::vocabulary::{Event, Finding, FindingCode, Observer, Result};
+use crate::vocabulary::{Error, ErrorKind, Event, Finding, FindingCode, Observer, Result};
 
 /// Things looked at between two questions whether to stop, and suspicions looked at again under one hold.
 const CHUNK: usize = 512;
@@ -68,13 +68,11 @@ pub(super) fn findings(ctx: &Context<'_>, observer: &dyn Observer, sink: &mut Si
         report: CheckReport::default(),
         sink,
     };
-    checker.layout()?;
-    checker.journal()?;
-    checker.index()?;
-    checker.blobs()?;
-    checker.carriers()?;
-    checker.names()?;
-    checker.staging()?;
+    match checker.all() {
+        // Long reading ends by this error.
+        Err(e) if e.kind() == ErrorKind::Interrupted && observer.cancelled() => checker.report.interrupted = true,
+        done => done?,
+    }
     Ok(checker.report)
 }
 
@@ -96,6 +94,16 @@ struct Checker<'a, 's> {
 }
 
 impl Checker<'_, '_> {
+    fn all(&mut self) -> Result<()> {
+        self.layout()?;
+        self.journal()?;
+        self.index()?;
+        self.blobs()?;
+        self.carriers()?;
+        self.names()?;
+        self.staging()
+    }
+
     fn found(&mut self, finding: Finding) -> Result<()> {
         self.report.findings += 1;
         *self.report.by_code.entry(finding.code).or_default() += 1;
@@ -106,6 +114,14 @@ impl Checker<'_, '_> {
     fn goes_on(&mut self) -> bool {
         self.report.interrupted |= self.observer.cancelled();
         !self.report.interrupted
+    }
+
+    /// The same, for what reads on and on: [`ErrorKind::Interrupted`] once it is to stop.
+    fn unless_stopped(&self) -> Result<()> {
+        if !self.observer.cancelled() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Interrupted, "check the store", "asked to stop"))
     }
 
     /// The records as they are now.

@@ -161,7 +161,7 @@ impl Checker<'_, '_> {
         Ok(())
     }
 
-    /// The blobs that files are, by their inodes. Empty files are all the empty blob.
+    /// The blobs that files are, they or a carrier of them, by their inodes. Empty files are all the empty blob.
     fn digests_of<'m>(&self, files: impl Iterator<Item = &'m Meta>) -> Result<BTreeMap<u64, Digest>> {
         let ledger = self.ctx.ledger;
         let (mut digests, mut wanted) = (BTreeMap::new(), BTreeMap::new());
@@ -171,11 +171,21 @@ impl Checker<'_, '_> {
                 _ => _ = wanted.insert(meta.inode, meta.device),
             }
         }
+        let is_it = |path: &Path, device: u64, inode: u64| {
+            ledger.machine.lstat(path).is_ok_and(|there| (there.device, there.inode) == (device, inode))
+        };
+        let snapshot = self.fresh()?;
+        for row in snapshot.all_carriers().take_while(|_| !wanted.is_empty()) {
+            let ((digest, number), row) = row?;
+            let Some(device) = wanted.get(&row.stamp.inode) else { continue };
+            if is_it(&ledger.layout.carrier(&digest, number), *device, row.stamp.inode) {
+                digests.insert(row.stamp.inode, digest);
+            }
+        }
         for first in (0..=u8::MAX).filter(|_| !wanted.is_empty()) {
             for (digest, inode) in ledger.blobs.list(first).unwrap_or_default() {
                 let Some(device) = wanted.get(&inode) else { continue };
-                let blob = ledger.machine.lstat(&ledger.layout.blob(&digest));
-                if blob.is_ok_and(|blob| (blob.device, blob.inode) == (*device, inode)) {
+                if is_it(&ledger.layout.blob(&digest), *device, inode) {
                     digests.insert(inode, digest);
                 }
             }

@@ -5,7 +5,7 @@ use super::{BATCH, Mender};
 use crate::format::record::{AliasRecord, BlobRecord, Record};
 use crate::hashing::Digests;
 use crate::ledger::{Tables, Tx};
-use crate::machine::Open;
+use crate::machine::{Meta, Open};
 use crate::parts::blobs::{BlobDirs, stamp};
 use crate::vocabulary::{Digest, Error, Finding, FindingCode, Name, Result};
 
@@ -108,7 +108,11 @@ fn new_on_record(tx: &mut Tx<'_>, name: &Name, digest: &Digest) -> Result<Told> 
         the_empty_blob(tx)?;
     }
     let blob = ledger.blobs.meta(digest)?;
-    let is_link = blob.is_some_and(|blob| (blob.device, blob.inode) == (meta.device, meta.inode));
+    let is_it = |other: Meta| (other.device, other.inode) == (meta.device, meta.inode);
+    let mut is_link = blob.is_some_and(is_it);
+    for (number, row) in tx.carriers(digest)? {
+        is_link |= row.stamp.inode == meta.inode && ledger.carriers.meta(digest, number)?.is_some_and(is_it);
+    }
     if !(is_link || *digest == Digest::EMPTY && meta.size_bytes == 0) {
         return Ok(Err("it is not the blob's file any more".to_owned()));
     }

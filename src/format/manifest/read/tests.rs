@@ -220,13 +220,19 @@ proptest! {
     }
 
     #[test]
-    fn no_object_makes_it_panic(
+    fn no_object_makes_it_panic_and_what_is_read_is_written(
         fields in prop::collection::vec(
             ("(artifact_id|kind|url|sha256|bytes|variants|usage|evidence|created_at|state|alias|path|event|schema|id)",
              "(null|true|-?[0-9.e]{1,20}|\"[^\"\\\\]{0,20}\"|\\[[0-9,]{0,5}\\]|\\{\"count\":1\\})"),
             0..8)
     ) {
         let text: Vec<String> = fields.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-        let _ = read(&format!("{{{}}}", text.join(",")));
+        // Whatever is read of a line is written, and read as the same entry.
+        if let Ok(Line::Entry(first)) = read(&format!("{{{}}}", text.join(","))) {
+            match read(&manifest::line(&first.entry)) {
+                Ok(Line::Entry(again)) => prop_assert_eq!(again.entry, first.entry),
+                other => prop_assert!(false, "{:?}: {}", other, manifest::line(&first.entry)),
+            }
+        }
     }
 }

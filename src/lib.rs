@@ -12,6 +12,10 @@ pub mod store;
 pub mod vocabulary;
 pub mod work;
 
+#[cfg(feature = "async")]
+pub use store::aio;
+#[cfg(feature = "otel")]
+pub use store::otel;
 pub use store::{Durability, NewStore, OpenOptions, Presence, Shared, Store, StoreSettings};
 pub use vocabulary::{
     Blake3, Card, Counts, Digest, DigestPrefix, Entry, EntryId, EntryKind, EntryTarget, Error, ErrorKind, Event,

@@ -1,9 +1,15 @@
 //! The front: an open store, with one short method for each verb.
 
+#[cfg(feature = "async")]
+pub mod aio;
+mod dedup;
 mod finalise;
+mod locate;
 mod manifests;
 mod metrics;
 mod options;
+#[cfg(feature = "otel")]
+pub mod otel;
 mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -233,8 +239,7 @@ impl Store {
 
     /// Adds files and trees.
     pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
-        let added = self.within_limits(observer, || ingest::add(&self.writing()?, sources, options, observer));
-        self.added(added)
+        self.added(self.within_limits(observer, || ingest::add(&self.writing()?, sources, options, observer)))
     }
 
     /// Adds what `input` gives, as `name`.
@@ -245,9 +250,9 @@ impl Store {
         options: &AddOptions,
         observer: &dyn Observer,
     ) -> Result<AddReport> {
-        let added =
-            self.within_limits(observer, || ingest::add_stream(&self.writing()?, input, name, options, observer));
-        self.added(added)
+        self.added(
+            self.within_limits(observer, || ingest::add_stream(&self.writing()?, input, name, options, observer)),
+        )
     }
 
     /// Gives a blob one more name; see [`names::link`]. `false`: it already meant these bytes.

@@ -104,33 +104,6 @@ fn a_directory_gives_a_variant_for_each_file_and_all_are_kept() {
 }
 
 #[test]
-fn a_model_is_found_where_its_files_are() {
-    let place = Place::new();
-    place.file("shards/1.safetensors", "one");
-    place.file("shards/2.safetensors", "two");
-    place.json(&["register", "hf:org/repo@v1", "shards"]).exits(0);
-    let told = place.json(&["path", "hf:org/repo"]).exits(0);
-    let paths = told.events("path");
-    let found: Vec<_> = paths.iter().map(|path| (path["variant"].as_str().unwrap(), &path["path"])).collect();
-    let blob = |bytes: &[u8]| json!(place.blob(&digest(bytes)));
-    assert_eq!(found, [("1.safetensors", &blob(b"one")), ("2.safetensors", &blob(b"two"))]);
-    let one = place.larder(&["path", MODEL, "--variant", "2.safetensors"]).exits(0);
-    assert_eq!(fs::read(one.text().trim_end()).unwrap(), b"two");
-    for (wrong, kind) in
-        [(vec!["path", MODEL, "--variant", "3"], "not_found"), (vec!["path", "hf:org/other"], "not_found")]
-    {
-        assert_eq!(place.json(&wrong).exits(1).event("error")["kind"], kind, "{wrong:?}");
-    }
-    // What is registered where it is has its own path, and what is elsewhere has none.
-    place.file("big.gguf", "big");
-    let uri = format!("file://{}", place.path("big.gguf").display());
-    place.json(&["register", "model:local/big", "--uri", &uri]).exits(0);
-    assert_eq!(place.json(&["path", "model:local/big"]).exits(0).event("path")["path"], json!(place.path("big.gguf")));
-    place.json(&["register", "model:far/big", "--uri", "s3://bucket/big"]).exits(0);
-    place.json(&["path", "model:far/big"]).exits(1);
-}
-
-#[test]
 fn what_the_store_has_is_registered_by_name_or_digest() {
     let place = place();
     place.json(&["add", "q4.gguf", "shards"]).exits(0);
@@ -332,6 +305,41 @@ fn forgetting_takes_the_record_and_deleting_the_bytes() {
     assert_eq!((&deleted.event("summary")["freed_bytes"], blob.exists()), (&json!(allocated), false));
     assert_eq!(place.json(&["delete", MODEL, "--now"]).exits(1).event("error")["kind"], "not_found");
     place.sound();
+}
+
+/// As whoever starts a worker does: from a reference to a file.
+#[test]
+fn an_entry_leads_to_its_files() {
+    let place = place();
+    place.json(&["register", MODEL, "q4.gguf"]).exits(0);
+    let path = place.larder(&["path", MODEL]).exits(0).text();
+    assert_eq!(fs::read(path.trim_end()).unwrap(), b"weights");
+    assert_eq!(place.larder(&["path", "hf:org/repo"]).exits(0).text(), path);
+    assert_eq!(place.larder(&["cat", MODEL]).exits(0).out, b"weights");
+    fs::create_dir(place.path("out")).unwrap();
+    place.json(&["get", MODEL, "out"]).exits(0);
+    assert_eq!(fs::read(place.path("out/q4.gguf")).unwrap(), b"weights");
+    assert!(place.json(&["show", MODEL]).event("entry")["usage"]["count"].as_u64().unwrap() >= 3);
+    // Of several, one must be said.
+    place.json(&["register", "model:hf/shards", "shards"]).exits(0);
+    let several = place.json(&["path", "model:hf/shards"]).exits(1);
+    assert!(several.err.contains("\"sub/2.safetensors\""), "{}", several.err);
+    assert_eq!(place.larder(&["cat", "model:hf/shards", "--variant", "sub/2.safetensors"]).exits(0).out, b"two");
+    place.json(&["cat", "model:hf/shards", "--variant", "3"]).exits(1);
+    place.larder(&["path", &digest(b"weights"), "--variant", "x"]).exits(2);
+    // Its name may be gone: the entry keeps the blob.
+    place.json(&["rm", "hf/org"]).exits(0);
+    assert_eq!(place.larder(&["cat", MODEL]).exits(0).out, b"weights");
+    // What is elsewhere is told where it is, as long as it is there.
+    let uri = format!("file://{}", place.path("x.pdf").display());
+    place.json(&["register", "model:local/e", "--uri", &uri]).exits(0);
+    assert_eq!(
+        place.larder(&["path", "model:local/e"]).exits(0).text().trim_end(),
+        place.path("x.pdf").to_str().unwrap()
+    );
+    place.json(&["cat", "model:local/e"]).exits(1);
+    fs::remove_file(place.path("x.pdf")).unwrap();
+    assert_eq!(place.json(&["path", "model:local/e"]).exits(1).event("error")["kind"], "not_found");
 }
 
 #[test]

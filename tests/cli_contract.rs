@@ -81,6 +81,10 @@ fn commands() -> Vec<Vec<String>> {
         "trash empty",
         "evict --free 0",
         "evict --max-size 1GB",
+        "retention --keep-last 9",
+        "dedup-report",
+        "evict --free 0",
+        "evict --max-size 1GB",
     ];
     let fill = |word: &str| word.replace('@', &one).replace('#', short);
     words.iter().map(|line| line.split(' ').map(fill).collect()).collect()

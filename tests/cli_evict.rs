@@ -1,4 +1,4 @@
-//! `larder evict` and the limits of a store from outside.
+//! `larder evict`, `larder retention` and the limits of a store from outside.
 
 mod outside;
 
@@ -135,4 +135,48 @@ fn limits_are_kept_when_something_is_added() {
     assert!(ran.event("notice")["text"].as_str().unwrap().contains("still passed"), "{}", ran.text());
     assert_eq!(place.cat("large"), noise(10, 40_000), "what is added is kept");
     place.sound();
+}
+
+/// Three versions of a model, and another model with a tag.
+fn versions() -> Place {
+    let place = Place::with_store();
+    for (key, more) in [("model:hf/a@v1", ""), ("model:hf/a@v2", ""), ("model:hf/a@v3", ""), ("model:hf/b", "nightly")]
+    {
+        let file = place.file("file", key);
+        let tag = ["--tag", more];
+        let tag = if more.is_empty() { &[][..] } else { &tag[..] };
+        place.json(&[&["register", key, file.to_str().unwrap()][..], tag].concat()).exits(0);
+    }
+    place
+}
+
+#[test]
+fn retention_keeps_the_last_ones_and_what_is_pinned() {
+    let place = versions();
+    let plan = place.json(&["retention", "--keep-last", "1", "--dry-run"]).exits(0);
+    assert_eq!(keys(&plan, "would_trash"), ["model:hf/a@v1", "model:hf/a@v2"]);
+    let name = place.names().keys().find(|name| name.contains("@v1")).unwrap().clone();
+    place.json(&["pin", &name]).exits(0);
+    let ran = place.json(&["retention", "--keep-last", "1"]).exits(0);
+    assert_eq!((keys(&ran, "trashed"), &ran.event("summary")["pinned"]), (vec!["model:hf/a@v2".into()], &1.into()));
+    assert_eq!(place.json(&["trash", "ls"]).exits(0).event("entry")["rule"], "retention");
+    place.json(&["undelete", "model:hf/a@v2"]).exits(0);
+    let ran = place.json(&["retention", "--keep-last", "0", "--pattern", "night*", "--retire"]).exits(0);
+    assert_eq!(keys(&ran, "retired"), ["model:hf/b"]);
+    let ran = place.json(&["retention", "--older", "0s", "--state", "retired"]).exits(0);
+    assert_eq!(keys(&ran, "trashed"), ["model:hf/b"]);
+    let words = place.larder(&["retention", "--keep-last", "2", "--dry-run"]).exits(0).text();
+    assert!(words.contains("stays      1 entry, pinned"), "{words}");
+    place.sound();
+}
+
+#[test]
+fn a_policy_that_keeps_nothing_is_wrong_usage_but_for_what_the_store_says() {
+    let place = versions();
+    place.larder(&["retention"]).exits(2);
+    place.larder(&["retention", "--tag", "nightly"]).exits(2);
+    place.larder(&["retention", "--keep-last", "1", "--trashed"]).exits(2);
+    place.json(&["config", "set", "catalog.retention_days", "30"]).exits(0);
+    assert_eq!(place.json(&["retention", "--dry-run"]).exits(0).event("summary")["entries"], 0);
+    place.larder(&["retention", "--tag", "nightly"]).exits(2);
 }

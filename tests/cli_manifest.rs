@@ -205,7 +205,7 @@ fn a_database_is_read_where_the_program_can() {
         let document = place.json(&["show", "document:W1"]).exits(0).event("entry");
         assert_eq!((&document["run_id"], &document["variants"][1]["name"]), (&json!("r9"), &json!("text")));
         assert_eq!(document["variants"][0]["uri"], "s3://b/k");
-        place.file("m/other.db", fs::read(&path).unwrap()[..4096].to_vec());
+        place.file("m/other.db", &fs::read(&path).unwrap()[..4096]);
         place.json(&["import-manifest", "m/other.db"]).exits(1);
     }
 }

@@ -139,6 +139,24 @@ fn many_commands_at_once_lose_no_count() {
 }
 
 #[test]
+fn nobody_writes_the_file_while_somebody_else_does() {
+    let place = Place::with_store();
+    let before = "larder_operations_total{operation=\"add\"} 100\n";
+    let file = place.file("larder.prom", before);
+    place.file("f", "1");
+    let directory = fs::File::open(place.path(".")).unwrap();
+    directory.lock().unwrap();
+    let busy = metrics(&place, &["add", "f", "--lock-timeout", "50ms"]).exits(4);
+    assert_eq!((busy.events("added").len(), busy.event("error")["kind"].as_str()), (1, Some("busy")));
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    directory.unlock().unwrap();
+    place.file("g", "2");
+    metrics(&place, &["add", "g"]).exits(0);
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(value(&text, "larder_operations_total{operation=\"add\"}"), 101);
+}
+
+#[test]
 fn a_log_tells_what_was_done_and_no_secrets() {
     let place = Place::with_store();
     place.file("a", "1");

@@ -92,3 +92,21 @@ fn an_error_still_says_which_url_it_means() {
     let missing = place.larder(&["add", "me@home?a=b"]).exits(3).err;
     assert!(missing.contains("me@home?a=b"), "what is no secret is told as it is: {missing}");
 }
+
+/// The URL is where the store is made, since somebody took it for a directory.
+#[test]
+fn a_store_that_is_made_where_a_url_says_is_told_without_its_secrets() {
+    let made = |args: &[&str]| {
+        let place = Place::new();
+        place.file("here", "1");
+        let mut command = place.command(args);
+        command.env("LARDER_STORE", format!("https://me:{SECRET}@example.org/a"));
+        outside::run(command).exits(0)
+    };
+    let ran = made(&["add", "here"]);
+    let said = format!("{}{}", ran.text(), ran.err);
+    assert!(said.contains("REDACTED@example.org/a") && !said.contains(SECRET), "{said}");
+    // Where the store is, is data there, and told as it is; what is said about it is not.
+    let notice = made(&["--json", "add", "here"]).event("notice")["text"].to_string();
+    assert!(notice.contains("REDACTED@example.org/a") && !notice.contains(SECRET), "{notice}");
+}

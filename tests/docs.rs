@@ -106,7 +106,7 @@ fn each_kind_of_mistake_is_found() {
 
 /// Commands that change neither a store nor files outside it: no crash in them leaves anything. Nor does one that leaves a
 /// page of a manual half written.
-const READING: [&str; 20] = [
+const READING: [&str; 21] = [
     "ls",
     "show",
     "where",
@@ -123,6 +123,7 @@ const READING: [&str; 20] = [
     "config get",
     "config show",
     "trash ls",
+    "dedup-report",
     "search",
     "catalog stats",
     "completions",

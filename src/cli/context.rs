@@ -18,6 +18,7 @@ use super::choices::{self, Choices, Origin, Setting};
 use super::fault::Fault;
 use super::logs::Log;
 use super::metrics::{self, Tally};
+use super::otlp;
 use super::output::{Output, Verbosity};
 use super::signal::Interrupt;
 use super::{text, words};
@@ -52,6 +53,9 @@ pub(crate) struct Global {
     /// Add what is counted to a file of Prometheus text, when the command is over (docs/cli.md)
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) metrics_file: Option<PathBuf>,
+    /// Send what is counted to an OpenTelemetry collector, when the command is over
+    #[arg(long, global = true, value_name = "URL", value_parser = otlp::endpoint, help_heading = "Everywhere")]
+    pub(crate) otlp: Option<String>,
     /// What the names of metrics begin with
     #[arg(long, global = true, value_name = "NAME", default_value = "larder", value_parser = metrics::namespace, help_heading = "Everywhere")]
     pub(crate) metrics_namespace: String,
@@ -157,19 +161,26 @@ impl Context {
 
     /// A store that tells what it counts, where somebody wants to know.
     pub(crate) fn recorded(&self, store: Store) -> Store {
-        match self.global.metrics_file {
-            Some(_) => store.recording_to(Arc::new(self.tally.clone())),
-            None => store,
+        match (&self.global.metrics_file, &self.global.otlp) {
+            (None, None) => store,
+            _ => store.recording_to(Arc::new(self.tally.clone())),
         }
     }
 
-    /// Writes what was counted, where that is wanted. What is not counted but measured is measured now.
+    /// Writes and sends what was counted, where that is wanted. What is not counted but measured is measured now.
     pub(crate) fn write_metrics(&self) -> Result<()> {
-        let Some(path) = &self.global.metrics_file else { return Ok(()) };
+        let (file, otlp, namespace) = (&self.global.metrics_file, &self.global.otlp, &self.global.metrics_namespace);
+        if file.is_none() && otlp.is_none() {
+            return Ok(());
+        }
         if let Ok(store) = self.open(Access::Read) {
             store.measure()?;
         }
-        Ok(metrics::write(&*self.machine, path, &self.global.metrics_namespace, &self.tally)?)
+        if let Some(path) = file {
+            let wait = self.global.lock_timeout.unwrap_or(limits::LOCK_TIMEOUT);
+            metrics::write(&*self.machine, path, namespace, &self.tally, wait)?;
+        }
+        otlp.as_deref().map_or(Ok(()), |endpoint| otlp::send(endpoint, namespace, &self.tally))
     }
 
     /// How a store is opened.

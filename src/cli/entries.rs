@@ -1,14 +1,18 @@
 //! What the commands of the catalog have in common: which entries are meant, and how one is shown.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use larder::format::manifest;
+use larder::store::Store;
 use larder::vocabulary::EntryKind;
 use larder::vocabulary::entry::Query;
+use larder::work::names::Target;
 use larder::{Digest, Entry, EntryTarget, Error, ErrorKind, Evidence, Key, State, StoredUri, Trust, Variant};
 
 use super::context::Context;
 use super::json::Line;
+use super::words::Thing;
 use super::{text, words};
 
 /// Which entries are wanted: those that meet everything that is given.
@@ -138,6 +142,40 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 pub(crate) fn in_the_trash(target: &EntryTarget) -> Error {
     let reason = "it is in the trash: `larder undelete` takes it out";
     Error::new(ErrorKind::NotFound, format!("find {target}"), reason)
+}
+
+/// The blob that is pointed at: of an entry, by the name that its variant has in the store, or by its digest.
+pub(crate) fn blob(store: &Store, thing: &Thing, variant: Option<&str>) -> larder::Result<Target> {
+    let entry = match thing {
+        Thing::Blob(target) => return unless_variant(target, variant).cloned(),
+        Thing::Entry(target) => store.find_entry(target)?,
+    };
+    let variant = entry.meant(variant)?;
+    let Some(digest) = variant.digest else {
+        let reason = "nobody knows its digest; `larder verify` finds it out, `larder path` tells where the file is";
+        return Err(Error::new(ErrorKind::NotFound, format!("find the bytes of {}", entry.card.key), reason));
+    };
+    match &variant.alias {
+        Some(name) if store.digest_of(&Target::Name(name.clone()))? == Some(digest) => Ok(Target::Name(name.clone())),
+        _ => Ok(Target::Digest(digest)),
+    }
+}
+
+/// The file that is pointed at.
+pub(crate) fn path(store: &Store, thing: &Thing, variant: Option<&str>) -> larder::Result<PathBuf> {
+    match thing {
+        Thing::Blob(target) => store.path(unless_variant(target, variant)?),
+        Thing::Entry(target) => store.locate_entry(&store.find_entry(target)?, variant),
+    }
+}
+
+fn unless_variant<'a>(target: &'a Target, variant: Option<&str>) -> larder::Result<&'a Target> {
+    match variant {
+        None => Ok(target),
+        Some(_) => {
+            Err(Error::new(ErrorKind::Invalid, "find a variant", "names and digests have none: point at an ENTRY"))
+        }
+    }
 }
 
 /// An entry in JSON: everything that is known of it.

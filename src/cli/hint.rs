@@ -6,14 +6,32 @@ use larder::{Error, ErrorKind};
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
+/// `EROFS`, the same on every Unix: the filesystem takes no more writes.
+const EROFS: i32 = 30;
+/// `EDQUOT`: the user's quota is used up. `ENOLCK`: there are no locks to be had.
+const EDQUOT: i32 = if cfg!(target_os = "linux") { 122 } else { 69 };
+const ENOLCK: i32 = if cfg!(target_os = "linux") { 37 } else { 77 };
+
 /// The remedy for an error in `command`, if there is one. What ran out says more than when it did.
 pub(crate) fn of_error(error: &Error, command: &str) -> Option<String> {
-    let descriptors = match error.os_error() {
+    let by_number = match error.os_error() {
         Some(EMFILE) => "allow more open files (ulimit -n 4096), then run the same command again",
         Some(ENFILE) => "the machine has too many open files (sysctl fs.file-max): close something, and run it again",
+        Some(EDQUOT) => {
+            "your disk quota is used up, whatever is free (quota -s): free something of yours there, or have it raised; \
+             `larder rm` and then `larder gc --grace 0s` free what the store takes of it"
+        }
+        Some(EROFS) => {
+            "its filesystem is read-only: mounted so, or since an error of the disk (dmesg); mount it writable once it is \
+             sound, and run the same command again; reading works"
+        }
+        Some(ENOLCK) => {
+            "the filesystem has no lock to give: its lock service does not run, or has too many; put the store on a local \
+             filesystem (`larder doctor` says which it is on)"
+        }
         _ => return of(error.kind(), command),
     };
-    Some(descriptors.to_owned())
+    Some(by_number.to_owned())
 }
 
 /// The remedy for an error of `kind` in `command`, if there is one.
@@ -49,6 +67,10 @@ fn special(kind: ErrorKind, command: &str) -> Option<&'static str> {
         (ErrorKind::Refused, "unlink") => {
             "`larder rm` takes the last name away too; `larder pin` keeps a blob without a name"
         }
+        (ErrorKind::NoSpace | ErrorKind::TooLarge, "get" | "checkout") => {
+            "free space where it is to be made, or make it as a link, which takes none: --mode hardlink, --mode symlink"
+        }
+        (ErrorKind::NoSpace | ErrorKind::TooLarge, "unlock") => "free space where the file is: its copy takes as much",
         (ErrorKind::Unsupported, "get" | "checkout") => "another --mode may work here: copy works everywhere",
         (ErrorKind::Unsupported, "init") => {
             "put the store on a local filesystem; --alias counted does without hardlinks"
@@ -113,5 +135,20 @@ mod tests {
         }
         assert!(of_error(&failed(ENFILE), "mv").unwrap().contains("file-max"));
         assert!(of_error(&failed(5), "mv").unwrap().contains("dmesg"));
+    }
+
+    #[test]
+    fn what_is_no_matter_of_free_space_or_permission_has_a_remedy_of_its_own() {
+        let failed = |number| Error::system("open it", std::io::Error::from_raw_os_error(number));
+        for command in ["add", "get", "gc"] {
+            for kind in [ErrorKind::NoSpace, ErrorKind::NotKept, ErrorKind::OutcomeUnknown] {
+                let hint = |number| of_error(&failed(number).as_kind(kind), command).unwrap();
+                assert!(hint(EDQUOT).contains("quota -s"));
+                assert!(hint(EROFS).contains("read-only"));
+                assert!(hint(ENOLCK).contains("larder doctor"));
+            }
+        }
+        assert_eq!(failed(EDQUOT).kind(), ErrorKind::NoSpace, "it is classed as a full disk");
+        assert!(of_error(&failed(28), "get").unwrap().contains("--mode hardlink"));
     }
 }

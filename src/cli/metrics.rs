@@ -11,15 +11,14 @@ use larder::{Counts, Error, ErrorKind, Instrument, Recorder, Result};
 
 /// Longest file of metrics that is read.
 const FILE_BYTES: usize = 4 << 20;
-/// How long another process that writes the same file is waited for.
-const WAIT: Duration = Duration::from_secs(10);
 
 /// What one command counts.
 #[derive(Clone, Default)]
 pub(crate) struct Tally(Arc<Mutex<Counts>>);
 
 impl Tally {
-    fn counts(&self) -> Counts {
+    /// What was counted.
+    pub(crate) fn counts(&self) -> Counts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -44,11 +43,11 @@ pub(crate) fn namespace(text: &str) -> std::result::Result<String, String> {
 }
 
 /// Puts what was counted into the file, with what it said before. Whoever reads it finds the old or the new one, whole.
-/// Refuses a file that is something else.
-pub(crate) fn write(machine: &dyn Machine, path: &Path, namespace: &str, tally: &Tally) -> Result<()> {
+/// Another process that writes it is waited for, so long. Refuses a file that is something else.
+pub(crate) fn write(machine: &dyn Machine, path: &Path, namespace: &str, tally: &Tally, wait: Duration) -> Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = machine.open(parent, Open::Directory).map_err(|e| Error::io("open", parent, e))?;
-    lock(machine, directory.as_ref(), parent)?;
+    lock(machine, directory.as_ref(), parent, wait)?;
     let mut counts = match read(machine, path)? {
         Some(text) => parse(&text, namespace).ok_or_else(|| {
             let reason = format!("it is something else than metrics of the namespace {namespace}");
@@ -69,13 +68,13 @@ pub(crate) fn write(machine: &dyn Machine, path: &Path, namespace: &str, tally: 
     replace(machine, path, render(&counts, namespace).as_bytes())
 }
 
-fn lock(machine: &dyn Machine, directory: &dyn File, path: &Path) -> Result<()> {
+fn lock(machine: &dyn Machine, directory: &dyn File, path: &Path, wait: Duration) -> Result<()> {
     let began = machine.monotonic_ns();
     loop {
         match directory.try_lock(Lock::Exclusive) {
             // Where directories cannot be locked, the last one who writes is right.
             Ok(true) | Err(_) => return Ok(()),
-            Ok(false) if u128::from(machine.monotonic_ns() - began) > WAIT.as_nanos() => {
+            Ok(false) if u128::from(machine.monotonic_ns() - began) > wait.as_nanos() => {
                 let reason = "another process holds it";
                 return Err(Error::new(ErrorKind::Busy, format!("lock {}", path.display()), reason));
             }

@@ -14,6 +14,7 @@ mod json;
 mod logs;
 mod mended;
 mod metrics;
+mod otlp;
 mod output;
 mod panic;
 mod report;

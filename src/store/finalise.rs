@@ -18,7 +18,8 @@ impl Store {
     ) -> Result<Finalised> {
         let own = FinaliseOptions::of(self.options());
         let key = what.registration.key.clone();
-        let done = finalise::finalise(&self.writing()?, file, what, options.unwrap_or(&own), observer);
+        let options = options.unwrap_or(&own);
+        let done = self.within_limits(observer, || finalise::finalise(&self.writing()?, file, what, options, observer));
         self.finalised(&key, key.provider(), done)
     }
 }

@@ -7,6 +7,7 @@ use super::Store;
 use crate::vocabulary::recorder::{Counts, Instrument, Level, Occurrence, Recorder};
 use crate::vocabulary::url::redacted;
 use crate::vocabulary::{ErrorKind, Result, State};
+use crate::work::catalog::evict::EvictReport;
 use crate::work::catalog::verify::Verified;
 use crate::work::collect::CollectReport;
 use crate::work::finalise::Finalised;
@@ -195,6 +196,14 @@ impl Store {
             }
         }
         self.did(op, subject, done)
+    }
+
+    /// Counts what was evicted to keep the limits.
+    pub(super) fn count_evicted(&self, report: &EvictReport) {
+        self.evicted(report.entries.len() as u64);
+        self.count(Instrument::GcRemoved, "", report.collected.removed_blobs);
+        let outcome = format!("{} entries, {} bytes freed", report.entries.len(), report.collected.freed_bytes);
+        self.tell(Level::Info, "evict", &"", &outcome);
     }
 
     /// Counts entries that were evicted (R148).

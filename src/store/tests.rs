@@ -3,6 +3,8 @@
 use super::*;
 use crate::machine::simulated::World;
 use crate::vocabulary::Silent;
+use crate::vocabulary::{Counts, Instrument, Level, Occurrence, Recorder};
+use crate::work::catalog::register::NewVariant;
 use crate::work::fixture::{Fixture, lay_out, n, settings};
 
 const AT: &str = "/store";
@@ -226,4 +228,97 @@ fn without_sqlite_a_store_that_has_it_keeps_blobs_and_entries_and_answers_nothin
     let with = OpenOptions { options, ..self::options() };
     let refused = Store::create(world.process("x"), Path::new("/new"), &NewStore::default(), &with).map(drop);
     assert!(refused.unwrap_err().to_string().contains("catalog.backend = sqlite"));
+}
+
+/// R86, R87, R91, R92: whoever starts work with a model asks for its file, and fetches it where there is none.
+#[test]
+fn a_reference_leads_to_the_file_of_a_model() {
+    use crate::work::catalog::register::NewVariant;
+    let (world, digest) = filled();
+    let store = open(&world).unwrap();
+    let meant = |text: &str| crate::vocabulary::ModelRef::parse(text).unwrap();
+    assert_eq!(store.find_local_model(&meant("hf:org/repo")).unwrap(), None);
+    let variant =
+        |name: &str, target: Option<Target>| NewVariant { name: name.into(), target, ..NewVariant::default() };
+    let with = |version: &str, variants| Registration {
+        variants,
+        ..Registration::new(Key::model("hf", "org/repo", version).unwrap())
+    };
+    let several = vec![variant("q4.gguf", Some(Target::Digest(digest))), variant("q8.gguf", None)];
+    let one = vec![NewVariant { uri: "file:///elsewhere".into(), ..variant("", None) }];
+    store.register(vec![with("v1", several), with("v2", one)], IfThere::Refuse).unwrap();
+    let found = |text: &str| store.find_local_model(&meant(text)).unwrap();
+    assert_eq!(found("hf:org/repo/q4.gguf@v1"), Some(store.path(&Target::Digest(digest)).unwrap()));
+    // Not there: one of which nothing is known, one that the repository does not have, and a file that is gone.
+    for text in
+        ["hf:org/repo/q8.gguf@v1", "hf:org/repo/q2.gguf@v1", "hf:org/repo@v1", "hf:org/repo@v2", "hf:org/repo@v3"]
+    {
+        assert_eq!(found(text), None, "{text}");
+    }
+    world.put("/elsewhere", b"bytes");
+    assert_eq!(found("hf:org/repo@v2"), Some("/elsewhere".into()));
+    // Without a version there are two.
+    assert_eq!(kind(store.find_local_model(&meant("hf:org/repo"))), ErrorKind::Invalid);
+    assert!(store.entry_of_model(&meant("hf:org/repo@v1")).unwrap().is_some());
+    store.trash_entry(&Key::model("hf", "org/repo", "v2").unwrap(), "test").unwrap();
+    assert_eq!(found("hf:org/repo@v2"), None);
+}
+
+#[derive(Default)]
+struct Told {
+    counts: std::sync::Mutex<Counts>,
+    events: std::sync::Mutex<Vec<Occurrence>>,
+}
+
+impl Recorder for Told {
+    fn count(&self, instrument: Instrument, label: &str, by: u64) {
+        self.counts.lock().unwrap().add(instrument, label, by);
+    }
+
+    fn gauge(&self, instrument: Instrument, label: &str, value: u64) {
+        self.counts.lock().unwrap().set(instrument, label, value);
+    }
+
+    fn event(&self, occurrence: &Occurrence) {
+        self.events.lock().unwrap().push(occurrence.clone());
+    }
+}
+
+#[test]
+fn what_a_store_does_is_counted_and_its_recorder_is_told() {
+    let (world, digest) = filled();
+    let told = Arc::new(Told::default());
+    let store = open(&world).unwrap().recording_to(Arc::clone(&told) as Arc<dyn Recorder>);
+    let key = |id: &str| Key::download(id, "https://u:hunter2@e.org/x?token=hunter2", "r").unwrap();
+    let registration = |id: &str| {
+        let mut what = Registration::new(key(id));
+        what.variants.push(NewVariant { target: Some(Target::Digest(digest)), ..NewVariant::default() });
+        what
+    };
+    store.register(vec![registration("a"), registration("b")], IfThere::Refuse).unwrap();
+    store.verify_entry(&key("a"), None, "test").unwrap();
+    store.tag(&key("b"), ["t".to_owned()].into(), BTreeSet::new()).unwrap();
+    store.evict_entry(&key("b")).unwrap();
+    store.verify(&[], &[], &VerifyOptions::default(), &Silent).unwrap();
+    assert_eq!(store.set_state(&key("none"), State::Retired).unwrap_err().kind(), ErrorKind::NotFound);
+    store.measure().unwrap();
+
+    let counts = store.counts();
+    assert_eq!(*told.counts.lock().unwrap(), counts, "the recorder knows what the store knows");
+    let operations = |label: &str| counts.get(Instrument::Operations, label);
+    assert_eq!(
+        (operations("register"), operations("verify"), operations("update"), operations("remove")),
+        (2, 2, 1, 1)
+    );
+    assert_eq!(counts.get(Instrument::Evictions, ""), 1);
+    assert_eq!(
+        counts.of(Instrument::Models).collect::<Vec<_>>(),
+        [("active", 1), ("failed", 0), ("pending", 0), ("retired", 0)]
+    );
+    assert_eq!((counts.get(Instrument::Verifications, "hashed"), counts.get(Instrument::VerifyFailures, "")), (1, 0));
+    assert!(counts.get(Instrument::Verifications, "ok") > 0);
+    let events = told.events.lock().unwrap();
+    let levels: Vec<_> = events.iter().map(|event| (event.operation, event.level)).collect();
+    assert!(levels.contains(&("tag", Level::Info)) && levels.contains(&("set-state", Level::Warn)), "{levels:?}");
+    assert!(events.iter().all(|event| !format!("{event:?}").contains("hunter2")));
 }

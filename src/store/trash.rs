@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::Store;
 use super::metrics::Op;
+use crate::vocabulary::entry::RetentionPolicy;
 use crate::vocabulary::{Entry, Key, Name, Observer, Result};
 use crate::work::catalog::evict::{self, EvictPlan, EvictReport, Goal, Limits};
+use crate::work::catalog::retention::{self, LetGo, RetentionPlan, RetentionReport};
 use crate::work::catalog::trash::{self, Deleted, EmptyPlan, EmptyReport, InTrash, Undeleted};
 
 impl Store {
@@ -13,9 +15,6 @@ impl Store {
     /// did it: `trash`, `delete`, …
     pub fn trash_entry(&self, key: &Key, rule: &str) -> Result<Deleted> {
         let done = trash::trash(&self.writing()?, key, rule);
-        if done.is_ok() && matches!(rule, "evict" | "retention") {
-            self.evicted(1);
-        }
         self.did(Op("remove", "trash"), key, done)
     }
 
@@ -59,7 +58,9 @@ impl Store {
 
     /// Puts an entry into the trash to make room (R84), unless somebody needs it; see [`evict::evict_one`].
     pub fn evict_entry(&self, key: &Key) -> Result<Deleted> {
-        evict::evict_one(&self.writing()?, key)
+        let done = evict::evict_one(&self.writing()?, key);
+        self.evicted(u64::from(done.is_ok()));
+        self.did(Op("remove", "evict"), key, done)
     }
 
     /// What evicting to a goal would do; see [`evict::plan`].
@@ -69,7 +70,24 @@ impl Store {
 
     /// Evicts what was planned; see [`evict::evict`].
     pub fn evict(&self, plan: &EvictPlan, yes_most: bool, observer: &dyn Observer) -> Result<EvictReport> {
-        evict::evict(&self.writing()?, plan, yes_most, observer)
+        self.has_evicted(evict::evict(&self.writing()?, plan, yes_most, observer))
+    }
+
+    fn has_evicted(&self, done: Result<EvictReport>) -> Result<EvictReport> {
+        self.evicted(done.as_ref().map_or(0, |report| report.entries.len() as u64));
+        self.collected(Op("remove", "evict"), &"", done, |report| &report.collected)
+    }
+
+    /// What a policy would let go (R126); see [`retention::plan`].
+    pub fn plan_retention(&self, policy: &RetentionPolicy, how: LetGo) -> Result<RetentionPlan> {
+        retention::plan(&self.reading(), policy, how)
+    }
+
+    /// Lets go what was planned; see [`retention::apply`].
+    pub fn retain(&self, plan: &RetentionPlan, how: LetGo, observer: &dyn Observer) -> Result<RetentionReport> {
+        let done = retention::apply(&self.writing()?, plan, how, observer);
+        let op = if how == LetGo::Trash { "remove" } else { "update" };
+        self.did_many(Op(op, "retention"), &"", done, |report| report.entries.len() as u64)
     }
 
     /// The limits that hold for this store, as its options say.
@@ -80,9 +98,12 @@ impl Store {
 
     /// Does what takes room, with room made before it and the limits kept after it, as far as that can be.
     pub(super) fn within_limits<R>(&self, observer: &dyn Observer, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        evict::make_room(&self.writing()?, self.limits(), observer);
+        let before = evict::make_room(&self.writing()?, self.limits(), observer);
         let done = work()?;
-        evict::apply(&self.writing()?, self.limits(), observer);
+        let after = evict::apply(&self.writing()?, self.limits(), observer);
+        for report in before.into_iter().chain(after) {
+            self.count_evicted(&report);
+        }
         Ok(done)
     }
 }

@@ -5,6 +5,7 @@
 
 mod key;
 mod query;
+mod retention;
 mod state;
 mod target;
 mod text;
@@ -20,6 +21,7 @@ use super::limits::{ENTRY_BYTES, ENTRY_TAGS_BYTES, ENTRY_VARIANTS, NOTE_BYTES};
 
 pub use key::{EntryId, EntryKind, Key};
 pub use query::{Query, Term, TermKind, glob};
+pub use retention::{Retention, RetentionPolicy, retention_filter};
 pub use state::{By, State, Trust};
 pub use target::EntryTarget;
 pub use variant::{MAIN, Variant};
@@ -220,6 +222,25 @@ impl Entry {
         self.variant(MAIN).or(match self.variants.as_slice() {
             [only] => Some(only),
             _ => None,
+        })
+    }
+
+    /// The variant of this name, or without one that stands for the whole. [`ErrorKind::NotFound`] where there is none, and
+    /// where there are several and none of them stands for the whole.
+    pub fn meant(&self, name: Option<&str>) -> Result<&Variant> {
+        let found = match name {
+            Some(name) => self.variant(name),
+            None => self.main(),
+        };
+        found.ok_or_else(|| {
+            let names: Vec<String> =
+                self.variants.iter().take(8).map(|variant| format!("{:?}", variant.name)).collect();
+            let reason = match (names.is_empty(), name) {
+                (true, _) => "it has no variants".to_owned(),
+                (false, Some(name)) => format!("it has no variant {name:?}, but {}", names.join(", ")),
+                (false, None) => format!("it has several variants: {}", names.join(", ")),
+            };
+            Error::new(ErrorKind::NotFound, format!("find the file of {}", self.card.key), reason)
         })
     }
 

@@ -110,6 +110,8 @@ bugs! {
     ExpectIgnored,
     /// A source that changes while it is read is taken.
     ChangeUnseen,
+    /// What cannot fit is begun all the same.
+    NoPreflight,
     /// The reserve is not given up when the disk is full.
     ReserveKept,
     /// How far SQLite reaches is written behind the transaction with what it reaches.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::duplicate::copy_hashed;
+use super::room::refuse_what_cannot_fit;
 use crate::format::record::Record;
 use crate::format::record::copies::CarrierRecord;
 use crate::format::session::SessionKind;
@@ -84,6 +85,11 @@ fn fill(
     let mode = ledger.policy.blob_mode & (like.mode | 0o400);
     let to = ledger.machine.open(path, Open::CreateNew { mode }).map_err(|e| Error::io("create", path, e))?;
     let shared = share && ledger.machine.reflink(from, to.as_ref()).is_ok();
+    if !shared {
+        let blob = from.meta().map_err(|e| Error::io("look at", &ledger.blobs.path(digest), e))?;
+        let staging = ledger.layout.staging();
+        refuse_what_cannot_fit(ledger.machine.as_ref(), &staging, &blob, || format!("copy blob {digest}"))?;
+    }
     let found = if shared { digest_file(to.as_ref()) } else { copy_hashed(from, to.as_ref(), path, goes_on)? };
     match found {
         Ok(found) if found.digest == *digest => {}

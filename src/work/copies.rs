@@ -123,7 +123,7 @@ impl Copying<'_> {
         }
         let settled = match self.try_to_settle(digest) {
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(Settled::Stopped),
-            Err(e) if e.kind() == ErrorKind::Damaged => {
+            Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::TooLarge) => {
                 self.observer.event(&Event::Failed { path: self.ledger.blobs.path(digest), reason: in_full(&e) });
                 Settled::Failed
             }

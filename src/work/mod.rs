@@ -7,6 +7,7 @@ pub mod check;
 pub mod collect;
 pub mod configure;
 pub mod copies;
+pub mod dedup;
 pub mod doctor;
 mod duplicate;
 pub mod export;
@@ -25,6 +26,7 @@ pub mod mend;
 pub mod names;
 pub mod repair;
 pub mod resumable;
+mod room;
 mod spill;
 #[cfg(test)]
 mod testing;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use larder::store::{NewStore, Presence, Store};
+use larder::vocabulary::url::redacted;
 use larder::work::ingest::{AddOptions, AddReport, AliasKind, Source, TakeIn};
 use larder::{Digest, ErrorKind, Name, Prefix};
 
@@ -135,7 +136,7 @@ pub(super) fn store(context: &Context) -> Result<(Store, bool)> {
 }
 
 fn say_made(context: &Context, directory: &Path) {
-    let words = format!("Made a store: {}", text::path(directory));
+    let words = format!("Made a store: {}", redacted(&text::path(directory)));
     if context.out.json() {
         context.out.tell(Line::event("notice").with("text", words));
     } else {
@@ -202,7 +203,7 @@ impl Done<'_> {
                 .map(|(note, count)| format!("  note       {}: {}", text::count(*count, "file"), text::message(note))),
         );
         text.extend(self.trouble());
-        text.push(format!("  store      {}", text::path(self.store.directory())));
+        text.push(format!("  store      {}", redacted(&text::path(self.store.directory()))));
         text.push(format!("  names      {}", self.names()));
         if !context.out.quiet() && kept(self.report).0 > 0 {
             text.push(next(context, watch.first_name().as_ref()));
@@ -212,7 +213,9 @@ impl Done<'_> {
 
     fn names(&self) -> String {
         match self.store.settings().alias {
-            AliasKind::Hardlinked => format!("{} (hardlinks)", text::path(&self.store.directory().join("names"))),
+            AliasKind::Hardlinked => {
+                format!("{} (hardlinks)", redacted(&text::path(&self.store.directory().join("names"))))
+            }
             AliasKind::Counted => "in the index alone (counted)".to_owned(),
         }
     }

@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use anyhow::Result;
-use larder::work::names::Target;
 
 use crate::cli::context::{Access, Context};
+use crate::cli::entries;
 use crate::cli::exit::Exit;
 use crate::cli::fault::output_error;
-use crate::cli::words;
+use crate::cli::words::{self, Thing};
 
 /// The arguments of `larder cat`.
 #[derive(Debug, clap::Args)]
@@ -19,16 +19,20 @@ Example:
   larder cat notes/readme.txt
   larder cat sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 | tar -t")]
 pub(crate) struct Args {
-    /// A name, or a digest (sha256:…)
-    #[arg(value_name = "NAME|DIGEST", value_parser = words::target())]
-    target: Target,
+    /// An entry (entry:ID, model:…, document:…), a name, or a digest (sha256:…)
+    #[arg(value_name = "ENTRY|NAME|DIGEST", value_parser = words::thing())]
+    target: Thing,
+    /// Of an entry: this variant, and not the one that stands for the whole
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
 }
 
 /// Writes.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let store = context.open(Access::Hold)?;
+    let target = entries::blob(&store, &args.target, args.variant.as_deref())?;
     let mut out = context.out.bytes();
-    store.cat(&args.target, &mut out)?;
+    store.cat(&target, &mut out)?;
     out.flush().map_err(output_error)?;
     Ok(Exit::Done)
 }

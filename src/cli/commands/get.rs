@@ -11,9 +11,10 @@ use larder::work::names::Target;
 
 use super::made;
 use crate::cli::context::{Access, Context};
+use crate::cli::entries;
 use crate::cli::exit::Exit;
 use crate::cli::watch::Watch;
-use crate::cli::words;
+use crate::cli::words::{self, Thing};
 
 /// The arguments of `larder get`.
 #[derive(Debug, clap::Args)]
@@ -25,12 +26,15 @@ Example:
   larder get models/a.gguf .
   larder get models/a.gguf /srv/a.gguf --mode hardlink")]
 pub(crate) struct Args {
-    /// A name, or a digest (sha256:…)
-    #[arg(value_name = "NAME|DIGEST", value_parser = words::target())]
-    target: Target,
+    /// An entry (entry:ID, model:…, document:…), a name, or a digest (sha256:…)
+    #[arg(value_name = "ENTRY|NAME|DIGEST", value_parser = words::thing())]
+    target: Thing,
     /// The file to make; a name goes into a directory under its last part
     #[arg(value_name = "DEST")]
     destination: PathBuf,
+    /// Of an entry: this variant, and not the one that stands for the whole
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
     /// How the file is made [default: reflink, then copy]
     #[arg(long, value_enum)]
     mode: Option<words::Mode>,
@@ -42,10 +46,11 @@ pub(crate) struct Args {
 /// Gets.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let store = context.open(Access::Hold)?;
-    let destination = destination(&*context.machine, &args.target, &args.destination);
+    let target = entries::blob(&store, &args.target, args.variant.as_deref())?;
+    let destination = destination(&*context.machine, &target, &args.destination);
     let options = MaterializeOptions { mode: args.mode.map(Into::into), replace: args.replace };
     let watch = Watch::new(context);
-    let made = store.get(&args.target, &destination, &options, &watch);
+    let made = store.get(&target, &destination, &options, &watch);
     let time = watch.finish();
     Ok(made::report(context, &made?, time))
 }

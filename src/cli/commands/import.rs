@@ -50,8 +50,8 @@ pub(crate) struct Args {
     /// With --adopt: copy the files instead, and leave them as they are
     #[arg(long, requires = "adopt")]
     copy: bool,
-    /// Where the files are: relative paths are taken from there, and nothing outside of it is read [default: the directory \
-    /// of FILE, else the working directory]
+    /// Where the files are: relative paths are taken from there, and nothing outside of it is read [default: where FILE
+    /// is, else the working directory]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// How the names of adopted files are kept [default: as the store is set]

@@ -11,6 +11,7 @@ mod completions;
 mod config;
 mod copies;
 mod debug;
+mod dedup_report;
 mod delete;
 mod doctor;
 mod evict;
@@ -32,6 +33,7 @@ mod plan;
 mod rebuild;
 mod register;
 mod repair;
+mod retention;
 mod rm;
 mod search;
 mod show;
@@ -135,6 +137,10 @@ pub(crate) enum Command {
     ImportManifest(import::Args),
     /// Write the catalog as a manifest
     ExportManifest(Box<export::Args>),
+    /// Tell what keeping bytes once saves
+    DedupReport(dedup_report::Args),
+    /// Let entries go by number and age
+    Retention(retention::Args),
     /// Make room: entries into the trash, or away until a goal is reached
     Evict(evict::Args),
     /// Remove blobs that nothing keeps
@@ -203,6 +209,8 @@ impl Command {
             Command::Catalog(_) => "catalog",
             Command::ImportManifest(_) => "import-manifest",
             Command::ExportManifest(_) => "export-manifest",
+            Command::DedupReport(_) => "dedup-report",
+            Command::Retention(_) => "retention",
             Command::Evict(_) => "evict",
             Command::Gc(_) => "gc",
             Command::Ingest(_) => "ingest",
@@ -258,6 +266,8 @@ impl Command {
             Command::Catalog(command) => catalog::run(context, command),
             Command::ImportManifest(args) => import::run(context, args),
             Command::ExportManifest(args) => export::run(context, args),
+            Command::DedupReport(args) => dedup_report::run(context, args),
+            Command::Retention(args) => retention::run(context, args),
             Command::Evict(args) => evict::run(context, args),
             Command::Gc(args) => gc::run(context, args),
             Command::Ingest(command) => ingest::run(context, command),

@@ -6,13 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::dir::{Dir, Entry, Type};
-use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::confine::{Confined, Place};
-use super::{file, open};
+use super::{file, open, uninterrupted};
 use crate::machine::{FileKind, Listed, Open};
 
 /// `mkdir` with exactly this mode. Nothing is left behind when the mode cannot be set.
@@ -29,10 +28,12 @@ pub(super) fn create(confined: &Confined, path: &Path, mode: u32) -> io::Result<
 fn set_mode(place: &Place<'_>, mode: u32) -> io::Result<()> {
     let bits = Mode::from_bits_truncate(mode as libc::mode_t);
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match openat(place, place.path, flags, Mode::empty()) {
+    match uninterrupted(|| Ok(openat(place, place.path, flags, Mode::empty())?)) {
         Ok(directory) => Ok(fchmod(directory, bits)?),
-        Err(Errno::EACCES | Errno::EPERM) => Ok(fchmodat(place, place.path, bits, FchmodatFlags::NoFollowSymlink)?),
-        Err(error) => Err(error.into()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {
+            Ok(fchmodat(place, place.path, bits, FchmodatFlags::NoFollowSymlink)?)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -7,11 +7,12 @@ use nix::sys::statfs::statfs;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{PathconfVar, pathconf};
 
+use super::uninterrupted;
 use crate::machine::Filesystem;
 
 pub(super) fn filesystem(path: &Path) -> io::Result<Filesystem> {
     let kind = kind(path)?;
-    let room = statvfs(path)?;
+    let room = uninterrupted(|| Ok(statvfs(path)?))?;
     Ok(Filesystem {
         local: LOCAL.contains(&kind.as_str()),
         kind,
@@ -25,14 +26,14 @@ pub(super) fn filesystem(path: &Path) -> io::Result<Filesystem> {
 /// `statvfs` counts in fragments. (`statfs` names a size that network and user space filesystems do not count in.)
 #[cfg(target_os = "linux")]
 fn free_bytes(path: &Path) -> io::Result<u64> {
-    let room = statvfs(path)?;
+    let room = uninterrupted(|| Ok(statvfs(path)?))?;
     Ok(wide(room.blocks_available()).saturating_mul(wide(room.fragment_size())))
 }
 
 /// The counts of `statvfs` have 32 bits on macOS, those of `statfs` 64.
 #[cfg(not(target_os = "linux"))]
 fn free_bytes(path: &Path) -> io::Result<u64> {
-    let room = statfs(path)?;
+    let room = uninterrupted(|| Ok(statfs(path)?))?;
     Ok(wide(room.blocks_available()).saturating_mul(wide(room.block_size())))
 }
 
@@ -49,12 +50,12 @@ pub(super) fn link_limit(path: &Path) -> io::Result<Option<u64>> {
 #[cfg(target_os = "linux")]
 fn kind(path: &Path) -> io::Result<String> {
     // The type is signed or not, and 32 or 64 bits wide, depending on the platform: the magic is its low 32 bits.
-    Ok(kind_of(statfs(path)?.filesystem_type().0 as u32))
+    Ok(kind_of(uninterrupted(|| Ok(statfs(path)?))?.filesystem_type().0 as u32))
 }
 
 #[cfg(not(target_os = "linux"))]
 fn kind(path: &Path) -> io::Result<String> {
-    Ok(statfs(path)?.filesystem_type_name().to_owned())
+    Ok(uninterrupted(|| Ok(statfs(path)?))?.filesystem_type_name().to_owned())
 }
 
 #[cfg(target_os = "linux")]

@@ -14,13 +14,12 @@ pub type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<bool> + 'a;
 /// Gives every row of the tables `models` and `documents`, whichever there are, to `each`, a document with its variants in
 /// one object. The database is only read.
 ///
-/// [`ErrorKind::Busy`] where another program writes to it, [`ErrorKind::Damaged`] where it is no database, and
+/// [`ErrorKind::Busy`] where another program writes to it, [`ErrorKind::Io`] where it is damaged or no database, and
 /// [`ErrorKind::Invalid`] where it has neither table.
 pub fn read(path: &Path, each: &mut Each<'_>) -> Result<()> {
     let trouble = |e: rusqlite::Error| {
         let kind = match e.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => ErrorKind::Busy,
-            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => ErrorKind::Damaged,
             _ => ErrorKind::Io,
         };
         Error::new(kind, format!("import {}", path.display()), e.to_string())

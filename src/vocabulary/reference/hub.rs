@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::vocabulary::limits::{HUB_NAME_BYTES, REFERENCE_BYTES};
 use crate::vocabulary::name::has_control;
-use crate::vocabulary::url::{SourceUrl, Split, UnusableReference, decoded_text, encode};
+use crate::vocabulary::url::{SourceUrl, Split, UnusableReference, decoded_text, encode, is_token};
 
 /// A repository at Hugging Face, a file or directory in it if one is named, and a revision unless it is `main`.
 ///
@@ -50,7 +50,7 @@ impl HubRef {
         if rest.contains(['?', '#']) {
             return Err(UnusableReference::Query);
         }
-        let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
+        let segments: Vec<&str> = without_token(rest).split('/').filter(|segment| !segment.is_empty()).collect();
         let most = if segments.first().is_some_and(|first| KINDS.contains(first)) { 3 } else { 2 };
         let named = &segments[..most.min(segments.len())];
         let Some(last) = named.iter().position(|segment| segment.contains('@')) else {
@@ -159,6 +159,15 @@ impl fmt::Debug for HubRef {
 fn is_repository_name(name: &str) -> bool {
     let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     (1..=HUB_NAME_BYTES).contains(&name.len()) && name.chars().all(of_name) && !matches!(name, "." | "..")
+}
+
+/// What stands behind a token of the site that was put in front as if it were the user of a URL: it is a secret, and no
+/// repository is called so.
+fn without_token(rest: &str) -> &str {
+    match rest.trim_start_matches('/').split_once('@') {
+        Some((user, repository)) if is_token(user) => repository,
+        _ => rest,
+    }
 }
 
 /// A revision behind a path: what stands behind the last `@`, unless there is a directory in it.

@@ -18,4 +18,5 @@ pub use source::SourceUrl;
 pub use unusable::UnusableReference;
 
 pub(in crate::vocabulary) use percent::{decoded, decoded_text, encode};
+pub(in crate::vocabulary) use secret::is_token;
 pub(in crate::vocabulary) use split::{Split, without_scheme};

@@ -110,7 +110,8 @@ fn looks_secret(value: &str, depth: u32) -> bool {
     depth > 0 && read != value && looks_secret(&read, depth - 1)
 }
 
-fn is_token(value: &str) -> bool {
+/// Whether it is a token by its looks: a mark that a service puts before its tokens, or a JSON Web Token.
+pub(in crate::vocabulary) fn is_token(value: &str) -> bool {
     is_marked(value) || is_web_token(value)
 }
 

@@ -12,6 +12,7 @@ pub mod names;
 pub mod register;
 pub mod remove;
 pub mod restore;
+pub mod retention;
 pub mod trash;
 pub mod uses;
 pub mod verify;

@@ -17,9 +17,7 @@ use crate::vocabulary::limits::{IO_CHUNK_BYTES, SMALL_FILE_BYTES, SOURCE_TRIES};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result, Stamp};
 use crate::work::blob::open_readable;
-
-/// Filesystems that store every byte as it is.
-const NEVER_PACKED: [&str; 3] = ["ext4", "xfs", "tmpfs"];
+use crate::work::room::refuse_what_cannot_fit;
 
 /// A source whose bytes are known or staged.
 #[derive(Clone, Debug)]
@@ -211,21 +209,11 @@ impl Stager<'_> {
         Ok(Staged { file: Some((path.to_owned(), stamp)), ..self.hit(item, meta, digests, hashed) })
     }
 
-    /// A file that needs more room than there is, is not begun: the rest of the tree may fit. A filesystem that packs what
-    /// it stores may hold more than it has room for, and is asked by writing.
+    /// A file that needs more room than there is, is not begun: the rest of the tree may fit.
     fn refuse_what_cannot_fit(&self, item: &Item, meta: &Meta) -> Result<()> {
         let staging = self.ledger.layout.staging();
-        let there = self.ledger.machine.filesystem(&staging);
-        let there = there.map_err(|e| Error::io("look at the filesystem of", &staging, e))?;
-        let missing = meta.allocated_bytes.min(meta.size_bytes).saturating_sub(there.free_bytes);
-        if missing == 0 || !NEVER_PACKED.contains(&there.kind.as_str()) {
-            return Ok(());
-        }
-        let reason = format!(
-            "it takes {} bytes, of which {missing} are missing: {} are free on the filesystem of the store",
-            meta.size_bytes, there.free_bytes
-        );
-        Err(Error::new(ErrorKind::TooLarge, format!("add {}", item.path.display()), reason))
+        let attempt = || format!("add {}", item.path.display());
+        refuse_what_cannot_fit(self.ledger.machine.as_ref(), &staging, meta, attempt)
     }
 
     fn copy_bytes(

@@ -11,6 +11,7 @@ use crate::hashing::file::read_through;
 use crate::machine::{File, Meta, Open, trouble};
 use crate::vocabulary::{Error, Result};
 use crate::work::blob::{Meter, stopped_reading};
+use crate::work::room::refuse_what_cannot_fit;
 
 impl Maker<'_> {
     /// Makes a file at `path` with the blob's bytes, shared or copied, and the attributes of the name. Says how, and
@@ -56,6 +57,10 @@ impl Maker<'_> {
 
     /// Copies the bytes, holes left out, and compares them with the digest on the way.
     fn copy(&self, item: &Item, from: &dyn File, to: &dyn File, meter: &Meter<'_>) -> Result<()> {
+        let blob = from.meta().map_err(|e| Error::io("look at", &self.ctx.ledger.blobs.path(&item.digest), e))?;
+        let directory = item.destination.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let attempt = || format!("make {}", item.destination.display());
+        refuse_what_cannot_fit(self.machine(), directory, &blob, attempt)?;
         let mut hasher = Sha256::default();
         let mut failed = None;
         let read = read_through(from, &mut hasher, &|bytes| meter.advance(bytes), &mut |piece, at| {

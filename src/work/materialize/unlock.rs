@@ -9,6 +9,7 @@ use crate::machine::{File, FileKind, Machine, Meta, Open};
 use crate::vocabulary::{Error, ErrorKind, Observer, Result};
 use crate::work::Context;
 use crate::work::blob::Meter;
+use crate::work::room::refuse_what_cannot_fit;
 
 /// What was done to a file that was to be private.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,16 +65,19 @@ fn replace(machine: &dyn Machine, path: &Path, from: &dyn File, meta: &Meta, obs
     observer.expect(1, meta.size_bytes);
     let meter = Meter::new(observer, meta.size_bytes);
     let temporary = Temporary::new(machine, path)?;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let io = |what: &str, e| Error::io(what, path, e);
     let to = machine.open(temporary.path(), Open::CreateNew { mode: 0o600 }).map_err(|e| io("make a copy of", e))?;
     let mode = match machine.reflink(from, to.as_ref()) {
         Ok(()) => Mode::Reflink,
-        Err(_) => copy(path, from, to.as_ref(), &meter)?,
+        Err(_) => {
+            refuse_what_cannot_fit(machine, parent, meta, || attempt(path))?;
+            copy(path, from, to.as_ref(), &meter)?
+        }
     };
     to.set_mode(meta.mode & 0o777 | 0o200).map_err(|e| io("set the mode of", e))?;
     to.set_mtime(meta.mtime_ns).map_err(|e| io("set the time of", e))?;
     to.sync().map_err(|e| io("sync a copy of", e))?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = machine.open(parent, Open::Directory).map_err(|e| Error::io("open", parent, e))?;
     temporary.replace(path)?;
     directory.sync().map_err(|e| Error::io("sync", parent, e))?;

@@ -99,7 +99,7 @@ impl Repairing<'_> {
         let made = if hopeless { Ok(false) } else { self.make_anew(&carrier, look) };
         match made {
             Err(e) if e.kind() == ErrorKind::Interrupted => self.report.interrupted = true,
-            Err(e) if e.kind() == ErrorKind::Damaged => {
+            Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::TooLarge) => {
                 told.tried.push((own, in_full(&e)));
                 self.unrepaired(told);
             }

@@ -231,6 +231,8 @@ impl Repairing<'_> {
             told.tried = attempt.tried;
             match (attempt.good, attempt.stopped) {
                 (_, true) => self.report.interrupted = true,
+                // Good bytes may be there: what is bad stays where it is until there is room.
+                (None, _) if attempt.no_room => self.unrepaired(told),
                 (None, _) => hopeless.push((broken, told)),
                 (Some(good), _) => {
                     told.from = Some((good.origin, good.from.clone()));

@@ -15,7 +15,9 @@ use crate::parts::blobs;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::Origin;
 use crate::vocabulary::{Blake3, Error, Observer, Result, Stamp};
+use crate::work::blob::in_full;
 use crate::work::duplicate::copy_hashed;
+use crate::work::room::refuse_what_cannot_fit;
 
 /// What candidates are tried with. Without a session nothing is staged: they are hashed where they are.
 pub(super) struct Bench<'a> {
@@ -41,12 +43,15 @@ pub(super) struct Attempt {
     pub(super) tried: Vec<(PathBuf, String)>,
     /// Whether the observer asked to stop.
     pub(super) stopped: bool,
+    /// Whether there was no room for one that might have done: nothing is said of the others then.
+    pub(super) no_room: bool,
 }
 
 /// What became of one candidate.
 enum Tried {
     Good(Good),
     Refused(String),
+    NoRoom(String),
     Stopped,
 }
 
@@ -64,6 +69,10 @@ impl Bench<'_> {
                     return Ok(attempt);
                 }
                 Tried::Refused(reason) => attempt.tried.push((candidate.path, reason)),
+                Tried::NoRoom(reason) => {
+                    attempt.tried.push((candidate.path, reason));
+                    attempt.no_room = true;
+                }
                 Tried::Stopped => {
                     attempt.stopped = true;
                     return Ok(attempt);
@@ -123,7 +132,13 @@ impl Bench<'_> {
         let to = machine.open(path, Open::CreateNew { mode }).map_err(|e| Error::io("create", path, e))?;
         let digests = match machine.reflink(from, to.as_ref()) {
             Ok(()) => self.hash(to.as_ref()),
-            Err(_) => copy_hashed(from, to.as_ref(), path, &|| !self.observer.cancelled())?,
+            Err(_) => {
+                let (staging, attempt) = (self.ledger.layout.staging(), || format!("copy it for {}", broken.digest));
+                if let Err(e) = refuse_what_cannot_fit(machine, &staging, source, attempt) {
+                    return Ok(Tried::NoRoom(in_full(&e)));
+                }
+                copy_hashed(from, to.as_ref(), path, &|| !self.observer.cancelled())?
+            }
         };
         if digests.as_ref().is_ok_and(|digests| digests.digest == broken.digest) {
             let staged = self.seal(broken, source, to.as_ref(), path)?;

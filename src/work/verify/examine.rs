@@ -113,8 +113,8 @@ impl Examiner<'_> {
         let path = self.ctx.ledger.carriers.path(digest, number);
         match look_once(self.ctx.ledger, digest, &path, Some(size_bytes), false, meter) {
             Ok(look) => Some(look),
-            Err(stopped) if stopped.error.kind() == io::ErrorKind::Interrupted => None,
-            Err(stopped) => Some(stopped.into_look(Some(size_bytes))),
+            Err(unread) if unread.stopped.error.kind() == io::ErrorKind::Interrupted => None,
+            Err(unread) => Some(unread.into_look(&path, Some(size_bytes))),
         }
     }
 
@@ -150,7 +150,7 @@ impl Examiner<'_> {
         let unverified = row.is_some_and(|row| !row.is_verified());
         let look_once = || look_once(ledger, digest, &path, expected, unverified, meter);
         let mut result = look_once();
-        if matches!(&result, Err(stopped) if trouble::is_transient(&stopped.error)) {
+        if matches!(&result, Err(unread) if trouble::is_transient(&unread.stopped.error)) {
             ledger.machine.pause(RECOVERY);
             result = look_once();
         }
@@ -164,8 +164,8 @@ impl Examiner<'_> {
                 }
                 Some(look)
             }
-            Err(stopped) if stopped.error.kind() == io::ErrorKind::Interrupted => None,
-            Err(stopped) => Some(stopped.into_look(expected)),
+            Err(unread) if unread.stopped.error.kind() == io::ErrorKind::Interrupted => None,
+            Err(unread) => Some(unread.into_look(&path, expected)),
         }
     }
 
@@ -218,15 +218,20 @@ enum Newest {
     Other(Option<BlobRow>),
 }
 
-impl Stopped {
-    fn into_look(self, expected: Option<u64>) -> Look {
+/// What could not be done to a file, and where in it.
+struct Unread {
+    attempt: &'static str,
+    stopped: Stopped,
+}
+
+impl Unread {
+    fn into_look(self, path: &Path, expected: Option<u64>) -> Look {
+        let Unread { attempt, stopped: Stopped { offset, error } } = self;
         let of = expected.map_or_else(String::new, |size| format!(" of {size}"));
-        let detail = match self.offset {
-            0 => self.error.to_string(),
-            offset => format!("{} at byte {offset}{of}", self.error),
-        };
-        let by_disk = trouble::is_disk(&self.error);
-        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: self.offset, by_disk, blake3: None }
+        let at = if offset == 0 { String::new() } else { format!(" at byte {offset}{of}") };
+        let detail = format!("cannot {attempt} {}: {error}{at}", path.display());
+        let by_disk = trouble::is_disk(&error);
+        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: offset, by_disk, blake3: None }
     }
 }
 
@@ -237,12 +242,12 @@ fn look_once(
     expected: Option<u64>,
     unverified: bool,
     meter: &Meter<'_>,
-) -> Result<Look, Stopped> {
-    let at_beginning = |error| Stopped { offset: 0, error };
+) -> Result<Look, Unread> {
+    let at_beginning = |attempt, error| Unread { attempt, stopped: Stopped { offset: 0, error } };
     let meta = match ledger.machine.lstat(path) {
         Ok(meta) => meta,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(missing()),
-        Err(e) => return Err(at_beginning(e)),
+        Err(e) => return Err(at_beginning("look at", e)),
     };
     if meta.kind != FileKind::File {
         return Ok(corrupt(NOT_REGULAR.to_owned(), meta, 0));
@@ -250,9 +255,9 @@ fn look_once(
     let file = match ledger.machine.open(path, Open::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(missing()),
-        Err(e) => return Err(at_beginning(e)),
+        Err(e) => return Err(at_beginning("open", e)),
     };
-    let meta = file.meta().map_err(at_beginning)?;
+    let meta = file.meta().map_err(|e| at_beginning("look at", e))?;
     let go_on = |bytes| meter.advance(bytes);
     let read = match unverified {
         false => digest_sealed(file.as_ref(), &go_on).map(|(found, size)| (found, size, None)),
@@ -267,7 +272,7 @@ fn look_once(
         Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
             Ok(corrupt(cut_short(file.as_ref(), &stopped, expected), meta, stopped.offset))
         }
-        Err(stopped) => Err(located(file.as_ref(), stopped)),
+        Err(stopped) => Err(Unread { attempt: "read", stopped: located(file.as_ref(), stopped) }),
     }
 }
 

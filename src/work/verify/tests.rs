@@ -96,6 +96,7 @@ fn bad_sectors_are_unreadable_and_never_moved() {
     assert_eq!((report.ok, report.unreadable, report.corrupt, report.quarantined), (1, 2, 0, 0));
     let told_bad = told(&heard, &bad);
     assert_eq!(told_bad.status, VerifyStatus::Unreadable);
+    assert!(told_bad.detail.starts_with("cannot read /"), "{}", told_bad.detail);
     assert!(told_bad.detail.contains("at byte 40960 of 100000"), "{}", told_bad.detail);
     assert_eq!(told(&heard, &denied).status, VerifyStatus::Unreadable);
     assert_eq!(told(&heard, &good).status, VerifyStatus::Ok);

@@ -1,7 +1,7 @@
 //! Limits that a store keeps by itself: what is not used for longest goes when they are passed.
 
-use super::{Goal, evict, plan};
-use crate::vocabulary::{Event, Observer, Result};
+use super::{EvictPlan, EvictReport, Goal, evict, plan};
+use crate::vocabulary::{Error, Event, Observer, Result};
 use crate::work::Context;
 
 /// How much a store may take up.
@@ -15,17 +15,22 @@ pub struct Limits {
 
 /// Evicts until the limits are kept, as far as that can be. What was done, and what stands in the way, is told as a notice: whoever
 /// added something has it kept, whether there is room for more or not.
-pub fn apply(ctx: &Context<'_>, limits: Limits, observer: &dyn Observer) {
+/// Gives back what was evicted.
+pub fn apply(ctx: &Context<'_>, limits: Limits, observer: &dyn Observer) -> Vec<EvictReport> {
+    let mut done = Vec::new();
     if limits.max_bytes > 0 {
-        keep(ctx, "limits.max_bytes", Ok(Some(Goal::MaxBytes(limits.max_bytes))), observer);
+        let goal = Ok(Some(Goal::MaxBytes(limits.max_bytes)));
+        done.extend(keep(ctx, "limits.max_bytes", goal, observer));
     }
-    make_room(ctx, limits, observer);
+    done.extend(make_room(ctx, limits, observer));
+    done
 }
 
 /// As [`apply`], of what is to stay free alone: for whoever is about to write.
-pub fn make_room(ctx: &Context<'_>, limits: Limits, observer: &dyn Observer) {
-    if limits.min_free > 0 {
-        keep(ctx, "limits.min_free", missing(ctx, limits.min_free), observer);
+pub fn make_room(ctx: &Context<'_>, limits: Limits, observer: &dyn Observer) -> Option<EvictReport> {
+    match limits.min_free {
+        0 => None,
+        least => keep(ctx, "limits.min_free", missing(ctx, least), observer),
     }
 }
 
@@ -33,32 +38,37 @@ pub fn make_room(ctx: &Context<'_>, limits: Limits, observer: &dyn Observer) {
 fn missing(ctx: &Context<'_>, min_free: u64) -> Result<Option<Goal>> {
     let root = ctx.ledger.layout.root();
     let filesystem = ctx.ledger.machine.filesystem(root);
-    let there = filesystem.map_err(|e| crate::vocabulary::Error::io("look at the filesystem of", root, e))?;
+    let there = filesystem.map_err(|e| Error::io("look at the filesystem of", root, e))?;
     Ok(min_free.checked_sub(there.free_bytes).filter(|bytes| *bytes > 0).map(Goal::Free))
 }
 
-fn keep(ctx: &Context<'_>, option: &str, goal: Result<Option<Goal>>, observer: &dyn Observer) {
-    let told = match goal {
-        Ok(None) => return,
-        Ok(Some(goal)) => go(ctx, option, goal, observer),
+fn keep(ctx: &Context<'_>, option: &str, goal: Result<Option<Goal>>, observer: &dyn Observer) -> Option<EvictReport> {
+    let done = match goal {
+        Ok(None) => return None,
+        Ok(Some(goal)) => go(ctx, goal, observer),
         Err(e) => Err(e),
     };
-    let text = match told {
-        Ok(None) => return,
-        Ok(Some(text)) => text,
-        Err(e) => format!("{option} could not be kept: {e}."),
+    let (text, report) = match done {
+        Ok(None) => return None,
+        Ok(Some((plan, report))) => (told(option, &plan, &report), Some(report)),
+        Err(e) => (format!("{option} could not be kept: {e}."), None),
     };
     observer.event(&Event::Notice { text });
+    report
 }
 
-fn go(ctx: &Context<'_>, option: &str, goal: Goal, observer: &dyn Observer) -> Result<Option<String>> {
+fn go(ctx: &Context<'_>, goal: Goal, observer: &dyn Observer) -> Result<Option<(EvictPlan, EvictReport)>> {
     let plan = plan(ctx, goal)?;
     if plan.wanted_bytes == 0 {
         return Ok(None);
     }
-    let done = evict(ctx, &plan, false, observer)?;
-    let freed = done.collected.freed_bytes;
-    let entries = match done.entries.len() {
+    let report = evict(ctx, &plan, false, observer)?;
+    Ok(Some((plan, report)))
+}
+
+fn told(option: &str, plan: &EvictPlan, report: &EvictReport) -> String {
+    let freed = report.collected.freed_bytes;
+    let entries = match report.entries.len() {
         1 => "1 entry".to_owned(),
         count => format!("{count} entries"),
     };
@@ -70,5 +80,5 @@ fn go(ctx: &Context<'_>, option: &str, goal: Goal, observer: &dyn Observer) -> R
             plan.pinned, plan.held, plan.in_use
         ));
     }
-    Ok(Some(text))
+    text
 }

@@ -199,7 +199,7 @@ fn limits_are_kept_and_told() {
     let store = begun(&world, &["a", "b", "c"]);
     let told = |limits: Limits| {
         let heard = Heard::default();
-        apply(&store.ctx(), limits, &heard);
+        let _ = apply(&store.ctx(), limits, &heard);
         let events = Mutex::into_inner(heard.events).unwrap();
         let text = |event: Event| match event {
             Event::Notice { text } => Some(text),

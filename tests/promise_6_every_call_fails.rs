@@ -93,7 +93,7 @@ impl Case<'_> {
                 &image.world(!self.nth),
                 whole && self.verb.durable,
                 &account,
-                long() || tally.images % 4 == 0 || is_aborted(&world),
+                long() || tally.images.is_multiple_of(4) || is_aborted(&world),
             );
             tally.images += 1;
         }

@@ -42,7 +42,7 @@ fn a_model_is_registered_downloaded_verified_and_retired() {
     let model = made.exits(0).event("registered")["key"].as_str().unwrap().to_owned();
     // Then it is pending, and nothing shows that it can be trusted.
     assert_eq!(state(&shown(&place, &model)), ("pending", "unverified"));
-    assert_eq!(keys(&place, &["--state", "pending"]), [model.clone()]);
+    assert_eq!(keys(&place, &["--state", "pending"]), std::slice::from_ref(&model));
 
     // When the provisioner has downloaded it, and finalises it,
     place.file("download.part", "the weights");
@@ -54,7 +54,7 @@ fn a_model_is_registered_downloaded_verified_and_retired() {
     assert_ne!(entry["verified_at"], Value::Null);
     let path = place.larder(&["path", &model]).exits(0).text();
     assert_eq!(fs::read(path.trim_end()).unwrap(), b"the weights");
-    assert_eq!(keys(&place, &["--state", "active"]), [model.clone()]);
+    assert_eq!(keys(&place, &["--state", "active"]), std::slice::from_ref(&model));
 
     // When another download of the same model is cut off,
     place.file("other.part", "the wei");
@@ -67,7 +67,7 @@ fn a_model_is_registered_downloaded_verified_and_retired() {
 
     // When it is no longer wanted, it is retired by hand; no hand makes it active again, only verification does.
     place.json(&["set-state", &model, "retired"]).exits(0);
-    assert_eq!(keys(&place, &["--state", "retired"]), [model.clone()]);
+    assert_eq!(keys(&place, &["--state", "retired"]), std::slice::from_ref(&model));
     place.json(&["set-state", &model, "active"]).exits(5);
     place.json(&["set-state", &model, "pending"]).exits(0);
     place.json(&["verify", &model]).exits(0);

@@ -1,6 +1,8 @@
 //! `larder stats`: what the store holds and costs.
 
 use anyhow::Result;
+use larder::ErrorKind;
+use larder::parts::catalog::Totals;
 use larder::store::Store;
 use larder::work::find::Stats;
 
@@ -21,16 +23,21 @@ pub(crate) struct Args {}
 pub(crate) fn run(context: &Context, _: &Args) -> Result<Exit> {
     let store = context.open(Access::Read)?;
     let stats = store.stats()?;
+    // A catalog that this program cannot ask takes nothing from the rest.
+    let totals = match store.catalog_totals() {
+        Err(e) if e.kind() == ErrorKind::Unsupported => None,
+        totals => Some(totals?),
+    };
     if context.out.json() {
-        context.out.object(line(&store, &stats))?;
+        context.out.object(line(&store, &stats, totals.as_ref()))?;
     } else {
-        context.out.line(&words(context, &store, &stats))?;
+        context.out.line(&words(context, &store, &stats, totals.as_ref()))?;
     }
     Ok(Exit::Done)
 }
 
-fn line(store: &Store, stats: &Stats) -> Line {
-    Line::event("stats")
+fn line(store: &Store, stats: &Stats, totals: Option<&Totals>) -> Line {
+    let line = Line::event("stats")
         .path("store", store.directory())
         .with("store_id", &store.settings().store_id)
         .with("format", store.settings().format)
@@ -53,10 +60,18 @@ fn line(store: &Store, stats: &Stats) -> Line {
         .with("index_bytes", stats.index_bytes)
         .with("sessions", stats.sessions)
         .with("free_bytes", stats.free_bytes)
-        .with("filesystem", &stats.filesystem)
+        .with("filesystem", &stats.filesystem);
+    match totals {
+        Some(totals) => line
+            .with("models", totals.models)
+            .with("documents", totals.documents)
+            .with("variants", totals.variants)
+            .with("trashed", totals.trashed),
+        None => line,
+    }
 }
 
-fn words(context: &Context, store: &Store, stats: &Stats) -> String {
+fn words(context: &Context, store: &Store, stats: &Stats, totals: Option<&Totals>) -> String {
     let size = |bytes| context.size(bytes);
     let saved = stats.logical_bytes.saturating_sub(stats.blob_bytes);
     let percent = text::percent(saved, stats.logical_bytes);
@@ -73,6 +88,7 @@ fn words(context: &Context, store: &Store, stats: &Stats) -> String {
             "unrooted",
             format!("{} of {}", text::count(stats.unrooted_blobs, "blob"), size(stats.reclaimable_bytes)),
         ),
+        field("entries", totals.map_or("unknown: this program cannot ask the catalog".to_owned(), entries)),
         field("pins", stats.pins.to_string()),
         field("damaged", text::count(stats.damaged_blobs, "blob")),
         field("findings", format!("{}{}", stats.findings, if stats.fenced { "; collection is fenced" } else { "" })),
@@ -82,4 +98,10 @@ fn words(context: &Context, store: &Store, stats: &Stats) -> String {
         field("free", format!("{} on {}", size(stats.free_bytes), text::message(&stats.filesystem))),
     ];
     text::table(&[], &[], rows)
+}
+
+fn entries(totals: &Totals) -> String {
+    let kinds = [text::count(totals.models, "model"), text::count(totals.documents, "document")];
+    let trashed = if totals.trashed > 0 { format!(", {} in the trash", totals.trashed) } else { String::new() };
+    format!("{}{trashed}", kinds.join(", "))
 }

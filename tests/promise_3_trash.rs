@@ -11,9 +11,11 @@ use kit::{Contest, Opened, digest, for_seeds, recovered, recovers_to, report, wo
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
 use larder::machine::simulated::{Enumeration, Images, Log, Simulated, Snapshot, Task, World, task};
-use larder::vocabulary::{Entry, Key, Silent};
+use larder::vocabulary::entry::RetentionPolicy;
+use larder::vocabulary::{Entry, Key, Silent, State};
 use larder::work::catalog::evict::{self, Goal};
 use larder::work::catalog::register::{IfThere, NewVariant, Registration, register};
+use larder::work::catalog::retention::{self, LetGo};
 use larder::work::catalog::trash;
 use larder::work::ingest::{AddOptions, AliasKind};
 use larder::work::names::{Target, pin};
@@ -161,6 +163,31 @@ fn deleting_for_good_survives_a_crash_at_every_call() {
     report("delete", cuts);
     assert!(cuts.distinct > 30, "{cuts:?}");
     report("delete, killed", Enumeration::new(4, &start).kills(workload, |_, world, log| check(world, log)));
+}
+
+#[test]
+fn letting_go_by_a_policy_survives_a_power_cut_at_every_call() {
+    for how in [LetGo::Trash, LetGo::Retire] {
+        let start = begun(8).world(8);
+        let workload = |process: &Arc<Simulated>| {
+            let opened = Opened::open(process).unwrap();
+            let policy = RetentionPolicy { keep_last: Some(0), ..RetentionPolicy::default() };
+            let plan = retention::plan(&opened.ctx(), &policy, how).unwrap();
+            assert_eq!(retention::apply(&opened.ctx(), &plan, how, &Silent).unwrap().entries.len(), 1);
+            process.note("let go");
+        };
+        let check = |world: &World, log: &Log| {
+            let (opened, there) = looked_at(world, log);
+            let entry = there.expect("it is only put away, or retired");
+            let (trashed, retired) = (entry.trashed_ns.is_some(), entry.card.state == State::Retired);
+            assert_eq!(named(&opened), [!trashed; 2], "all of it or nothing");
+            let done = if how == LetGo::Trash { trashed } else { retired };
+            assert!(done || !log.noted("let go"), "what was acknowledged is undone");
+        };
+        let cuts = Enumeration::new(8, &start).images(Images::Basic).power_cuts(workload, |_, w, log| check(w, log));
+        report("retention", cuts);
+        assert!(cuts.distinct > 5, "{cuts:?}");
+    }
 }
 
 #[test]

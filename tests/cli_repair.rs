@@ -51,11 +51,17 @@ fn is_whole(place: &Place, i: u64) {
     place.json(&["verify", &id(i)]).exits(0);
 }
 
+/// The file as what something was added from.
+fn from(path: &Path) -> serde_json::Value {
+    let path = path.canonicalize().unwrap();
+    serde_json::json!([{"path": path, "uri": format!("file://{}", path.display())}])
+}
+
 #[test]
 fn what_a_blob_was_added_from_is_remembered_and_heals_it() {
     let place = place();
     let shown = place.json(&["show", "d/03"]).exits(0).event("blob");
-    assert_eq!(shown["sources"], serde_json::json!([{"path": place.path("d/03").canonicalize().unwrap()}]));
+    assert_eq!(shown["sources"], from(&place.path("d/03")));
     spoil(&place.blob(&id(3)));
     fs::remove_file(place.blob(&id(4))).unwrap();
     fs::remove_file(place.store().join("names/d/04")).unwrap();
@@ -251,7 +257,7 @@ fn few_sources_are_remembered_and_none_of_what_was_moved() {
     place.json(&["gc", "--grace", "0s"]).exits(0);
     place.json(&["add", "hit"]).exits(0);
     let now = sources(&place);
-    assert_eq!(now, serde_json::json!([{"path": place.path("hit").canonicalize().unwrap()}]));
+    assert_eq!(now, from(&place.path("hit")));
 }
 
 /// Every copy of a blob, its own file first.

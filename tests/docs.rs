@@ -140,7 +140,7 @@ fn each_promise_has_its_chapter_and_each_row_its_test() {
         ("`taking_in_by_link_never_loses_a_source`", "`taking_in_by_link_always_loses_a_source`"),
         ("`killed_half_way_and_run_again_it_works` in `tests/from_disk.rs`", "`tests/from_disk.rs`"),
         ("`killed_half_way_and_run_again_it_works` in `tests/from_disk.rs`", "the same"),
-        ("| `lease`", "| `leased`"),
+        ("| `finalise`", "| `finalised`"),
         ("| `pin`, `unpin`", "| `pin`"),
     ] {
         assert!(text.contains(right), "{right}");

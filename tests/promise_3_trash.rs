@@ -186,7 +186,7 @@ fn letting_go_by_a_policy_survives_a_power_cut_at_every_call() {
         };
         let cuts = Enumeration::new(8, &start).images(Images::Basic).power_cuts(workload, |_, w, log| check(w, log));
         report("retention", cuts);
-        assert!(cuts.distinct > 5, "{cuts:?}");
+        assert!(cuts.distinct >= 5, "{cuts:?}");
     }
 }
 

@@ -381,7 +381,7 @@ fn what_killed_upkeep_left_goes_with_the_next_collection() {
             opened.ledger.fold(true).unwrap();
             opened.ledger.compact().unwrap();
         };
-        let kills = Enumeration::new(seed, &start.world(!seed)).kills(workload, |_, world, _| {
+        let kills = Enumeration::new(seed + 100, &start.world(!seed)).kills(workload, |_, world, _| {
             let unfinished =
                 |path: &PathBuf| ["run", "new"].iter().any(|end| path.extension().is_some_and(|e| e == *end));
             left += u64::from(world.tree().into_keys().filter(unfinished).count() > 0);

@@ -12,6 +12,8 @@ mod catalog_conformance;
 mod catalog_differential;
 #[path = "format_chain.rs"]
 mod format_chain;
+#[path = "further_verbs.rs"]
+mod further_verbs;
 #[path = "ledger_between_processes.rs"]
 mod ledger_between_processes;
 #[path = "ledger_stays_bounded.rs"]

@@ -158,6 +158,23 @@ fn a_store_that_can_only_be_read_answers_all_the_same() {
     assert!(database(&place).exists());
 }
 
+/// As on a full disk, where SQLite cannot make what it needs beside its file: what is removed to make room is chosen all
+/// the same.
+#[test]
+fn a_database_that_cannot_be_brought_up_to_date_stands_in_nobodys_way() {
+    let place = place();
+    place.json(&["catalog", "migrate", "--to", "sqlite"]).exits(0);
+    let before = answers(&place);
+    let log = place.store().join("state/catalog.sqlite-wal");
+    fs::create_dir(&log).unwrap();
+    assert_eq!(answers(&place), before);
+    place.json(&["delete", "model:hf/org/m@v1"]).exits(0);
+    assert_eq!(place.json(&["search", "org/m"]).exits(0).event("summary")["entries"], 0);
+    fs::remove_dir(&log).unwrap();
+    assert_eq!(place.json(&["catalog", "check"]).exits(0).event("summary")["differing"], 0);
+    place.sound();
+}
+
 /// Whatever moving the catalog had done when it was killed, the store has one engine, which answers.
 #[test]
 fn moving_survives_a_kill() {

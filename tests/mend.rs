@@ -168,6 +168,7 @@ fn names_are_mended() {
     mends(11, FindingCode::NameWrongInode, |world, vandal| {
         vandal.unlink(&at("src/a")).unwrap();
         world.put(at("src/a"), A);
+        set_mode(vandal, &at("src/a"), 0o444);
     });
     mends(12, FindingCode::NameUnapplied, |world, vandal| {
         world.put(at("taken"), b"somebody's");
@@ -178,6 +179,23 @@ fn names_are_mended() {
     let (world, _) = mends(13, FindingCode::NameUnrecorded, |_, vandal| vandal.link(&blob(A), &at("mine")).unwrap());
     let opened = Opened::open(&world.process("looking")).unwrap();
     assert_eq!(meanings(&opened).get("mine"), Some(&digest(A)));
+}
+
+/// A name's record tells what it replaces by its inode alone: had the repair crashed behind that, whatever somebody wrote to
+/// his file before the next command would have gone with it.
+#[test]
+fn a_copy_that_may_be_written_to_is_left_where_it_is() {
+    let world = begun(14);
+    world.process("somebody").unlink(&at("src/a")).unwrap();
+    world.put(at("src/a"), A);
+    let inode = world.look(at("src/a")).unwrap().inode;
+    let (opened, report) = repaired(&world);
+    assert_eq!((report.failed, report.after.findings), (1, 1), "{report:?}");
+    assert_eq!(world.look(at("src/a")).unwrap().inode, inode);
+    drop(opened);
+    set_mode(&world.process("somebody"), &at("src/a"), 0o444);
+    assert_eq!(repaired(&world).1.after.findings, 0);
+    assert_ne!(world.look(at("src/a")).unwrap().inode, inode);
 }
 
 #[test]

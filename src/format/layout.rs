@@ -8,6 +8,10 @@ use crate::vocabulary::{Digest, Name, StoredUri};
 pub const DIRECTORIES: [&str; 9] =
     ["sha256", "carriers", "trees", "names", "journal", "index", "staging", "quarantine", "trash"];
 
+/// The files beside those directories: what a store is, its locks, and what it keeps for itself.
+const FILES: [&str; 8] =
+    ["larder.toml", "larder.toml.new", "lock", "compaction", "reserve", "uses", "uses.aside", "CACHEDIR.TAG"];
+
 /// The paths of one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -133,6 +137,13 @@ impl Layout {
     /// The settings; a directory with this file in it is a store.
     pub fn settings(&self) -> PathBuf {
         self.root.join("larder.toml")
+    }
+
+    /// Whether a path below the store directory is one of the store's own files and directories, or is in one, on any
+    /// filesystem: some take `LOCK` for `lock`.
+    pub fn is_own(path: &str) -> bool {
+        let first = path.split('/').next().unwrap_or_default();
+        DIRECTORIES.iter().chain(&FILES).any(|own| own.eq_ignore_ascii_case(first))
     }
 }
 

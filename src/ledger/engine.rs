@@ -50,13 +50,17 @@ impl Engine {
 impl Ledger {
     /// The engine of this store, as the journal is now.
     ///
-    /// [`ErrorKind::Unsupported`] where this program was built without it. Where the store cannot be written to, another
-    /// engine than the index cannot be brought up to date, and the index answers in its place.
+    /// [`ErrorKind::Unsupported`] where this program was built without it. Where the store cannot be written to, or another
+    /// engine than the index not be brought up to date since the disk is full or fails, the index answers in its place.
     pub fn catalog(&self) -> Result<Arc<dyn Catalog>> {
         self.policy.engine.is_built_in()?;
         #[cfg(feature = "sqlite")]
         if let Some(projection) = self.projection.as_ref().filter(|_| self.policy.writable) {
-            return Ok(projection.catalog(self)?.0);
+            match projection.catalog(self) {
+                // Whoever makes room has none: what is removed is chosen without it.
+                Err(e) if matches!(e.kind(), ErrorKind::NoSpace | ErrorKind::Io | ErrorKind::ReadOnly) => {}
+                answered => return Ok(answered?.0),
+            }
         }
         Ok(self.snapshot()?)
     }

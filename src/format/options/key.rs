@@ -1,6 +1,7 @@
 //! The table of options.
 
 use super::value::{OptionValue, bytes};
+use crate::format::layout::Layout;
 
 /// One option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,7 +166,9 @@ impl OptionKey {
             Takes::Bucket => "letters, digits, `.`, `_` and `-`, or nothing".to_owned(),
             Takes::Class => "upper-case letters, digits and `_`".to_owned(),
             Takes::KeyPrefix => format!("text without control characters, at most {TEXT_BYTES} bytes"),
-            Takes::PathBelow => "a path below the store directory, without `..`".to_owned(),
+            Takes::PathBelow => {
+                "a path below the store directory, without `..`, and none of the store's own".to_owned()
+            }
             Takes::Directory => "a directory".to_owned(),
         }
     }
@@ -204,7 +207,8 @@ fn is_text(takes: Takes, text: &str) -> bool {
     let plain = text.len() <= TEXT_BYTES && !text.chars().any(char::is_control);
     let bucket = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let class = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    let below = || text.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    // What cannot be read in that place is moved away, and what can is written over.
+    let below = || !Layout::is_own(text) && text.split('/').all(|part| !matches!(part, "" | "." | ".."));
     plain
         && match takes {
             Takes::Word(words) => words.contains(&text),

@@ -30,7 +30,7 @@ pub(super) const NOT_OURS: &str = "it is not what larder left there: move it whe
 impl Mender<'_> {
     /// The file aside for a name, or in its place, if larder left it there: a link of a blob that the name means or
     /// meant, of a carrier or of bad bytes of it in quarantine; or a read-only file that was one and is alone now; or a
-    /// copy of the blob, where that was read and is good. `None`: nothing is there, what should be is, or it is not
+    /// read-only copy of the blob, where that was read and is good. `None`: nothing is there, what should be is, or it is not
     /// known whose it is.
     pub(super) fn former(&self, name: &Name) -> Result<Option<Former>> {
         let ledger = self.ctx.ledger;
@@ -62,7 +62,7 @@ impl Mender<'_> {
     pub(super) fn is_link(&self, digest: &Digest, meta: &Meta) -> Result<bool> {
         let ledger = self.ctx.ledger;
         if *digest == Digest::EMPTY {
-            return Ok(meta.size_bytes == 0);
+            return Ok(meta.size_bytes == 0 && is_sealed(meta));
         }
         let same = |other: Meta| (other.device, other.inode) == (meta.device, meta.inode);
         if ledger.blobs.meta(digest)?.is_some_and(same) || self.evidence()?.has(ledger, digest, meta) {
@@ -76,14 +76,17 @@ impl Mender<'_> {
         Ok(false)
     }
 
-    /// Whether a file has the bytes of a blob that was read and is good: nothing is lost with it.
+    /// Whether a file that nobody writes to has the bytes of a blob that was read and is good: nothing is lost with it. One
+    /// that may be written to is somebody's: a record tells it by its inode alone, and a crash may leave the time to
+    /// write to it before it is removed.
     fn is_copy(&self, digest: &Digest, size_bytes: u64, path: &Path, meta: &Meta) -> bool {
         let ledger = self.ctx.ledger;
         let is_it = |path: &Path| -> bool {
             let read = ledger.machine.open(path, Open::Read).and_then(|file| digest_file(file.as_ref()));
             read.is_ok_and(|found| found.digest == *digest)
         };
-        meta.size_bytes == size_bytes && size_bytes != 0 && is_it(path) && is_it(&ledger.blobs.path(digest))
+        let may_be = is_sealed(meta) && meta.size_bytes == size_bytes && size_bytes != 0;
+        may_be && is_it(path) && is_it(&ledger.blobs.path(digest))
     }
 
     /// A file that is no link of the blob has its bytes, and so has the blob, where there is one.
@@ -102,6 +105,11 @@ impl Mender<'_> {
             _ => Ok(hashed),
         })
     }
+}
+
+/// Whether nobody writes to a file, as to all that larder makes.
+fn is_sealed(meta: &Meta) -> bool {
+    meta.mode & 0o222 == 0
 }
 
 impl Former {

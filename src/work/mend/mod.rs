@@ -93,7 +93,7 @@ pub fn how(code: FindingCode) -> &'static str {
         FindingCode::CarrierStamp | FindingCode::CarrierOrphan => "hash it, and record it if it is a copy of the blob",
         FindingCode::AliasDangling => "take the blob in, or mark it damaged",
         FindingCode::NameMissing | FindingCode::NameUnapplied => "link it again",
-        FindingCode::NameWrongInode => "link it again if the file has the blob's bytes",
+        FindingCode::NameWrongInode => "link it again if the file is read-only and has the blob's bytes",
         FindingCode::NameUnrecorded => "put the name on record",
         FindingCode::NameDeparted => "take its file away; what only it holds becomes a blob again, in its grace",
         FindingCode::StagingStale => "empty it",

@@ -240,7 +240,7 @@ impl Store {
 
     /// Adds files and trees.
     pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
-        self.added(self.within_limits(observer, || ingest::add(&self.writing()?, sources, options, observer)))
+        self.added(self.within_limits(None, observer, || ingest::add(&self.writing()?, sources, options, observer)))
     }
 
     /// Adds what `input` gives, as `name`.
@@ -252,7 +252,7 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<AddReport> {
         self.added(
-            self.within_limits(observer, || ingest::add_stream(&self.writing()?, input, name, options, observer)),
+            self.within_limits(None, observer, || ingest::add_stream(&self.writing()?, input, name, options, observer)),
         )
     }
 

@@ -137,6 +137,28 @@ fn limits_are_kept_when_something_is_added() {
     place.sound();
 }
 
+#[test]
+fn limits_never_take_what_was_just_added() {
+    let place = place(1);
+    place.json(&["config", "set", "limits.max_bytes", "1"]).exits(0);
+    let part = place.file("part", noise(20, 5_000));
+    let done = place.json(&["finalise", "part", "--artifact", "x", "--url", "https://example.org/x"]).exits(0);
+    assert!(done.event("notice")["text"].as_str().unwrap().contains("1 new"), "{}", done.text());
+    assert!(!part.exists());
+    assert_eq!(place.cat("x/x"), noise(20, 5_000));
+    // The same bytes once more: the entry is not new, and its file goes away all the same.
+    place.file("part", noise(20, 5_000));
+    place.json(&["finalise", "part", "--artifact", "x", "--url", "https://example.org/x"]).exits(0);
+    assert_eq!(place.cat("x/x"), noise(20, 5_000));
+    // What a manifest says of the time does not make it older.
+    place.file("adopted", noise(21, 5_000));
+    let line = r#"{"artifact_id":"y","path":"adopted","registered_at":"2001-01-01T00:00:00Z"}"#;
+    place.file("manifest", line);
+    place.json(&["import-manifest", "--adopt", "manifest"]).exits(0);
+    assert_eq!(keys(&place.json(&["search"]).exits(0), "entry"), ["document:y"]);
+    place.sound();
+}
+
 /// Three versions of a model, and another model with a tag.
 fn versions() -> Place {
     let place = Place::with_store();

@@ -19,7 +19,9 @@ impl Store {
         let own = FinaliseOptions::of(self.options());
         let key = what.registration.key.clone();
         let options = options.unwrap_or(&own);
-        let done = self.within_limits(observer, || finalise::finalise(&self.writing()?, file, what, options, observer));
+        let done = self.within_limits(Some(&key), observer, || {
+            finalise::finalise(&self.writing()?, file, what, options, observer)
+        });
         self.finalised(&key, key.provider(), done)
     }
 }

@@ -13,7 +13,7 @@ impl Store {
     pub fn import(&self, input: Input<'_>, options: &ImportOptions, observer: &dyn Observer) -> Result<ImportReport> {
         let done = match options.dry_run {
             true => import::import(&self.reading(), input, options, observer),
-            false => self.within_limits(observer, || import::import(&self.writing()?, input, options, observer)),
+            false => self.within_limits(None, observer, || import::import(&self.writing()?, input, options, observer)),
         };
         let entries = |report: &ImportReport| if options.dry_run { 0 } else { report.registered + report.merged };
         self.did_many(Op("register", "import"), &"", done, entries)

@@ -6,7 +6,7 @@ use super::Store;
 use super::metrics::Op;
 use crate::vocabulary::entry::RetentionPolicy;
 use crate::vocabulary::{Entry, Key, Name, Observer, Result};
-use crate::work::catalog::evict::{self, EvictPlan, EvictReport, Goal, Limits};
+use crate::work::catalog::evict::{self, EvictPlan, EvictReport, Goal, Limits, Spared};
 use crate::work::catalog::retention::{self, LetGo, RetentionPlan, RetentionReport};
 use crate::work::catalog::trash::{self, Deleted, EmptyPlan, EmptyReport, InTrash, Undeleted};
 
@@ -96,11 +96,18 @@ impl Store {
         Limits { max_bytes: limits.max_bytes, min_free: limits.min_free }
     }
 
-    /// Does what takes room, with room made before it and the limits kept after it, as far as that can be.
-    pub(super) fn within_limits<R>(&self, observer: &dyn Observer, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    /// Does what takes room, with room made before it and the limits kept after it, as far as that can be without what it
+    /// has added, and without the entry of `key`.
+    pub(super) fn within_limits<R>(
+        &self,
+        key: Option<&Key>,
+        observer: &dyn Observer,
+        work: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
         let before = evict::make_room(&self.writing()?, self.limits(), observer);
+        let spared = Spared::from_now(&self.writing()?, key)?;
         let done = work()?;
-        let after = evict::apply(&self.writing()?, self.limits(), observer);
+        let after = evict::apply(&self.writing()?, self.limits(), &spared, observer);
         for report in before.into_iter().chain(after) {
             self.count_evicted(&report);
         }

@@ -7,9 +7,11 @@
 mod choose;
 mod limits;
 
+use std::sync::Arc;
+
 use super::going::{blobs, in_use, parts, refuse_kept, take_names};
 use super::trash::{Deleted, drop_for_good, refuse_in_use, trash_one};
-use crate::ledger::{Entries, Tx};
+use crate::ledger::{Entries, Snapshot, Tx};
 use crate::vocabulary::limits::MOST_GUARD_BLOBS;
 use crate::vocabulary::{Digest, Entry, Error, ErrorKind, Key, Observer, Result};
 use crate::work::Context;
@@ -59,6 +61,29 @@ pub struct EvictPlan {
     pub held: u64,
     /// The same, since a process has one open.
     pub in_use: u64,
+    /// Entries that were passed over since they came while the work was done that room is made after.
+    pub new: u64,
+}
+
+/// What limits spare after some work: whatever it has added is kept, and so is all that came beside it.
+pub struct Spared {
+    /// The records before the work.
+    before: Arc<Snapshot>,
+    /// The entry that it was about, new or not.
+    key: Option<Key>,
+}
+
+impl Spared {
+    /// What there is now is not spared, but for the entry that the work to come is about, where that is known.
+    pub fn from_now(ctx: &Context<'_>, key: Option<&Key>) -> Result<Spared> {
+        Ok(Spared { before: ctx.ledger.snapshot()?, key: key.cloned() })
+    }
+
+    fn holds(&self, entry: &Entry) -> Result<bool> {
+        let before = Entries::entry(self.before.as_ref(), &entry.card.key)?;
+        let is_new = before.is_none_or(|before| blobs(&before) != blobs(entry));
+        Ok(is_new || self.key.as_ref() == Some(&entry.card.key))
+    }
 }
 
 impl EvictPlan {

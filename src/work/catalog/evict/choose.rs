@@ -4,7 +4,7 @@ use std::collections::{BinaryHeap, HashSet};
 
 use super::super::find;
 use super::super::going::{blobs, frees, in_use, is_left};
-use super::{Chosen, EvictPlan, Goal};
+use super::{Chosen, EvictPlan, Goal, Spared};
 use crate::ledger::{Entries, Snapshot, Tables};
 use crate::parts::catalog::{Catalog, every};
 use crate::parts::sessions::Found;
@@ -24,6 +24,11 @@ type Position = (bool, u64, Key);
 
 /// What evicting to `goal` would do now. Changes nothing; memory is that of what goes.
 pub fn plan(ctx: &Context<'_>, goal: Goal) -> Result<EvictPlan> {
+    plan_but(ctx, goal, None)
+}
+
+/// As [`plan`], without what is spared.
+pub(super) fn plan_but(ctx: &Context<'_>, goal: Goal, spared: Option<&Spared>) -> Result<EvictPlan> {
     let snapshot = ctx.ledger.snapshot()?;
     let (used_bytes, blobs) = sizes(&snapshot)?;
     let wanted_bytes = match goal {
@@ -38,7 +43,8 @@ pub fn plan(ctx: &Context<'_>, goal: Goal) -> Result<EvictPlan> {
     let sessions = ctx.ledger.hold(|_| ctx.ledger.sessions.list()).unwrap_or_else(|_| running(ctx.ledger));
     let (catalog, staged) = (find::catalog(ctx)?, StagedLinks::read(ctx.ledger));
     let blocked = HashSet::new();
-    let mut chooser = Chooser { ctx, snapshot: &snapshot, catalog: &*catalog, staged, sessions, goal, plan, blocked };
+    let catalog = &*catalog;
+    let mut chooser = Chooser { ctx, snapshot: &snapshot, catalog, staged, sessions, goal, plan, spared, blocked };
     chooser.take_unrooted()?;
     chooser.take_entries()?;
     Ok(chooser.plan)
@@ -65,6 +71,7 @@ struct Chooser<'a> {
     sessions: Vec<Found>,
     goal: Goal,
     plan: EvictPlan,
+    spared: Option<&'a Spared>,
     /// Entries that were passed over, since somebody needs what they keep.
     blocked: HashSet<EntryId>,
 }
@@ -182,6 +189,12 @@ impl Chooser<'_> {
                 self.plan.held += 1;
                 return Ok(true);
             }
+        }
+        if let Some(spared) = self.spared
+            && spared.holds(entry)?
+        {
+            self.plan.new += 1;
+            return Ok(true);
         }
         let open = in_use(self.ctx.ledger, entry).is_some();
         self.plan.in_use += u64::from(open);

@@ -199,7 +199,8 @@ fn limits_are_kept_and_told() {
     let store = begun(&world, &["a", "b", "c"]);
     let told = |limits: Limits| {
         let heard = Heard::default();
-        let _ = apply(&store.ctx(), limits, &heard);
+        let spared = Spared::from_now(&store.ctx(), None).unwrap();
+        let _ = apply(&store.ctx(), limits, &spared, &heard);
         let events = Mutex::into_inner(heard.events).unwrap();
         let text = |event: Event| match event {
             Event::Notice { text } => Some(text),
@@ -219,4 +220,19 @@ fn limits_are_kept_and_told() {
     names::pin(&store.ctx(), &Target::Name(n("c")), "").unwrap();
     let text = told(Limits { max_bytes: 1, min_free: 0 });
     assert!(text[0].contains("still passed by 4095 bytes") && text[0].contains("1 pinned"), "{text:?}");
+}
+
+#[test]
+fn limits_spare_what_came_with_the_work() {
+    let world = World::new(1);
+    let store = begun(&world, &["a", "b"]);
+    let spared = Spared::from_now(&store.ctx(), Some(&key("b"))).unwrap();
+    store.add("new", &bytes("new"), true);
+    registered(&store, "new", &["new"]);
+    let heard = Heard::default();
+    let _ = apply(&store.ctx(), Limits { max_bytes: 1, min_free: 0 }, &spared, &heard);
+    assert_eq!(left(&store), ["b", "new"]);
+    let events = Mutex::into_inner(heard.events).unwrap();
+    let told = |event: &Event| matches!(event, Event::Notice { text } if text.contains("2 new"));
+    assert!(events.iter().any(told), "{events:?}");
 }

@@ -381,6 +381,27 @@ fn a_reader_that_goes_away_ends_an_export_quietly() {
 }
 
 #[test]
+fn an_export_replaces_nothing_but_a_file_of_the_users() {
+    let place = Place::with_store();
+    place.file("a", "bytes");
+    place.json(&["register", "model:local/a", "a"]).exits(0);
+    place.file("there", "old");
+    std::os::unix::fs::symlink(place.path("there"), place.path("link")).unwrap();
+    fs::create_dir(place.path("directory")).unwrap();
+    let own = place.store().join("larder.toml");
+    let settings = fs::read(&own).unwrap();
+    let inside = place.store().join("journal/new");
+    for refused in [place.path("link"), place.path("directory"), own.clone(), inside.clone()] {
+        let ran = place.json(&["export-manifest", "-o", refused.to_str().unwrap()]).exits(5);
+        assert_eq!(ran.event("error")["kind"], "refused", "{}", refused.display());
+    }
+    assert_eq!((fs::read(&own).unwrap(), fs::read(place.path("there")).unwrap()), (settings, b"old".to_vec()));
+    assert!(!inside.exists());
+    place.json(&["export-manifest", "-o", "there"]).exits(0);
+    assert!(fs::read_to_string(place.path("there")).unwrap().contains("model:local/a"));
+}
+
+#[test]
 fn what_is_no_manifest_is_refused() {
     let place = Place::with_store();
     fs::create_dir(place.path("directory")).unwrap();

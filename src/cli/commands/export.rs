@@ -4,9 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use larder::Error;
-use larder::machine::{File, Machine, Open};
+use larder::machine::{File, FileKind, Machine, Open};
 use larder::work::export::ExportReport;
+use larder::{Error, ErrorKind};
 
 use crate::cli::context::{Access, Context, absolute};
 use crate::cli::entries::Filter;
@@ -45,6 +45,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
         }
         Some(path) => {
             let path = absolute(path)?;
+            check(&*context.machine, &path, store.directory())?;
             to_file(&*context.machine, &path, |out| store.export(&query, out, &watch))
         }
     };
@@ -63,6 +64,25 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
 
 /// How much is written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// Refuses a place that is not for a file of the user's: within the store, or where something other than a file is.
+fn check(machine: &dyn Machine, path: &Path, store: &Path) -> larder::Result<()> {
+    let refused = |reason| Err(Error::new(ErrorKind::Refused, format!("write {}", path.display()), reason));
+    match machine.lstat(path) {
+        Err(_) => {}
+        Ok(meta) if meta.kind == FileKind::File => {}
+        Ok(meta) if meta.kind == FileKind::Symlink => {
+            return refused("it is a symbolic link: name the file that it leads to");
+        }
+        Ok(_) => return refused("it is no file: without --output, lines go to standard output"),
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let real = |path: &Path| machine.canonical(path).map_err(|e| Error::io("find", path, e));
+    match real(parent)?.starts_with(real(store)?) {
+        true => refused("it is inside the store directory, where only the store's own files belong"),
+        false => Ok(()),
+    }
+}
 
 /// Writes a file under another name, and gives it its own once it is whole and synced.
 fn to_file(

@@ -513,11 +513,11 @@ fn the_database_is_as_readable_as_the_store_and_no_link_is_followed() {
     let refused = place.open(sqlite()).ledger.catalog().err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
     assert!(fs::read(&elsewhere).unwrap().is_empty());
-    // Nor one in the place of its directory.
+    // Nor one in the place of its directory: the index answers then.
     fs::remove_dir_all(place.database().parent().unwrap()).unwrap();
     let outside = tempfile::tempdir().unwrap();
     symlink(outside.path(), place.database().parent().unwrap()).unwrap();
-    assert!(place.open(sqlite()).ledger.catalog().is_err());
+    assert_eq!(place.open(sqlite()).ledger.catalog().unwrap().totals().unwrap().models, 1);
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
 }
 

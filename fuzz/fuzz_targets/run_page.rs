@@ -146,7 +146,7 @@ fn page_ref(bytes: &[u8]) {
     let end = place.offset.saturating_add(place.length.into());
     assert_eq!(
         place.fits(end),
-        place.length as usize <= RUN_PAGE_MAX_BYTES && end - place.offset == place.length.into()
+        place.length as usize <= RUN_PAGE_MAX_BYTES && end - place.offset == u64::from(place.length)
     );
     assert!(!place.fits(end.saturating_sub(1)) || place.offset == u64::MAX || end == 0);
 }

@@ -159,7 +159,7 @@ pub fn finalise(
         return Err(Error::new(kind, attempt(), reason));
     };
     let verified = match (&kept.entry, options.verify) {
-        (Some(_), true) => Some(verify::verify(ctx, &key, None, BY)?),
+        (Some(_), true) => Some(verify::verify(ctx, &key, None, BY, observer)?),
         _ => None,
     };
     let entry = verified.as_ref().map(|verified| verified.entry.clone()).or(kept.entry);

@@ -1,6 +1,6 @@
 //! What `larder verify` does beside blobs: entries of the catalog, and any file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use larder::store::Store;
@@ -30,7 +30,7 @@ pub(super) fn entries(
     watch: &Watch<'_>,
 ) -> Result<Entries> {
     use larder::Observer as _;
-    let file = file.map(absolute).transpose()?;
+    let file = file.map(|file| real(context, file)).transpose()?;
     let mut done = Entries::default();
     for target in targets {
         if watch.cancelled() {
@@ -38,7 +38,13 @@ pub(super) fn entries(
             break;
         }
         let key = store.find_entry(target)?.card.key;
-        let verified = store.verify_entry(&key, file.as_deref(), "verify")?;
+        let verified = match store.verify_entry(&key, file.as_deref(), "verify", watch) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {
+                done.interrupted = true;
+                break;
+            }
+            verified => verified?,
+        };
         *(if verified.is_good() { &mut done.good } else { &mut done.bad }) += 1;
         if context.out.json() {
             context.out.tell(line(&verified));
@@ -47,6 +53,15 @@ pub(super) fn entries(
         }
     }
     Ok(done)
+}
+
+/// The path of a file from the root on, without `..` and links on the way to it: what goes on record means the same tomorrow.
+fn real(context: &Context, file: &Path) -> Result<PathBuf> {
+    let absolute = absolute(file)?;
+    Ok(match (absolute.parent().map(|parent| context.machine.canonical(parent)), absolute.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => absolute,
+    })
 }
 
 /// Holds any file against a digest.

@@ -100,6 +100,9 @@ fn only_entries(context: &Context, args: &Args, store: &Store, entries: &[EntryT
     } else {
         let took = text::took(time);
         context.out.summary(&match done.bad {
+            _ if done.interrupted => {
+                format!("Verified {} in {took}, and stopped before the end", plural(done.good + done.bad))
+            }
             0 => format!("Verified {} in {took}: good", plural(done.good)),
             bad => format!("Verified {} in {took}: {bad} not good, named above", plural(done.good + bad)),
         });

@@ -74,8 +74,13 @@ impl FromStr for EntryTarget {
                 Some((reference, version)) => (reference, Some(version.to_owned())),
                 None => (rest, None),
             };
-            Key::model(provider, reference, version.as_deref().unwrap_or_default())?;
-            return Ok(EntryTarget::Model { provider: provider.into(), reference: reference.into(), version });
+            let key = Key::model(provider, reference, version.as_deref().unwrap_or_default())?;
+            let version = version.and(key.version().map(str::to_owned));
+            return Ok(EntryTarget::Model {
+                provider: key.provider().into(),
+                reference: key.reference().into(),
+                version,
+            });
         }
         if text.starts_with(HUB) {
             let meant = ModelRef::parse(text).map_err(|why| why.of(text))?;
@@ -84,8 +89,8 @@ impl FromStr for EntryTarget {
         }
         match text.strip_prefix("document:") {
             Some(artifact) if !artifact.is_empty() => {
-                Key::document(artifact, "", "")?;
-                Ok(EntryTarget::Document(artifact.to_owned()))
+                let key = Key::document(artifact, "", "")?;
+                Ok(EntryTarget::Document(key.reference().to_owned()))
             }
             _ => invalid(
                 "an entry is written entry:ID, model:PROVIDER/REFERENCE[@VERSION], hf:ORG/REPO[@REVISION] or document:ARTIFACT",

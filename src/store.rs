@@ -392,8 +392,15 @@ impl Store {
     }
 
     /// Hashes the bytes of an entry and records what they show (R78, R81, R98); see [`catalog::verify::verify`].
-    pub fn verify_entry(&self, key: &Key, path: Option<&Path>, by: &str, observer: &dyn Observer) -> Result<Verified> {
-        self.verified_entry(key, catalog::verify::verify(&self.writing()?, key, path, by, observer))
+    pub fn verify_entry(
+        &self,
+        key: &Key,
+        path: Option<&Path>,
+        expected: Option<Digest>,
+        by: &str,
+        observer: &dyn Observer,
+    ) -> Result<Verified> {
+        self.verified_entry(key, catalog::verify::verify(&self.writing()?, key, path, expected, by, observer))
     }
 
     /// Removes the record of an entry and nothing else (R90).

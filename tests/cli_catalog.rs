@@ -572,3 +572,31 @@ fn the_catalog_keeps_no_secret_wherever_it_stands() {
     into(&["import-manifest", "-"]);
     assert_eq!(into(&["export-manifest"]).out, exported);
 }
+
+#[test]
+fn an_entry_is_held_against_a_digest_that_is_given_and_a_file_that_was_mended_is_right_again() {
+    let place = Place::with_store();
+    let file = place.file("f", "wrong");
+    place.larder(&["register", "model:l/x", "--uri", &format!("file://{}", file.display())]).exits(0);
+    let right = digest(b"right");
+    let seen = place.json(&["verify", "model:l/x", "--expect", &right]).exits(3).event("verified_entry");
+    assert_eq!((&seen["state"], &seen["variants"][0]["status"]), (&json!("failed"), &json!("mismatch")));
+    assert_eq!(
+        (&seen["variants"][0]["expected"], &seen["variants"][0]["found"]),
+        (&json!(right), &json!(digest(b"wrong")))
+    );
+    fs::write(&file, "right").unwrap();
+    place.larder(&["verify", "model:l/x"]).exits(0);
+    let entry = place.json(&["show", "model:l/x"]).exits(0).event("entry");
+    assert_eq!((&entry["state"], &entry["trust"]), (&json!("active"), &json!("verified")));
+    assert_eq!((&entry["digest"], &entry["variants"][0]["expected"]), (&json!(right), &json!(right)));
+    assert_eq!(keys(&place.json(&["search", "--digest", &right]).exits(0)), ["model:l/x"]);
+    for wrong in [&["verify", "--expect", &right][..], &["verify", "--file", "f"], &["verify", "x", "--expect", &right]]
+    {
+        place.json(wrong).exits(2);
+    }
+    place.file("d/1", "1");
+    place.file("d/2", "2");
+    place.larder(&["register", "model:l/two", "d"]).exits(0);
+    place.json(&["verify", "model:l/two", "--expect", &right]).exits(2);
+}

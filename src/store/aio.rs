@@ -195,8 +195,8 @@ calls! {
     /// As [`super::Store::touch`].
     touch(key: Key) -> Entry = |store, _observer| store.touch(&key);
     /// As [`super::Store::verify_entry`].
-    verify_entry(key: Key, path: Option<PathBuf>, by: String) -> Verified =
-        |store, observer| store.verify_entry(&key, path.as_deref(), &by, observer);
+    verify_entry(key: Key, path: Option<PathBuf>, expected: Option<Digest>, by: String) -> Verified =
+        |store, observer| store.verify_entry(&key, path.as_deref(), expected, &by, observer);
     /// As [`super::Store::remove_entry`].
     remove_entry(key: Key) -> Entry = |store, _observer| store.remove_entry(&key);
     /// As [`super::Store::delete_entry`].

@@ -21,12 +21,13 @@ pub(super) struct Entries {
     pub(super) interrupted: bool,
 }
 
-/// Verifies entries, one after the other. `file` is where the bytes of one are that does not say so.
+/// Verifies entries, one after the other. `file` is where the bytes of one are that does not say so, and
+/// `expected` the digest that they should have.
 pub(super) fn entries(
     context: &Context,
     store: &Store,
     targets: &[EntryTarget],
-    file: Option<&Path>,
+    (file, expected): (Option<&Path>, Option<Digest>),
     watch: &Watch<'_>,
 ) -> Result<Entries> {
     use larder::Observer as _;
@@ -38,7 +39,7 @@ pub(super) fn entries(
             break;
         }
         let key = store.find_entry(target)?.card.key;
-        let verified = match store.verify_entry(&key, file.as_deref(), "verify", watch) {
+        let verified = match store.verify_entry(&key, file.as_deref(), expected, "verify", watch) {
             Err(e) if e.kind() == ErrorKind::Interrupted => {
                 done.interrupted = true;
                 break;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{now_ns, present, put_card, put_variant};
 use crate::hashing::Hasher;
 use crate::hashing::file::read_through;
-use crate::ledger::Tx;
+use crate::ledger::{Tables, Tx};
 use crate::machine::{FileKind, Machine, Open};
 use crate::vocabulary::entry::By;
 use crate::vocabulary::{
@@ -92,12 +92,14 @@ impl Verified {
 /// All of them right: the entry becomes active. One of them other than expected: it becomes failed, and keeps its bytes, to
 /// be looked at. One that is missing or cannot be read shows nothing about the bytes: the state stays. A retired entry
 /// stays retired, with new evidence. `path`: the file of the variant that stands for the whole, for an entry that does not
-/// say where its bytes are. `by` is said in the evidence.
+/// say where its bytes are. `expected`: the digest that that variant, or the only one, should have from now on
+/// ([`ErrorKind::Invalid`] where it is not clear which). `by` is said in the evidence.
 /// [`ErrorKind::Interrupted`] where `observer` wants to stop: nothing is put on record then.
 pub fn verify(
     ctx: &Context<'_>,
     key: &Key,
     path: Option<&Path>,
+    expected: Option<Digest>,
     by: &str,
     observer: &dyn Observer,
 ) -> Result<Verified> {
@@ -106,6 +108,9 @@ pub fn verify(
     let mut variants = entry.variants.clone();
     if variants.is_empty() && path.is_some() {
         variants.push(Variant::new("", entry.card.registered_ns));
+    }
+    if let Some(expected) = expected {
+        expect(&mut variants, &entry, expected)?;
     }
     observer.expect(variants.len() as u64, variants.iter().filter_map(|variant| variant.size_bytes).sum());
     let mut outcomes = Vec::with_capacity(variants.len());
@@ -116,6 +121,23 @@ pub fn verify(
     let (key, by, seen) = (key.clone(), by.to_owned(), outcomes.clone());
     let (entry, before) = ctx.ledger.transact(move |tx| record(tx, &key, &entry, seen, by))?;
     Ok(Verified { entry, before, variants: outcomes })
+}
+
+/// Says what the bytes of the variant that stands for the whole should be.
+fn expect(variants: &mut Vec<Variant>, entry: &Entry, expected: Digest) -> Result<()> {
+    if variants.is_empty() {
+        variants.push(Variant::new("", entry.card.registered_ns));
+    }
+    let name = match variants.as_slice() {
+        [only] => only.name.clone(),
+        _ => String::new(),
+    };
+    let Some(meant) = variants.iter_mut().find(|variant| variant.name == name) else {
+        let reason = "none of its variants stands for the whole";
+        return Err(Error::new(ErrorKind::Invalid, format!("hold {} against one digest", entry.card.key), reason));
+    };
+    meant.expected = Some(expected);
+    Ok(())
 }
 
 /// Hashes any file and holds it against a digest (R80). [`ErrorKind::Mismatch`], saying both, where it has another one.
@@ -242,17 +264,22 @@ fn record(
 /// What was not known of a variant before it was hashed is known now.
 fn learn(tx: &mut Tx<'_>, entry: &Entry, outcome: &VariantOutcome, now_ns: u64) -> Result<()> {
     let Some(found) = outcome.found else { return Ok(()) };
-    let mut variant = match entry.variant(&outcome.name) {
-        Some(variant) if variant.digest.is_some() => return Ok(()),
-        Some(variant) => variant.clone(),
-        None => Variant::new(outcome.name.clone(), now_ns),
+    let there = entry.variant(&outcome.name).cloned();
+    let mut variant = there.unwrap_or_else(|| Variant::new(outcome.name.clone(), now_ns));
+    variant.expected = outcome.expected;
+    // A file that was wrong and is right now has another digest; a blob keeps its address whatever its bytes are.
+    let learns = match &variant.digest {
+        None => true,
+        Some(digest) => outcome.status == VariantStatus::Ok && tx.blob(digest)?.is_none(),
     };
-    variant.digest = Some(found);
-    variant.size_bytes = outcome.size_bytes;
-    if variant.uri.is_empty()
-        && let Some(uri) = outcome.path.as_ref().and_then(|path| StoredUri::of_file(path).ok())
-    {
-        variant.uri = uri.to_string();
+    if learns {
+        variant.digest = Some(found);
+        variant.size_bytes = outcome.size_bytes;
+        if variant.uri.is_empty()
+            && let Some(uri) = outcome.path.as_ref().and_then(|path| StoredUri::of_file(path).ok())
+        {
+            variant.uri = uri.to_string();
+        }
     }
     put_variant(tx, entry.id(), variant)
 }

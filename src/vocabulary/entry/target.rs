@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::super::error::{Error, ErrorKind, Result};
 use super::super::reference::ModelRef;
+use super::super::url::redacted;
 use super::{EntryId, Key};
 
 /// What models of the hub are written with.
@@ -67,6 +68,8 @@ impl FromStr for EntryTarget {
             };
         }
         if let Some(model) = text.strip_prefix("model:") {
+            // What would be cut apart at its `@` is no secret any more before that.
+            let model = redacted(model);
             let Some((provider, rest)) = model.split_once('/') else {
                 return invalid("a model is written model:PROVIDER/REFERENCE[@VERSION]");
             };

@@ -156,7 +156,7 @@ pub(in crate::work) fn hash(machine: &dyn Machine, path: &Path, go_on: &dyn Fn(u
     let file = machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
     let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;
     if meta.kind != FileKind::File {
-        return Err(Error::new(ErrorKind::Invalid, format!("hash {}", path.display()), "it is no regular file"));
+        return Err(Error::new(ErrorKind::Unsupported, format!("hash {}", path.display()), "it is no regular file"));
     }
     let mut hasher = Hasher::default();
     let read = read_through(file.as_ref(), &mut hasher, go_on, &mut |_, _| Ok(()));

@@ -17,6 +17,11 @@ use larder_peers::log::SharedLog;
 use larder_peers::{Words, cores, data, each, settle, tell, timed};
 
 fn main() {
+    // The words of other programs are not to be taken for options of this one.
+    let all: Vec<String> = std::env::args().skip(1).collect();
+    if all.first().is_some_and(|word| word == "spawn") {
+        return spawn(all[1].parse().expect("a number"), &all[2..]);
+    }
     let words = Words::read();
     let threads = words.option("threads", cores());
     match words.at(0) {
@@ -28,7 +33,6 @@ fn main() {
         "link" => link(&words.path(1), &words.path(2), threads),
         "collect" => collect(&words.path(1), &words.path(2)),
         "append" => append(&words.path(1), words.number(2), threads, words.option("together", 0) != 0),
-        "spawn" => spawn(words.number(1), words.from(2)),
         "nothing" => {}
         other => panic!("{other}: there is no such floor"),
     }

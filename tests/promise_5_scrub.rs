@@ -15,7 +15,8 @@ use larder::ledger::{Ledger, Tables};
 use larder::machine::simulated::{Enumeration, Fault, Log, Simulated, World, errno, run, task};
 use larder::work::ingest::AddOptions;
 use larder::work::repair::{RepairOptions, RepairScope, repair};
-use larder::work::scrub::{ScrubEnd, ScrubOptions, scrub};
+use larder::work::scrub::{ScrubEnd, ScrubOptions, Wanting, scrub, scrub_status, want};
+use larder::work::status::{StatusOptions, status};
 use larder::{Digest, Event, Observer, Result, Silent};
 
 const A: &[u8] = b"the bytes of the first file";
@@ -141,6 +142,54 @@ fn a_scrub_survives_a_power_cut_at_every_call() {
         goes_on(world, log);
     };
     report("scrub", cuts.power_cuts(scrubbing, |_, world, log| check(world, log)));
+}
+
+#[test]
+fn saying_what_is_wanted_survives_a_power_cut_at_every_call() {
+    let start = begun(5);
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        want(&opened.ctx(), Wanting::Pause).unwrap();
+        process.note("paused");
+        want(&opened.ctx(), Wanting::Resume).unwrap();
+        process.note("resumed");
+    };
+    let check = |world: &World, log: &Log| {
+        let opened = Opened::open(&world.process("after")).unwrap();
+        let paused = scrub_status(&opened.ctx(), None).unwrap().paused;
+        assert!(!log.noted("resumed") || !paused);
+        assert!(!log.noted("paused") || log.noted("resumed") || paused || log_went_on(log));
+        want(&opened.ctx(), Wanting::Resume).unwrap();
+        assert_eq!(scrub(&opened.ctx(), &ScrubOptions::default(), &Silent).unwrap().blobs, 5);
+    };
+    let cuts = Enumeration::new(5, &start).samples(many(4) as usize);
+    report("wishes", cuts.power_cuts(workload, |_, world, log| check(world, log)));
+}
+
+/// Whether the second of two wishes had begun: then either may hold.
+fn log_went_on(log: &Log) -> bool {
+    log.calls().iter().skip_while(|call| call.path.as_os_str() != "paused").any(|call| call.kind.counted())
+}
+
+#[test]
+fn queueing_survives_a_power_cut_at_every_call() {
+    let start = begun(6);
+    let workload = |process: &Arc<Simulated>| {
+        let opened = Opened::open(process).unwrap();
+        let report = status(&opened.ctx(), &StatusOptions::default(), &Silent).unwrap();
+        assert_eq!((report.missing, report.queued), (1, 1));
+        process.note("queued");
+    };
+    let check = |world: &World, log: &Log| {
+        let opened = Opened::open(&world.process("after")).unwrap();
+        let queued = opened.ledger.snapshot().unwrap().all_suspects().map(|row| row.unwrap().0).collect::<Vec<_>>();
+        assert!(queued.is_empty() || queued == [digest(B)]);
+        assert!(!log.noted("queued") || queued == [digest(B)]);
+        let again = status(&opened.ctx(), &StatusOptions::default(), &Silent).unwrap();
+        assert_eq!((again.missing, again.queued), (1, u64::from(queued.is_empty())));
+    };
+    let cuts = Enumeration::new(6, &start).samples(many(4) as usize);
+    report("status", cuts.power_cuts(workload, |_, world, log| check(world, log)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::format::table::Table;
 use crate::ledger::{Snapshot, Tables};
 use crate::vocabulary::limits::SCRUB_ORDERED;
 use crate::vocabulary::planted::{Bug, planted};
-use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result};
+use crate::vocabulary::{Digest, Error, ErrorKind, Result};
 
 /// A blob's file changed only as every new link changes it.
 pub(in crate::work) const CTIME_ALONE: u8 = 32;
@@ -68,12 +68,6 @@ impl<'a> Order<'a> {
             bytes = bytes.saturating_add(size);
         })?;
         Ok((blobs, bytes))
-    }
-
-    pub(super) fn announce(&self, observer: &dyn Observer) -> Result<()> {
-        let (blobs, bytes) = self.count()?;
-        observer.expect(blobs, bytes);
-        Ok(())
     }
 
     /// The hash below which, and at which, this many of the blobs are.

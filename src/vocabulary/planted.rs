@@ -140,6 +140,10 @@ bugs! {
     VerifiedEarly,
     /// A status takes no notice of another modification time.
     StatusBlind,
+    /// What goes in one lane is taken for what goes in the next.
+    LanesMixed,
+    /// A mapped window is believed without asking whether all of it was there.
+    WindowBelieved,
 }
 
 #[cfg(feature = "planted")]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::format::record::copies::CarrierRow;
 use crate::format::table::BlobRow;
-use crate::hashing::digest_sealed;
 use crate::hashing::sealed::{Stopped, blake3_sealed, digests_sealed};
+use crate::hashing::{Hashed, digest_sealed};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open, trouble};
 use crate::vocabulary::events::{CarrierSeen, VerifyStatus};
@@ -31,7 +31,7 @@ pub(in crate::work) struct Examiner<'a> {
     pub(in crate::work) ctx: Context<'a>,
     pub(in crate::work) snapshot: &'a Snapshot,
     pub(in crate::work) quarantine: bool,
-    /// How it reads.
+    /// How it reads where it reads by itself.
     pub(in crate::work) reading: Reading,
     pub(in crate::work) observer: &'a dyn Observer,
 }
@@ -73,10 +73,18 @@ pub(in crate::work) struct Look {
 }
 
 impl Examiner<'_> {
-    /// Examines a blob that is on record with `size_bytes`, and tells what was found.
+    /// Reads a blob that is on record with `size_bytes`, and its carriers, and concludes.
     pub(in crate::work) fn examine(&self, digest: &Digest, size_bytes: u64) -> Result<Examined> {
         let meter = Meter::new(self.observer, size_bytes);
-        let (row, mut look) = match self.look_until_settled(digest, &meter)? {
+        let carriers = self.snapshot.carriers(digest)?.into_iter().map(|(number, row)| (number, row, None)).collect();
+        let row = self.snapshot.blob(digest)?;
+        self.conclude(Looked { digest, size_bytes, row, look: None, carriers, meter: &meter })
+    }
+
+    /// Concludes what is to be said of a blob of which each file was looked at once, and tells it.
+    pub(in crate::work) fn conclude(&self, blob: Looked<'_>) -> Result<Examined> {
+        let Looked { digest, size_bytes, row, look, carriers, meter } = blob;
+        let (row, mut look) = match self.settle(digest, row, look, meter)? {
             Settled::Looked(row, look) => (row, look),
             Settled::Stopped => return Ok(Examined::Stopped),
             Settled::Gone => {
@@ -85,37 +93,32 @@ impl Examiner<'_> {
             }
         };
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
-        let blake3 = row.as_ref().map(|row| row.blake3);
-        let Some(carriers) = self.carriers(digest, size_bytes, blake3, &meter)? else { return Ok(Examined::Stopped) };
+        let Some(carriers) = self.carriers(digest, size_bytes, carriers, meter)? else { return Ok(Examined::Stopped) };
         meter.finish();
         let Look { status, detail, read_bytes, file, blake3, sha256, .. } = *look;
-        let names = self.snapshot.names_of(digest)?;
-        let (of, told) = (detail.clone(), carriers.clone());
-        self.observer.event(&Event::Verified {
-            digest: *digest,
-            names,
-            size_bytes,
-            status,
-            detail: of,
-            carriers: told,
-        });
         let (digest, ranges, time_ns) = (*digest, Vec::new(), self.ctx.ledger.machine.now_ns());
         let seen = Seen { digest, status, detail, ranges, row, file, sha256, blake3, time_ns, carriers };
+        let (names, detail, carriers) = (self.snapshot.names_of(&digest)?, seen.detail.clone(), seen.carriers.clone());
+        self.observer.event(&Event::Verified { digest, names, size_bytes, status, detail, carriers });
         Ok(Examined::Found { seen: Box::new(seen), read_bytes, quarantined })
     }
 
-    /// Looks at every carrier of a blob; `None`: asked to stop. One that was removed meanwhile is none.
+    /// What is to be said of every carrier of a blob; `None`: asked to stop. One that was removed meanwhile is none.
     fn carriers(
         &self,
         digest: &Digest,
         size_bytes: u64,
-        blake3: Option<Blake3>,
+        looked: Vec<(u32, CarrierRow, Option<FirstLook>)>,
         meter: &Meter<'_>,
     ) -> Result<Option<Vec<CarrierSeen>>> {
         let mut seen = Vec::new();
-        for (number, row) in self.snapshot.carriers(digest)? {
+        for (number, row, look) in looked {
             let path = self.ctx.ledger.carriers.path(digest, number);
-            let Some(look) = self.look_at_file(digest, &path, size_bytes, blake3, meter) else { return Ok(None) };
+            let look = match look {
+                Some(look) => look.or_else(|unread| unread.into_look(&path, Some(size_bytes)).ok_or(())).ok(),
+                None => self.look_at_carrier(digest, number, size_bytes, meter),
+            };
+            let Some(look) = look else { return Ok(None) };
             let gone = || Ok::<_, Error>(!self.ledger_has(digest, number, &row)?);
             if look.status == VerifyStatus::Ok || !gone()? {
                 seen.push(CarrierSeen { number, status: look.status, detail: look.detail });
@@ -132,23 +135,12 @@ impl Examiner<'_> {
         size_bytes: u64,
         meter: &Meter<'_>,
     ) -> Option<Look> {
-        self.look_at_file(digest, &self.ctx.ledger.carriers.path(digest, number), size_bytes, None, meter)
-    }
-
-    fn look_at_file(
-        &self,
-        digest: &Digest,
-        path: &Path,
-        size_bytes: u64,
-        blake3: Option<Blake3>,
-        meter: &Meter<'_>,
-    ) -> Option<Look> {
-        let against = Against { digest, size_bytes: Some(size_bytes), blake3: blake3.unwrap_or(Blake3::UNKNOWN) };
-        match look_once(self.ctx.ledger, path, &against, self.reading, false, meter) {
-            Ok(look) => Some(look),
-            Err(unread) if unread.stopped.error.kind() == io::ErrorKind::Interrupted => None,
-            Err(unread) => Some(unread.into_look(path, Some(size_bytes))),
-        }
+        let path = self.ctx.ledger.carriers.path(digest, number);
+        let row = if self.reading.by_blake3 { self.snapshot.blob(digest).ok().flatten() } else { None };
+        let blake3 = row.map_or(Blake3::UNKNOWN, |row| row.blake3);
+        let against = Against { digest, size_bytes: Some(size_bytes), blake3 };
+        let look = look_once(self.ctx.ledger, &path, &against, self.reading, false, meter);
+        look.or_else(|unread| unread.into_look(&path, Some(size_bytes)).ok_or(())).ok()
     }
 
     /// Whether a carrier is on record now as it was when this work began.
@@ -159,10 +151,20 @@ impl Examiner<'_> {
 
     /// Looks at a blob until it is good, or what is wrong with it is not explained by what others do to it meanwhile.
     pub(in crate::work) fn look_until_settled(&self, digest: &Digest, meter: &Meter<'_>) -> Result<Settled> {
-        let mut row = self.snapshot.blob(digest)?;
+        self.settle(digest, self.snapshot.blob(digest)?, None, meter)
+    }
+
+    /// As [`Examiner::look_until_settled`], where it may have been looked at already as `row` says it is.
+    fn settle(
+        &self,
+        digest: &Digest,
+        mut row: Option<BlobRow>,
+        mut first: Option<FirstLook>,
+        meter: &Meter<'_>,
+    ) -> Result<Settled> {
         let mut tries = TRIES;
         loop {
-            let Some(look) = self.look(digest, row.as_ref(), meter) else { return Ok(Settled::Stopped) };
+            let Some(look) = self.look(digest, row.as_ref(), first.take(), meter) else { return Ok(Settled::Stopped) };
             tries -= 1;
             if look.status == VerifyStatus::Ok || tries == 0 {
                 return Ok(Settled::Looked(row, Box::new(look)));
@@ -176,7 +178,13 @@ impl Examiner<'_> {
     }
 
     /// One look, and a second one where the first failed for want of something that comes back. `None`: asked to stop.
-    fn look(&self, digest: &Digest, row: Option<&BlobRow>, meter: &Meter<'_>) -> Option<Look> {
+    fn look(
+        &self,
+        digest: &Digest,
+        row: Option<&BlobRow>,
+        first: Option<FirstLook>,
+        meter: &Meter<'_>,
+    ) -> Option<Look> {
         let ledger = self.ctx.ledger;
         let expected = row.map(|row| row.stamp.size_bytes);
         let path = ledger.blobs.path(digest);
@@ -184,7 +192,7 @@ impl Examiner<'_> {
         let blake3 = row.map_or(Blake3::UNKNOWN, |row| row.blake3);
         let against = Against { digest, size_bytes: expected, blake3 };
         let look_once = || look_once(ledger, &path, &against, self.reading, unverified, meter);
-        let mut result = look_once();
+        let mut result = first.unwrap_or_else(look_once);
         if matches!(&result, Err(unread) if trouble::is_transient(&unread.stopped.error)) {
             ledger.machine.pause(RECOVERY);
             result = look_once();
@@ -199,8 +207,7 @@ impl Examiner<'_> {
                 }
                 Some(look)
             }
-            Err(unread) if unread.stopped.error.kind() == io::ErrorKind::Interrupted => None,
-            Err(unread) => Some(unread.into_look(&path, expected)),
+            Err(unread) => unread.into_look(&path, expected),
         }
     }
 
@@ -253,20 +260,39 @@ enum Newest {
     Other(Option<BlobRow>),
 }
 
+/// A blob of which each file was looked at once, or is to be: where opening one failed, for one.
+pub(in crate::work) struct Looked<'a> {
+    pub(in crate::work) digest: &'a Digest,
+    /// On record.
+    pub(in crate::work) size_bytes: u64,
+    /// The record that it was looked at with.
+    pub(in crate::work) row: Option<BlobRow>,
+    pub(in crate::work) look: Option<FirstLook>,
+    pub(in crate::work) carriers: Vec<(u32, CarrierRow, Option<FirstLook>)>,
+    pub(in crate::work) meter: &'a Meter<'a>,
+}
+
+/// What one look at a file has shown, or why it could not be looked at.
+pub(in crate::work) type FirstLook = Result<Look, Unread>;
+
 /// What could not be done to a file, and where in it.
-struct Unread {
+pub(in crate::work) struct Unread {
     attempt: &'static str,
     stopped: Stopped,
 }
 
 impl Unread {
-    fn into_look(self, path: &Path, expected: Option<u64>) -> Look {
+    /// `None`: it was asked to stop.
+    fn into_look(self, path: &Path, expected: Option<u64>) -> Option<Look> {
         let Unread { attempt, stopped: Stopped { offset, error } } = self;
+        if error.kind() == io::ErrorKind::Interrupted {
+            return None;
+        }
         let of = expected.map_or_else(String::new, |size| format!(" of {size}"));
         let at = if offset == 0 { String::new() } else { format!(" at byte {offset}{of}") };
         let detail = format!("cannot {attempt} {}: {error}{at}", path.display());
         let by_disk = trouble::is_disk(&error);
-        Look {
+        Some(Look {
             status: VerifyStatus::Unreadable,
             detail,
             file: None,
@@ -274,7 +300,7 @@ impl Unread {
             by_disk,
             blake3: None,
             sha256: true,
-        }
+        })
     }
 }
 
@@ -315,27 +341,19 @@ fn look_once(
         meter.advance(bytes)
     };
     let Against { digest, size_bytes: expected, blake3 } = *against;
-    let sooner = match reading.by_blake3 && blake3 != Blake3::UNKNOWN {
-        true => by_blake3(file.as_ref(), &blake3, &go_on),
-        false => None,
-    };
-    let sha256 = sooner.is_none();
-    let read = match (sooner, unverified) {
-        (Some(sooner), _) => sooner.map(|size| (*digest, size, None)),
-        (None, false) => digest_sealed(file.as_ref(), &go_on).map(|(found, size)| (found, size, None)),
-        (None, true) => digests_sealed(file.as_ref(), &go_on).map(|d| (d.digest, d.size_bytes, Some(d.blake3))),
-    };
-    match read {
-        Ok((found, read_bytes, blake3)) if found == *digest => {
-            let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
-            Ok(Look { status, detail, file, read_bytes, by_disk: false, blake3, sha256 })
-        }
-        Ok((found, size, _)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
-        Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
-            Ok(corrupt(cut_short(file.as_ref(), &stopped, expected), meta, stopped.offset))
-        }
-        Err(stopped) => Err(Unread { attempt: "read", stopped: located(file.as_ref(), stopped) }),
+    if reading.by_blake3
+        && blake3 != Blake3::UNKNOWN
+        && let Some(read) = by_blake3(file.as_ref(), &blake3, &go_on)
+    {
+        let read = read.map(|size_bytes| Hashed { digest: *digest, blake3: None, size_bytes });
+        return judge(file.as_ref(), meta, digest, expected, read).map(|look| Look { sha256: false, ..look });
     }
+    let read = match unverified {
+        false => digest_sealed(file.as_ref(), &go_on).map(|(digest, size_bytes)| (digest, size_bytes, None)),
+        true => digests_sealed(file.as_ref(), &go_on).map(|d| (d.digest, d.size_bytes, Some(d.blake3))),
+    };
+    let read = read.map(|(digest, size_bytes, blake3)| Hashed { digest, blake3, size_bytes });
+    judge(file.as_ref(), meta, digest, expected, read)
 }
 
 /// The length of a file whose BLAKE3 is that on record; `None` where it is not, which says nothing yet: the record may be
@@ -344,6 +362,29 @@ fn by_blake3(file: &dyn File, expected: &Blake3, go_on: &dyn Fn(u64) -> bool) ->
     match blake3_sealed(file, go_on) {
         Ok((found, size)) => (found == *expected).then_some(Ok(size)),
         Err(stopped) => Some(Err(stopped)),
+    }
+}
+
+/// What it means that a file, once it was opened, was read so.
+pub(super) fn judge(
+    file: &dyn File,
+    meta: Meta,
+    digest: &Digest,
+    expected: Option<u64>,
+    read: Result<Hashed, Stopped>,
+) -> FirstLook {
+    match read {
+        Ok(Hashed { digest: found, size_bytes, blake3 }) if found == *digest => {
+            let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
+            Ok(Look { status, detail, file, read_bytes: size_bytes, by_disk: false, blake3, sha256: true })
+        }
+        Ok(Hashed { digest: found, size_bytes, .. }) => {
+            Ok(corrupt(difference(&found, size_bytes, expected), meta, size_bytes))
+        }
+        Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
+            Ok(corrupt(cut_short(file, &stopped, expected), meta, stopped.offset))
+        }
+        Err(stopped) => Err(Unread { attempt: "read", stopped: located(file, stopped) }),
     }
 }
 

@@ -5,6 +5,7 @@
 //! are kept apart: only the first are corruption, and only they are moved away, when asked for. Where the store can be
 //! written to, what was found is on record until it is mended (`seen.rs`).
 
+mod batch;
 pub(in crate::work) mod examine;
 mod quarantine;
 pub(in crate::work) mod select;
@@ -14,8 +15,12 @@ mod tests;
 use super::Context;
 use super::names::Target;
 use super::seen::Recorder;
+use crate::format::record::{BlobRecord, Record, SinceRecord};
+use crate::ledger::Tables;
+use crate::parts::blobs::stamp;
 use crate::vocabulary::events::VerifyStatus;
 use crate::vocabulary::{Event, Observer, Prefix, Result};
+use batch::Batch;
 use examine::{Examined, Examiner, Reading};
 use select::Selection;
 
@@ -75,6 +80,7 @@ pub fn verify(
     let recorder = Recorder::new(ctx);
     let mut report = VerifyReport::default();
     selection.announce_all(observer)?;
+    let carriers = snapshot.has_carriers()?;
     let mut last = None;
     'all: loop {
         let batch = selection.after(last.as_ref())?;
@@ -82,14 +88,7 @@ pub fn verify(
         last = Some(*digest);
         selection.announce(&batch, observer);
         for chunk in batch.chunks(CHUNK) {
-            let done = ctx.workers.map(chunk.to_vec(), |(digest, size)| examiner.examine(&digest, size));
-            for examined in done {
-                let examined = examined?;
-                report.count(&examined);
-                if let Examined::Found { seen, .. } = examined {
-                    recorder.saw(*seen);
-                }
-            }
+            Batch::new(&examiner, chunk, carriers)?.run(&mut report)?.into_iter().for_each(|seen| recorder.saw(seen));
             recorder.batch();
             if report.interrupted {
                 break 'all;

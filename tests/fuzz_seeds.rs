@@ -96,6 +96,7 @@ fn seeds() -> Seeds {
     put("frame", "base", segment(&[record::encode(&records()), record::encode(&[end()])]));
     put("record", "none", record::encode(&[]));
     put("record", "all", record::encode(&records()));
+    put("record", "reading", record::encode(&of_reading()));
     for (i, record) in records().into_iter().enumerate() {
         put("record", &format!("kind-{:02}", i + 1), record::encode(&[record]));
     }
@@ -237,6 +238,13 @@ fn records() -> Vec<Record> {
         Record::Used(UsedRecord { entry: card().id(), usage: Usage { count: 300, last_ns: 5 } }),
         Record::Trashed(TrashedRecord { entry: card().id(), rule: "delete".into(), since }),
         Record::Untrashed(card().id()),
+    ]
+}
+
+/// What reading the blobs has shown.
+fn of_reading() -> Vec<Record> {
+    let digest = Digest::EMPTY;
+    vec![
         Record::Verified(VerifiedRecord { digest, row: VerifiedRow { sequence: 9, time_ns: 8, sha256_ns: 7 } }),
         Record::Finding(FindingRecord {
             digest,

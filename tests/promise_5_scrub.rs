@@ -193,6 +193,17 @@ fn queueing_survives_a_power_cut_at_every_call() {
 }
 
 #[test]
+fn a_status_sees_another_modification_time() {
+    let world = begun(7);
+    let opened = Opened::open(&world.process("looking")).unwrap();
+    let machine: &dyn larder::machine::Machine = &*opened.process;
+    let file = machine.open(&opened.ledger.blobs.path(&digest(D)), larder::machine::Open::Read).unwrap();
+    file.set_mtime(5).unwrap();
+    let report = status(&opened.ctx(), &StatusOptions::default(), &Silent).unwrap();
+    assert_eq!((report.mtime, report.missing, report.changed), (1, 1, 2));
+}
+
+#[test]
 fn failing_calls_record_nothing_false_and_the_next_scrub_finds_everything() {
     let start = begun(3).snapshot();
     let calls = {

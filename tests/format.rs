@@ -24,6 +24,10 @@ use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, Source
 use larder::format::record::entry::{
     EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord,
 };
+use larder::format::record::scrub::{
+    FindingMendedRecord, FindingRecord, FindingRow, PassRecord, PassState, SuspectRecord, SuspectRow, VerifiedRecord,
+    VerifiedRow, Wish, WishRecord, Wrong,
+};
 use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
@@ -160,6 +164,38 @@ fn every_kind() -> [Record; 27] {
         Record::Used(UsedRecord { entry: card().id(), usage: Usage { count: 300, last_ns: 5 } }),
         Record::Trashed(TrashedRecord { entry: card().id(), rule: "delete".into(), since }),
         Record::Untrashed(card().id()),
+        Record::Verified(VerifiedRecord {
+            digest: digest(0x11),
+            row: VerifiedRow { sequence: 9, time_ns: TIME + 9, sha256_ns: 0 },
+        }),
+        Record::Finding(FindingRecord {
+            digest: digest(0x11),
+            carrier: 300,
+            row: FindingRow {
+                wrong: Wrong::Unreadable,
+                reason: "EIO".into(),
+                ranges: vec![(0, 4096), (8192, 300_000)],
+                first_ns: TIME + 1,
+                seen_ns: TIME + 9,
+                sequence: 9,
+            },
+        }),
+        Record::FindingMended(FindingMendedRecord { digest: digest(0x11), carrier: 300 }),
+        Record::Suspect(SuspectRecord { digest: digest(0x11), row: SuspectRow { changed: 6, seen_ns: TIME + 9 } }),
+        Record::Pass(PassRecord {
+            number: 300,
+            state: PassState::Stopped,
+            begun: 9,
+            begun_ns: TIME + 9,
+            seen_ns: TIME + 10,
+            sha256: true,
+            max_age_ns: Some(7),
+            sample_below: u64::MAX,
+            blobs: 5,
+            bytes: 6,
+            findings: 7,
+        }),
+        Record::Wish(WishRecord { wish: Wish::Stop(300), since_ns: TIME + 9 }),
     ]
 }
 
@@ -347,7 +383,7 @@ fn every_frame_of_the_frozen_journal_is_written_the_same_again() {
 }
 
 /// The payload of one record of each kind; computed from `docs/format.md` by another program than larder.
-const PAYLOADS: [&str; 27] = [
+const PAYLOADS: [&str; 33] = [
     concat!(
         "0101015811111111111111111111111111111111111111111111111111111111111111111212121212121212121212121212",
         "121212121212121212121212121212121212050911a402aab4aed5be94b98631098980e8ef9eca9cc318",
@@ -419,6 +455,15 @@ const PAYLOADS: [&str; 27] = [
     "011b01132f8c7bec4a9df2ae44c43c07f4f24b3cac0205",
     "011c01212f8c7bec4a9df2ae44c43c07f4f24b3c0664656c657465098980e8ef9eca9cc318",
     "011d01102f8c7bec4a9df2ae44c43c07f4f24b3c",
+    "011e012b1111111111111111111111111111111111111111111111111111111111111111098980e8ef9eca9cc31800",
+    concat!(
+        "011f01431111111111111111111111111111111111111111111111111111111111111111ac02020345494f020080208040e0",
+        "a7128180e8ef9eca9cc3188980e8ef9eca9cc31809",
+    ),
+    "012001221111111111111111111111111111111111111111111111111111111111111111ac02",
+    "0121012a1111111111111111111111111111111111111111111111111111111111111111068980e8ef9eca9cc318",
+    "01220126ac0202098980e8ef9eca9cc3188a80e8ef9eca9cc318010107ffffffffffffffffff01050607",
+    "0123010c02ac028980e8ef9eca9cc318",
 ];
 
 #[test]

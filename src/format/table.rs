@@ -67,7 +67,21 @@ pub enum Table {
     Use = 23,
     /// Entries in the trash, by identity.
     Trash = 24,
+    /// When blobs were last read and found right, by digest.
+    Verified = 25,
+    /// What is wrong with blobs and carriers: the digest, then the number of the carrier (big-endian; zero is the blob's own
+    /// file).
+    Finding = 26,
+    /// Blobs whose file is not as it was recorded, by digest.
+    Suspect = 27,
+    /// One byte: [`SCRUB_PASS`] or [`SCRUB_WISH`].
+    Scrub = 28,
 }
+
+/// The rest of the key of the row that says how far a pass over the blobs has come.
+pub const SCRUB_PASS: u8 = 0;
+/// And of the one that says what somebody wants of it.
+pub const SCRUB_WISH: u8 = 1;
 
 impl Table {
     /// The key of `rest` in this table.
@@ -217,8 +231,16 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
 pub type Effect = (Vec<u8>, Option<Vec<u8>>);
 
 /// What goes with a blob when it is removed. Its carriers are removed by records of their own, in the same frame.
-const OF_A_BLOB: [Table; 6] =
-    [Table::Blob, Table::Unrooted, Table::Condemned, Table::Orphan, Table::Damaged, Table::Sources];
+const OF_A_BLOB: [Table; 8] = [
+    Table::Blob,
+    Table::Unrooted,
+    Table::Condemned,
+    Table::Orphan,
+    Table::Damaged,
+    Table::Sources,
+    Table::Verified,
+    Table::Suspect,
+];
 
 /// What `record` does to the tables, in order.
 pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
@@ -238,6 +260,10 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
         Record::Fence(r) => put(Table::Fence.key(&r.from.to_be_bytes()), fence_row(r)),
         Record::Healed(r) => {
             let (digest, blake3, stamp, added) = (r.digest, r.blake3, r.good, r.added);
+            // What was known of the file that was there before says nothing of this one.
+            change((finding_key(&digest, 0), None));
+            change((Table::Verified.key(digest.as_bytes()), None));
+            change((Table::Suspect.key(digest.as_bytes()), None));
             blob_effects(&BlobRecord { digest, blake3, stamp, added }, change);
         }
         Record::Removed(r) => {
@@ -247,6 +273,7 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
                 change((table.key(r.digest.as_bytes()), None));
             }
             change((size_key(r.size_bytes, &r.digest), None));
+            change((finding_key(&r.digest, 0), None));
         }
         Record::Unalias(r) => {
             unname(&r.name, &r.was.digest, &mut change);
@@ -263,8 +290,12 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
         Record::Carrier(r) => {
             let row = CarrierRow { stamp: r.stamp, since: r.since };
             put(carrier_key(&r.digest, r.number), encode(&row));
+            change((finding_key(&r.digest, r.number), None));
         }
-        Record::CarrierRemoved(r) => change((carrier_key(&r.digest, r.number), None)),
+        Record::CarrierRemoved(r) => {
+            change((carrier_key(&r.digest, r.number), None));
+            change((finding_key(&r.digest, r.number), None));
+        }
         Record::Entry(r) => entry_effects(r, change),
         Record::Variant(r) => variant_effects(r, change),
         Record::VariantRemoved(r) => {
@@ -278,6 +309,20 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
             put(Table::Trash.key(r.entry.as_bytes()), encode(&row));
         }
         Record::Untrashed(entry) => change((Table::Trash.key(entry.as_bytes()), None)),
+        Record::Verified(r) => {
+            put(Table::Verified.key(r.digest.as_bytes()), encode(&r.row));
+            change((Table::Suspect.key(r.digest.as_bytes()), None));
+        }
+        Record::Finding(r) => {
+            put(finding_key(&r.digest, r.carrier), encode(&r.row));
+            if r.carrier == 0 {
+                change((Table::Suspect.key(r.digest.as_bytes()), None));
+            }
+        }
+        Record::FindingMended(r) => change((finding_key(&r.digest, r.carrier), None)),
+        Record::Suspect(r) => put(Table::Suspect.key(r.digest.as_bytes()), encode(&r.row)),
+        Record::Pass(r) => put(Table::Scrub.key(&[SCRUB_PASS]), encode(r)),
+        Record::Wish(r) => put(Table::Scrub.key(&[SCRUB_WISH]), encode(r)),
         Record::End(_) => {}
     }
 }
@@ -414,6 +459,11 @@ fn fence_row(r: &FenceRecord) -> Vec<u8> {
 /// The key of one carrier of a blob.
 pub fn carrier_key(digest: &Digest, number: u32) -> Vec<u8> {
     Table::Carrier.key2(digest.as_bytes(), &number.to_be_bytes())
+}
+
+/// The key of what is wrong with a carrier of a blob; number zero is the blob's own file.
+pub fn finding_key(digest: &Digest, carrier: u32) -> Vec<u8> {
+    Table::Finding.key2(digest.as_bytes(), &carrier.to_be_bytes())
 }
 
 /// The key under which a large blob is found by its size.

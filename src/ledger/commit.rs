@@ -119,6 +119,24 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// As [`Ledger::transact`], but without waiting: `None` where somebody else holds `lock`, in this process or another.
+    pub fn transact_if_free<R>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R>) -> Result<Option<R>> {
+        let done = self.try_hold(|hold| {
+            let mut tx = hold.transaction()?;
+            let done = work(&mut tx)?;
+            let records = tx.into_records();
+            hold.commit(&records)?;
+            Ok(done)
+        })?;
+        if done.is_some() {
+            self.fold_if_due();
+            self.follow_if_changed();
+        }
+        Ok(done)
+    }
+}
+
 impl Hold<'_> {
     /// Runs queued transactions and commits them; as many frames as it takes.
     fn run(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<()> {

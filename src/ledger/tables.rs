@@ -2,6 +2,7 @@
 
 use crate::format::record::Moment;
 use crate::format::record::copies::{CarrierRow, SourcesRow};
+use crate::format::record::scrub::{FindingRow, PassRecord, SuspectRow, VerifiedRow, WishRecord, Wrong};
 use crate::format::table::{
     self, AliasRow, BlobRow, DamagedRow, DepartedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
 };
@@ -75,9 +76,67 @@ pub trait Tables: Sized {
         self.view().prefix(&prefix).map(|row| digest(&row?.0[prefix.len()..])).collect()
     }
 
-    /// What is wrong with a blob.
+    /// What is wrong with a blob: the mark that it is damaged, or that reading it has found other bytes, which then stands
+    /// for a mark of sequence zero.
     fn damaged(&self, digest: &Digest) -> Result<Option<DamagedRow>> {
-        self.row(Table::Damaged, digest.as_bytes())
+        if let Some(marked) = self.row(Table::Damaged, digest.as_bytes())? {
+            return Ok(Some(marked));
+        }
+        let found = self.finding(digest, 0)?.filter(|found| found.wrong == Wrong::Corrupt);
+        Ok(found.map(|found| {
+            let since = Moment { sequence: 0, time_ns: found.first_ns };
+            DamagedRow { inode: 0, reason: found.reason, quarantined: false, since }
+        }))
+    }
+
+    /// When a blob was last read and found right.
+    fn verified(&self, digest: &Digest) -> Result<Option<VerifiedRow>> {
+        self.row(Table::Verified, digest.as_bytes())
+    }
+
+    /// What reading a blob, or a carrier of it, has found wrong; carrier zero is its own file.
+    fn finding(&self, digest: &Digest, carrier: u32) -> Result<Option<FindingRow>> {
+        self.view().get(&table::finding_key(digest, carrier))?.map(|value| decode(&value, Table::Finding)).transpose()
+    }
+
+    /// Every finding about a blob and its carriers, by their numbers.
+    fn findings_of(&self, digest: &Digest) -> Result<Vec<(u32, FindingRow)>> {
+        let prefix = Table::Finding.key(digest.as_bytes());
+        let rows = self.view().prefix(&prefix).map(|row| {
+            let (key, value) = row?;
+            Ok((carrier_number(&key[prefix.len()..])?, decode(&value, Table::Finding)?))
+        });
+        rows.collect()
+    }
+
+    /// Every finding about the bytes of blobs and carriers, in the order of digests and numbers.
+    fn all_findings(&self) -> Rows<'_, (Digest, u32), FindingRow> {
+        Box::new(self.view().prefix(&Table::Finding.key(&[])).map(|row| {
+            let (key, value) = row?;
+            let (digest, number) = key[1..].split_at_checked(32).ok_or_else(|| damaged(Table::Finding))?;
+            let digest = digest.try_into().map(Digest::from_bytes).map_err(|_| damaged(Table::Finding))?;
+            Ok(((digest, carrier_number(number)?), decode(&value, Table::Finding)?))
+        }))
+    }
+
+    /// What a look at a blob's file has shown changed.
+    fn suspect(&self, digest: &Digest) -> Result<Option<SuspectRow>> {
+        self.row(Table::Suspect, digest.as_bytes())
+    }
+
+    /// Every blob whose file was seen changed.
+    fn all_suspects(&self) -> Rows<'_, Digest, SuspectRow> {
+        self.by_digest(Table::Suspect, &FIRST)
+    }
+
+    /// The last pass over the blobs.
+    fn scrub_pass(&self) -> Result<Option<PassRecord>> {
+        self.row(Table::Scrub, &[table::SCRUB_PASS])
+    }
+
+    /// What somebody wants of passes.
+    fn scrub_wish(&self) -> Result<WishRecord> {
+        Ok(self.row(Table::Scrub, &[table::SCRUB_WISH])?.unwrap_or_default())
     }
 
     /// The files that a blob was added from.

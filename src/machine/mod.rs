@@ -174,6 +174,16 @@ pub trait File: Send + Sync {
     /// Drops the file's clean pages from the cache; whether none is left, so that what is read next comes from the disk.
     /// `false` where somebody has them mapped, on filesystems in memory, and where it cannot be told.
     fn drop_cache(&self) -> bool;
+    /// For each piece of so many bytes (a multiple of 64 KiB), whether its first page is in the cache; `None` where it cannot
+    /// be told. Nothing is read.
+    fn resident(&self, piece_bytes: u64) -> Option<Vec<bool>> {
+        let _ = piece_bytes;
+        None
+    }
+    /// Drops the clean pages of a range from the cache (`POSIX_FADV_DONTNEED`); a hint.
+    fn forget(&self, offset: u64, length: u64) {
+        let _ = (offset, length);
+    }
     /// For the machine to find its own kind of file behind the trait.
     fn as_any(&self) -> &dyn Any;
 }
@@ -206,6 +216,12 @@ pub trait Machine: Send + Sync {
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
     /// `lstat`: does not follow a symbolic link.
     fn lstat(&self, path: &Path) -> io::Result<Meta>;
+    /// `lstat` of what is in an opened directory, whose own path `path` has before its last component: many are looked at
+    /// in one directory, and only it is looked up once.
+    fn lstat_in(&self, directory: &dyn File, path: &Path) -> io::Result<Meta> {
+        let _ = directory;
+        self.lstat(path)
+    }
     /// `stat`: follows symbolic links.
     fn stat(&self, path: &Path) -> io::Result<Meta>;
     /// `link`: a second name for a file; `AlreadyExists` if `to` is there.
@@ -245,6 +261,20 @@ pub trait Machine: Send + Sync {
     fn umask(&self) -> u32;
     /// The effective user.
     fn user(&self) -> u32;
+    /// Lets the calling thread read and write only when nobody else wants to (`ioprio_set`, `IOPRIO_CLASS_IDLE`); what it had
+    /// before, to be given back to [`Machine::restore_io`], or `None` where that cannot be had.
+    fn idle_io(&self) -> Option<u32> {
+        None
+    }
+    /// Gives the calling thread back what [`Machine::idle_io`] took.
+    fn restore_io(&self, before: u32) {
+        let _ = before;
+    }
+    /// For how long, altogether, some task of this machine has waited for a disk (`/proc/pressure/io`, the total of `some`),
+    /// in nanoseconds; `None` where the kernel does not tell.
+    fn io_stalled_ns(&self) -> Option<u64> {
+        None
+    }
     /// Whether the kernel's `syncfs` reports write-back errors (Linux 5.8 and later).
     fn syncfs_reports_errors(&self) -> bool;
 }

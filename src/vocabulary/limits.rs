@@ -144,6 +144,22 @@ pub const SETTINGS_BYTES: u64 = 64 << 10;
 pub const COPIES_MOST: u32 = 16;
 /// Most blobs that one frame heals: their files change places while `lock` is held.
 pub const REPAIR_BATCH: usize = 64;
+/// Longest words about one finding that are recorded, in bytes: a line of a report.
+pub const FINDING_REASON_BYTES: usize = 1024;
+/// Most wrong ranges of one blob that are recorded: with more, moving the whole blob is not much dearer. A record of them
+/// stays below its bound.
+pub const FINDING_RANGES: usize = 256;
+/// Blobs that were read, of which one frame says so, at most: bounds what a kill makes a scrub read again, and the frame.
+pub const SCRUB_BATCH: usize = 1024;
+/// The same in time: also how soon a scrub that somebody pauses or stops sees it, at the latest, within one large blob.
+pub const SCRUB_BATCH_TIME: Duration = Duration::from_secs(2);
+/// Blobs that a scrub puts in order at a time: with more there are several passes over the index, which are cheap beside
+/// reading. Bounds memory (48 bytes for each).
+pub const SCRUB_ORDERED: usize = 1 << 18;
+/// Most blobs that a sample by number takes: their hashes are held in memory to find the smallest.
+pub const SCRUB_SAMPLE_MOST: u64 = 1 << 20;
+/// Most suspects of one status that are recorded one by one: with more, everything is to be read anyway.
+pub const SUSPECTS_MOST: u64 = 1 << 16;
 /// Most blobs removed under one hold of the lock.
 pub const REMOVE_BATCH: usize = 256;
 /// Longest line of a plan that is read: bounds memory when it is something else.

@@ -134,6 +134,12 @@ bugs! {
     LeaseNotInherited,
     /// A collection empties the staging of who died since it looked what is there.
     BuriedUnseen,
+    /// A scrub leaves some blobs out.
+    ScrubSkips,
+    /// A blob is on record as read before it was read to its end.
+    VerifiedEarly,
+    /// A status takes no notice of another modification time.
+    StatusBlind,
     /// What goes in one lane is taken for what goes in the next.
     LanesMixed,
     /// A mapped window is believed without asking whether all of it was there.

@@ -11,8 +11,9 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::confine::{Confined, Place};
+use super::file::OpenFile;
 use super::{file, open, uninterrupted};
-use crate::machine::{FileKind, Listed, Open};
+use crate::machine::{FileKind, Listed, Meta, Open};
 
 /// `mkdir` with exactly this mode. Nothing is left behind when the mode cannot be set.
 pub(super) fn create(confined: &Confined, path: &Path, mode: u32) -> io::Result<()> {
@@ -48,6 +49,11 @@ pub(super) fn list(confined: &Confined, path: &Path) -> io::Result<Vec<Listed>> 
         }
     }
     Ok(listed)
+}
+
+/// What is in an opened directory, looked at without following a link.
+pub(super) fn lstat_in(directory: &OpenFile, name: &Path) -> io::Result<Meta> {
+    Ok(file::meta_of_stat(&fstatat(directory.file(), name, AtFlags::AT_SYMLINK_NOFOLLOW)?))
 }
 
 fn name_of(entry: &Entry) -> OsString {

@@ -36,7 +36,6 @@ impl OpenFile {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file of another machine"))
     }
 
-    #[cfg(target_os = "linux")]
     pub(super) fn file(&self) -> &fs::File {
         &self.file
     }
@@ -158,6 +157,14 @@ impl File for OpenFile {
         hints::drop_cache(&self.file)
     }
 
+    fn resident(&self, piece_bytes: u64) -> Option<Vec<bool>> {
+        hints::resident(&self.file, piece_bytes)
+    }
+
+    fn forget(&self, offset: u64, length: u64) {
+        hints::forget(&self.file, offset, length);
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -188,6 +195,23 @@ pub(super) fn meta_of(meta: &Metadata) -> Meta {
         mtime_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
         ctime_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
         allocated_bytes: meta.blocks().saturating_mul(512),
+    }
+}
+
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the fields have other widths elsewhere")]
+pub(super) fn meta_of_stat(stat: &nix::sys::stat::FileStat) -> Meta {
+    Meta {
+        kind: kind_of(stat.st_mode),
+        size_bytes: stat.st_size as u64,
+        mode: u32::from(stat.st_mode) & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        links: stat.st_nlink as u64,
+        mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        ctime_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        allocated_bytes: (stat.st_blocks as u64).saturating_mul(512),
     }
 }
 
@@ -241,6 +265,18 @@ mod hints {
         let advised = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         advised.is_ok() && super::super::map::is_uncached(file).unwrap_or(false)
     }
+
+    pub(super) fn resident(file: &fs::File, piece_bytes: u64) -> Option<Vec<bool>> {
+        super::super::map::resident(file, piece_bytes).ok()
+    }
+
+    pub(super) fn forget(file: &fs::File, offset: u64, length: u64) {
+        let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
+        // To the call, a length of zero is everything up to the end.
+        if length != 0 {
+            let _a_hint = posix_fadvise(file, offset, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        }
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -290,4 +326,10 @@ mod hints {
     pub(super) fn drop_cache(_: &fs::File) -> bool {
         false
     }
+
+    pub(super) fn resident(_: &fs::File, _: u64) -> Option<Vec<bool>> {
+        None
+    }
+
+    pub(super) fn forget(_: &fs::File, _: u64, _: u64) {}
 }

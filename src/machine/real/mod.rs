@@ -12,6 +12,7 @@ mod lease;
 #[cfg(target_os = "linux")]
 mod map;
 mod open;
+mod polite;
 mod read;
 mod reflink;
 mod relay;
@@ -73,6 +74,11 @@ impl Machine for Real {
 
     fn lstat(&self, path: &Path) -> io::Result<Meta> {
         fs::symlink_metadata(path).map(|m| file::meta_of(&m))
+    }
+
+    fn lstat_in(&self, directory: &dyn File, path: &Path) -> io::Result<Meta> {
+        let Some(name) = path.file_name() else { return self.lstat(path) };
+        directory::lstat_in(OpenFile::behind(directory)?, Path::new(name))
     }
 
     fn stat(&self, path: &Path) -> io::Result<Meta> {
@@ -155,6 +161,18 @@ impl Machine for Real {
 
     fn user(&self) -> u32 {
         nix::unistd::geteuid().as_raw()
+    }
+
+    fn idle_io(&self) -> Option<u32> {
+        polite::idle_io()
+    }
+
+    fn restore_io(&self, before: u32) {
+        polite::restore_io(before);
+    }
+
+    fn io_stalled_ns(&self) -> Option<u64> {
+        polite::io_stalled_ns()
     }
 
     fn syncfs_reports_errors(&self) -> bool {

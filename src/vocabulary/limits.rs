@@ -36,6 +36,12 @@ pub const REFERENCE_BYTES: usize = 4096;
 pub const REFERENCE_INPUT_BYTES: usize = 16 << 10;
 /// Most bytes of uses that are not on record yet: 32,768 of them, a moment's work to put on record.
 pub const USES_BYTES: u64 = 1 << 20;
+/// Labels of one counter that are kept apart: a dashboard with more lines shows nothing, and a label may be any text.
+pub const TOTALS_LABELS: usize = 48;
+/// Longest label of a counter, in bytes: a resolver's name, with room.
+pub const TOTALS_LABEL_BYTES: usize = 96;
+/// Bytes of one of the two slots that totals are kept in: the most labels of the longest kind of all counters, with room.
+pub const TOTALS_SLOT_BYTES: usize = 16 << 10;
 /// Longest name of an organisation or repository at Hugging Face, in bytes: what the site allows.
 pub const HUB_NAME_BYTES: usize = 96;
 /// Longest URI of a place where a blob is kept, in bytes: a path of PATH_MAX, every byte of it percent-encoded.

@@ -45,6 +45,7 @@ fn not_found(key: &Key, reason: &str) -> Error {
 
 /// Puts a card in the place of the one that there was.
 fn put_card(tx: &mut Tx<'_>, card: Card) -> Result<()> {
+    let card = card.without_secrets();
     card.check()?;
     let terms = card.terms();
     let before = tx.card(&card.key)?.map(|before| before.terms()).unwrap_or_default();
@@ -56,6 +57,7 @@ fn put_card(tx: &mut Tx<'_>, card: Card) -> Result<()> {
 /// Puts a variant in the place of the one of this name, if there was one. The blob that only that one kept begins its
 /// grace.
 fn put_variant(tx: &mut Tx<'_>, entry: EntryId, variant: Variant) -> Result<()> {
+    let variant = variant.without_secrets();
     variant.check()?;
     let before = tx.variant(&entry, &variant.name)?;
     if before.as_ref() == Some(&variant) {

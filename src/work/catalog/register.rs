@@ -6,6 +6,7 @@ use super::{blob_uri, now_ns, present, put_card, put_variant};
 use crate::format::record::Record;
 use crate::format::record::entry::UsedRecord;
 use crate::ledger::{Entries, Tables, Tx};
+use crate::vocabulary::entry::By;
 use crate::vocabulary::{
     Card, Digest, Entry, EntryId, Error, ErrorKind, Evidence, Key, Name, Result, State, Trust, Usage, Variant,
 };
@@ -202,7 +203,8 @@ pub(in crate::work) fn register_with(
         Some(_) => false,
     };
     let card = tx.card(&key)?.unwrap_or_else(|| Card::new(key.clone(), now_ns(tx)));
-    let (card, variants) = describe(tx, card, what, kept)?;
+    let there = before.filter(|_| !new).map(|entry| entry.variants).unwrap_or_default();
+    let (card, variants) = describe(tx, card, what, there, kept)?;
     put_card(tx, card)?;
     for variant in variants {
         put_variant(tx, key.id(), variant)?;
@@ -217,8 +219,14 @@ pub(super) fn take_out(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     super::remove::drop_entry(tx, entry, "registered again")
 }
 
-/// The card and the variants that a registration makes of a card.
-fn describe(tx: &Tx<'_>, mut card: Card, what: Registration, kept: Option<&KeptHere>) -> Result<(Card, Vec<Variant>)> {
+/// The card and the variants that a registration makes of a card and of the variants that are there.
+fn describe(
+    tx: &Tx<'_>,
+    mut card: Card,
+    what: Registration,
+    mut there: Vec<Variant>,
+    kept: Option<&KeptHere>,
+) -> Result<(Card, Vec<Variant>)> {
     let now_ns = now_ns(tx);
     let texts = [
         (&mut card.title, what.title),
@@ -242,10 +250,23 @@ fn describe(tx: &Tx<'_>, mut card: Card, what: Registration, kept: Option<&KeptH
         let here = kept.filter(|kept| kept.variant == new.name);
         variants.push(variant(tx, card.id(), new, here, now_ns)?);
     }
-    if let Some(by) = what.hashed_by {
-        judge(&mut card, &variants, by, now_ns)?;
+    let same = |one: &Variant| there.iter().any(|before| before.name == one.name && before.digest == one.digest);
+    let is_other = !there.is_empty() && !variants.iter().all(same);
+    there.retain(|before| variants.iter().all(|one| one.name != before.name));
+    match what.hashed_by {
+        Some(by) => judge(&mut card, &variants, &there, by, now_ns),
+        None if is_other => nobody_knows(&mut card),
+        None => {}
     }
     Ok((card, variants))
+}
+
+/// What was found about the bytes was found about others.
+fn nobody_knows(card: &mut Card) {
+    if card.state.may_become(State::Pending, By::Change) {
+        card.state = State::Pending;
+    }
+    (card.trust, card.evidence, card.verified_ns) = (Trust::Unverified, None, None);
 }
 
 fn variant(tx: &Tx<'_>, entry: EntryId, new: NewVariant, kept: Option<&KeptHere>, now_ns: u64) -> Result<Variant> {
@@ -283,12 +304,14 @@ fn name_of(tables: &impl Tables, target: &Target, digest: &Digest) -> Result<Opt
     }
 }
 
-/// What bytes that were hashed just now say of their entry.
-pub(in crate::work) fn judge(card: &mut Card, variants: &[Variant], by: String, now_ns: u64) -> Result<()> {
-    let wrong = variants.iter().find(|v| v.expected.is_some() && v.digest.is_some() && v.expected != v.digest);
+/// What bytes that were hashed just now say of their entry, which has these other variants besides. One that is wrong makes
+/// the whole wrong, and what is retired stays that.
+pub(in crate::work) fn judge(card: &mut Card, variants: &[Variant], others: &[Variant], by: String, now_ns: u64) {
+    let is_wrong = |v: &&Variant| v.expected.is_some() && v.digest.is_some() && v.expected != v.digest;
+    let wrong = variants.iter().find(is_wrong).or_else(|| others.iter().find(is_wrong));
     let hashed = !variants.is_empty() && variants.iter().all(|variant| variant.digest.is_some());
     if wrong.is_none() && !hashed {
-        return Ok(());
+        return;
     }
     let shows = wrong.or(variants.first());
     card.evidence = Some(Evidence {
@@ -297,16 +320,19 @@ pub(in crate::work) fn judge(card: &mut Card, variants: &[Variant], by: String, 
         when_ns: now_ns,
         by,
     });
-    let told = variants.iter().all(|variant| variant.expected.is_some());
-    (card.state, card.trust) = match (wrong, told) {
+    let told = variants.iter().chain(others).all(|variant| variant.expected.is_some());
+    let (state, trust) = match (wrong, told) {
         (Some(_), _) => (State::Failed, Trust::Unverified),
         (None, true) => (State::Active, Trust::Verified),
         (None, false) => (State::Active, Trust::Warned),
     };
+    if card.state.may_become(state, By::Verification) {
+        card.state = state;
+    }
+    card.trust = trust;
     if wrong.is_none() {
         card.verified_ns = Some(now_ns);
     }
-    Ok(())
 }
 
 /// Records that an entry was used once more, so that it is on record after the call (R56).

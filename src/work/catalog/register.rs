@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{blob_uri, now_ns, present, put_card, put_variant};
+use super::{blob_uri, in_the_trash, now_ns, present, put_card_over, put_variant_over};
 use crate::format::record::Record;
 use crate::format::record::entry::UsedRecord;
+use crate::ledger::catalog::Belongings;
 use crate::ledger::{Entries, Tables, Tx};
 use crate::vocabulary::{
-    Card, Digest, Entry, EntryId, Error, ErrorKind, Evidence, Key, Name, Result, State, Trust, Usage, Variant,
+    Card, Digest, Entry, Error, ErrorKind, Evidence, Key, Name, Result, State, Trust, Usage, Variant,
 };
 use crate::work::Context;
 use crate::work::names::{self, Target};
@@ -187,27 +188,40 @@ pub(in crate::work) fn register_with(
     kept: Option<&KeptHere>,
 ) -> Result<Registered> {
     let key = what.key.clone();
-    let before = Entries::entry(tx, &key)?;
+    let id = key.id();
+    let (mut before, mut there) = (tx.card(&key)?, tx.belongings(&id)?);
     let new = match &before {
         None => true,
-        Some(entry) if entry.trashed_ns.is_some() => {
-            take_out(tx, entry)?;
+        Some(card) if there.trashed_ns.is_some() => {
+            take_out(tx, &there.clone().of(card.clone()))?;
+            (before, there) = (None, Belongings::default());
             true
         }
         Some(_) if if_there == IfThere::Refuse => {
-            let reason = format!("it is registered already (entry:{})", key.id());
+            let reason = format!("it is registered already (entry:{id})");
             return Err(Error::new(ErrorKind::Taken, format!("register {key}"), reason));
         }
-        Some(entry) if if_there == IfThere::Keep => return Ok(Registered { entry: entry.clone(), new: false }),
+        Some(card) if if_there == IfThere::Keep => {
+            return Ok(Registered { entry: there.of(card.clone()), new: false });
+        }
         Some(_) => false,
     };
-    let card = tx.card(&key)?.unwrap_or_else(|| Card::new(key.clone(), now_ns(tx)));
-    let (card, variants) = describe(tx, card, what, kept)?;
-    put_card(tx, card)?;
+    let card = before.clone().unwrap_or_else(|| Card::new(key.clone(), now_ns(tx)));
+    let (card, variants) = describe(tx, card, what, &there.variants, kept)?;
+    put_card_over(tx, card.clone(), before.as_ref())?;
     for variant in variants {
-        put_variant(tx, key.id(), variant)?;
+        let place = there.variants.binary_search_by(|known| known.name.as_bytes().cmp(variant.name.as_bytes()));
+        put_variant_over(tx, id, variant.clone(), place.ok().map(|at| &there.variants[at]))?;
+        match place {
+            Ok(at) => there.variants[at] = variant,
+            Err(at) => there.variants.insert(at, variant),
+        }
     }
-    let entry = present(tx, &key)?;
+    // Of an entry whose card was lost with a stretch of the journal this may still be on record.
+    if there.trashed_ns.is_some() {
+        return Err(in_the_trash(&key));
+    }
+    let entry = there.of(card);
     entry.check()?;
     Ok(Registered { entry, new })
 }
@@ -218,7 +232,13 @@ pub(super) fn take_out(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
 }
 
 /// The card and the variants that a registration makes of a card.
-fn describe(tx: &Tx<'_>, mut card: Card, what: Registration, kept: Option<&KeptHere>) -> Result<(Card, Vec<Variant>)> {
+fn describe(
+    tx: &Tx<'_>,
+    mut card: Card,
+    what: Registration,
+    there: &[Variant],
+    kept: Option<&KeptHere>,
+) -> Result<(Card, Vec<Variant>)> {
     let now_ns = now_ns(tx);
     let texts = [
         (&mut card.title, what.title),
@@ -240,7 +260,8 @@ fn describe(tx: &Tx<'_>, mut card: Card, what: Registration, kept: Option<&KeptH
     let mut variants = Vec::new();
     for new in what.variants {
         let here = kept.filter(|kept| kept.variant == new.name);
-        variants.push(variant(tx, card.id(), new, here, now_ns)?);
+        let before = there.iter().find(|variant| variant.name == new.name).cloned();
+        variants.push(variant(tx, before, new, here, now_ns)?);
     }
     if let Some(by) = what.hashed_by {
         judge(&mut card, &variants, by, now_ns)?;
@@ -248,8 +269,13 @@ fn describe(tx: &Tx<'_>, mut card: Card, what: Registration, kept: Option<&KeptH
     Ok((card, variants))
 }
 
-fn variant(tx: &Tx<'_>, entry: EntryId, new: NewVariant, kept: Option<&KeptHere>, now_ns: u64) -> Result<Variant> {
-    let before = tx.variant(&entry, &new.name)?;
+fn variant(
+    tx: &Tx<'_>,
+    before: Option<Variant>,
+    new: NewVariant,
+    kept: Option<&KeptHere>,
+    now_ns: u64,
+) -> Result<Variant> {
     let mut variant = before.unwrap_or_else(|| Variant::new(new.name.clone(), now_ns));
     variant.expected = new.expected.or(variant.expected);
     variant.size_bytes = new.size_bytes.or(variant.size_bytes);

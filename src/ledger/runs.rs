@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::format::current::Current;
 use crate::machine::Machine;
-use crate::parts::index::{self, Index, Overlay, Run, RunMeta, View, merge, plan_merge, write_run};
+use crate::parts::index::{self, Index, Overlay, Run, RunMeta, View, merge, plan_merge};
 use crate::vocabulary::Result;
 
 /// Runs over those that are there already, in the order of age. What was written for them and is not kept is unlinked
@@ -26,15 +26,18 @@ impl<'a> NewRuns<'a> {
         NewRuns { machine, directory: directory.to_owned(), index, written: Vec::new(), kept: false }
     }
 
-    /// Writes one more run, the newest, and merges as the plan says.
+    /// Writes one more run, the newest, and merges as the plan says; what it is to be merged with at once is never written
+    /// without.
     pub(super) fn push(&mut self, overlay: &Overlay) -> Result<()> {
         if overlay.is_empty() {
             return Ok(());
         }
-        let rows = overlay.seek(&[]);
-        let meta = write_run(self.machine, &self.directory, rows, overlay.len() as u64, self.runs())?;
         let end = self.runs().len();
-        self.put(meta, end..end)?;
+        let planned: Vec<RunMeta> = self.metas().into_iter().chain([index::about(overlay)]).collect();
+        let start = plan_merge(&planned).filter(|range| range.end == planned.len()).map_or(end, |range| range.start);
+        let (under, merged) = self.runs().split_at(start);
+        let meta = index::fold(self.machine, &self.directory, merged, overlay, under)?;
+        self.put(meta, start..end)?;
         while let Some(range) = plan_merge(&self.metas()) {
             let (under, merged) = (&self.runs()[..range.start], &self.runs()[range.clone()]);
             let meta = merge(self.machine, &self.directory, merged, under)?;

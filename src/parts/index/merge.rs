@@ -5,11 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cursor::RunCursor;
+use super::overlay::Overlay;
 use super::run::Run;
 use super::source::{Merged, Source};
+use super::view::Cursor;
 use super::write::RunWriter;
 use crate::format::current::RunMeta;
 use crate::format::filter::KeyHash;
+use crate::format::run::RunId;
 use crate::machine::Machine;
 use crate::vocabulary::Result;
 use crate::vocabulary::limits::RUNS_MAX;
@@ -47,6 +50,30 @@ fn may_be_in(runs: &[Arc<Run>], key: &[u8]) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Writes one durable run of the index directory `dir` that stands for `runs`, the newest that there are, oldest first,
+/// and what lies over them. `under` as in [`write_run`].
+pub fn fold(
+    machine: &dyn Machine,
+    dir: &Path,
+    runs: &[Arc<Run>],
+    overlay: &Overlay,
+    under: &[Arc<Run>],
+) -> Result<RunMeta> {
+    let over = overlay.seek(&[]);
+    let records = overlay.len() as u64 + runs.iter().map(|run| run.meta().records).sum::<u64>();
+    if runs.is_empty() {
+        return write_run(machine, dir, over, records, under);
+    }
+    let mut sources = runs.iter().map(|run| RunCursor::all(run).map(Cursor::Run)).collect::<Result<Vec<_>>>()?;
+    sources.push(Cursor::Overlay(over));
+    write_run(machine, dir, Merged::new(sources), records, under)
+}
+
+/// The run that `overlay` would make, about, for [`plan_merge`].
+pub fn about(overlay: &Overlay) -> RunMeta {
+    RunMeta { id: RunId::from_bytes([0; 8]), size_bytes: overlay.about_bytes(), records: overlay.len() as u64 }
 }
 
 /// Writes one durable run that stands for neighbouring `runs`, given oldest first. `under` as in [`write_run`].

@@ -33,7 +33,7 @@ use run::{damaged, unreadable};
 
 pub use crate::format::current::{Reach, RunMeta};
 pub use cursor::RunCursor;
-pub use merge::{merge, plan_merge, write_run};
+pub use merge::{about, fold, merge, plan_merge, write_run};
 pub use overlay::{Overlay, OverlayCursor, Undo};
 pub use run::{Found, Run};
 pub use source::{Merged, Row, Rows, Source};

@@ -129,7 +129,8 @@ fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(key)
 }
 
-enum Cursor {
+/// A place in a run or in an overlay.
+pub(super) enum Cursor {
     Run(RunCursor),
     Overlay(OverlayCursor),
 }

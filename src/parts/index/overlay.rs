@@ -6,7 +6,7 @@ use super::source::Source;
 use crate::vocabulary::Result;
 
 /// Children of a node, at most: what a change copies when a snapshot still holds the node.
-const NODE_CHILDREN: usize = 64;
+const NODE_CHILDREN: usize = 32;
 
 /// A key with its value or a tombstone, in one piece of memory.
 #[derive(Clone, Debug)]

@@ -316,6 +316,7 @@ mod tests {
     use crate::format::record::{PinRecord, Record};
     use crate::ledger::Tx;
     use crate::machine::simulated::{CallKind, Fault, World, errno};
+    use crate::parts::index::Index;
     use crate::vocabulary::{Digest, Result};
     use crate::work::fixture::Fixture;
 

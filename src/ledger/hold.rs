@@ -22,9 +22,7 @@ use crate::parts::journal::chain::{Damage, TornTail};
 use crate::parts::journal::write::Appender;
 use crate::parts::journal::{Cursor, SegmentId};
 use crate::parts::names::Refusal;
-use crate::vocabulary::limits::{
-    FRAME_RECORDS, RESERVE_BYTES, RESERVE_PIECE_BYTES, SEGMENT_BYTES, TAIL_FOLD_RECORDS,
-};
+use crate::vocabulary::limits::{FRAME_RECORDS, RESERVE_BYTES, RESERVE_PIECE_BYTES, SEGMENT_BYTES, TAIL_FOLD_RECORDS};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 

@@ -269,9 +269,8 @@ mod tests {
     #[test]
     fn what_is_taken_back_whole_leaves_nothing() {
         let mut overlay = Overlay::default();
-        let mut undo: Vec<Undo> = (0u32..10_000)
-            .map(|n| overlay.put(n.wrapping_mul(0x9e37_79b9).to_be_bytes(), Some([7])))
-            .collect();
+        let mut undo: Vec<Undo> =
+            (0u32..10_000).map(|n| overlay.put(n.wrapping_mul(0x9e37_79b9).to_be_bytes(), Some([7]))).collect();
         assert_eq!(overlay.len(), 10_000);
         while let Some(last) = undo.pop() {
             overlay.undo(last);

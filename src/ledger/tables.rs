@@ -154,7 +154,14 @@ pub trait Tables: Sized {
 
     /// Whether a large blob of this size is on record.
     fn has_size(&self, size_bytes: u64) -> Result<bool> {
-        Ok(self.view().prefix(&Table::Size.key(&size_bytes.to_be_bytes())).next().transpose()?.is_some())
+        Ok(!self.of_size(size_bytes, 1)?.is_empty())
+    }
+
+    /// The large blobs of this size, the first `most` of them.
+    fn of_size(&self, size_bytes: u64, most: usize) -> Result<Vec<Digest>> {
+        let prefix = Table::Size.key(&size_bytes.to_be_bytes());
+        let digest = |bytes: &[u8]| bytes.try_into().map(Digest::from_bytes).map_err(|_| damaged(Table::Size));
+        self.view().prefix(&prefix).take(most).map(|row| digest(&row?.0[prefix.len()..])).collect()
     }
 
     /// The names that differ from `name` by case only.

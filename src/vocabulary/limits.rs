@@ -50,6 +50,12 @@ pub const BATCH_BYTES: u64 = 256 << 20;
 /// Time after which a batch is closed, so that acknowledgements flow.
 pub const BATCH_TIME: Duration = Duration::from_secs(2);
 
+/// Files that one thread takes from a walk at a time, at most: enough to hash several at once, few enough that threads
+/// end together.
+pub const GROUP_FILES: usize = 16;
+/// Bytes of such files: with two threads they stay in the cache between being read, hashed and written.
+pub const GROUP_BYTES: u64 = 512 << 10;
+
 /// Most files that a blob was added from that are remembered: a second and third place to look for good bytes.
 pub const SOURCES_MOST: usize = 4;
 /// Bytes of all their paths together, for one blob: a batch of the longest names and paths still fits a frame.
@@ -138,8 +144,8 @@ pub const SETTINGS_BYTES: u64 = 64 << 10;
 pub const COPIES_MOST: u32 = 16;
 /// Most blobs that one frame heals: their files change places while `lock` is held.
 pub const REPAIR_BATCH: usize = 64;
-/// Most blobs removed under one hold of the lock.
-pub const REMOVE_BATCH: usize = 256;
+/// Most blobs removed under one hold of the lock: a few tens of milliseconds, one sync for all of them.
+pub const REMOVE_BATCH: usize = 1024;
 /// Longest line of a plan that is read: bounds memory when it is something else.
 pub const PLAN_LINE_BYTES: u64 = 4 << 10;
 /// Most blobs that a plan that is read may name, for the same reason.

@@ -3,14 +3,16 @@
 use std::any::Any;
 use std::fs::{self, Metadata, TryLockError};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::stat::futimens;
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, fcntl};
+use nix::sys::stat::{fstatat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, lseek};
 
+use super::confine::Place;
 use super::read::read_at;
 use super::{lease, uninterrupted, windows};
 use crate::machine::{File, FileKind, Lock, Meta};
@@ -39,6 +41,12 @@ impl OpenFile {
     #[cfg(target_os = "linux")]
     pub(super) fn file(&self) -> &fs::File {
         &self.file
+    }
+}
+
+impl AsFd for OpenFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -176,6 +184,30 @@ pub(super) fn meta_of(meta: &Metadata) -> Meta {
         mtime_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
         ctime_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
         allocated_bytes: meta.blocks().saturating_mul(512),
+    }
+}
+
+/// `lstat` of an entry of a directory that is open.
+pub(super) fn lstat_at(place: &Place<'_>) -> io::Result<Meta> {
+    let stat = fstatat(place, place.path, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    Ok(meta_of_stat(&stat))
+}
+
+/// What the C library fills in, whose fields have other widths on other systems.
+#[allow(clippy::unnecessary_cast, reason = "the widths differ between systems")]
+fn meta_of_stat(stat: &libc::stat) -> Meta {
+    Meta {
+        kind: kind_of(stat.st_mode),
+        size_bytes: stat.st_size as u64,
+        mode: stat.st_mode as u32 & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        links: stat.st_nlink as u64,
+        mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        ctime_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        allocated_bytes: (stat.st_blocks as u64).saturating_mul(512),
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder::format::checkpoint::SourceStamp;
 use larder::format::current::{Current, Reach, RunMeta};
 use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
@@ -20,7 +21,9 @@ use larder::format::header::{Header, SegmentKind};
 use larder::format::layout::{DIRECTORIES, Layout};
 use larder::format::options::Chosen;
 use larder::format::page::{BOUNDS_LEVEL, Page, PageBuilder};
-use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
+use larder::format::record::copies::{
+    CarrierRecord, CarrierRemovedRecord, SourceFile, SourceStampRecord, SourcesRecord,
+};
 use larder::format::record::entry::{
     EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord,
 };
@@ -118,7 +121,7 @@ fn counted(text: &str, byte: u8, sequence: u64) -> Record {
 }
 
 /// One record of every kind, in order of the kinds.
-fn every_kind() -> [Record; 27] {
+fn every_kind() -> [Record; 28] {
     let (digest, since) = (digest(0x11), at(9));
     [
         blob(0x11, 5, 9),
@@ -160,6 +163,11 @@ fn every_kind() -> [Record; 27] {
         Record::Used(UsedRecord { entry: card().id(), usage: Usage { count: 300, last_ns: 5 } }),
         Record::Trashed(TrashedRecord { entry: card().id(), rule: "delete".into(), since }),
         Record::Untrashed(card().id()),
+        Record::SourceStamp(SourceStampRecord {
+            name: name("a/B"),
+            digest,
+            source: SourceStamp { device: 300, inode: 17, size_bytes: 5, mtime_ns: -1, ctime_ns: 2 },
+        }),
     ]
 }
 
@@ -347,7 +355,7 @@ fn every_frame_of_the_frozen_journal_is_written_the_same_again() {
 }
 
 /// The payload of one record of each kind; computed from `docs/format.md` by another program than larder.
-const PAYLOADS: [&str; 27] = [
+const PAYLOADS: [&str; 28] = [
     concat!(
         "0101015811111111111111111111111111111111111111111111111111111111111111111212121212121212121212121212",
         "121212121212121212121212121212121212050911a402aab4aed5be94b98631098980e8ef9eca9cc318",
@@ -419,6 +427,7 @@ const PAYLOADS: [&str; 27] = [
     "011b01132f8c7bec4a9df2ae44c43c07f4f24b3cac0205",
     "011c01212f8c7bec4a9df2ae44c43c07f4f24b3c0664656c657465098980e8ef9eca9cc318",
     "011d01102f8c7bec4a9df2ae44c43c07f4f24b3c",
+    "0124012a03612f421111111111111111111111111111111111111111111111111111111111111111ac0211050104",
 ];
 
 #[test]

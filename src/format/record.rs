@@ -9,7 +9,7 @@ pub mod entry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use self::copies::{CarrierRecord, CarrierRemovedRecord, SourcesRecord};
+use self::copies::{CarrierRecord, CarrierRemovedRecord, SourceStampRecord, SourcesRecord};
 use self::entry::{EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord};
 use super::Malformed;
 use crate::vocabulary::entry::Term;
@@ -268,6 +268,8 @@ pub enum Record {
     Trashed(TrashedRecord),
     /// It was taken out again.
     Untrashed(EntryId),
+    /// The file that a name was given to was this.
+    SourceStamp(SourceStampRecord),
 }
 
 impl Record {
@@ -300,6 +302,7 @@ impl Record {
             Record::Used(_) => 27,
             Record::Trashed(_) => 28,
             Record::Untrashed(_) => 29,
+            Record::SourceStamp(_) => 36,
         }
     }
 
@@ -331,6 +334,7 @@ impl Record {
             Record::Used(r) => postcard::to_allocvec(r),
             Record::Trashed(r) => postcard::to_allocvec(r),
             Record::Untrashed(r) => postcard::to_allocvec(r),
+            Record::SourceStamp(r) => postcard::to_allocvec(r),
         };
         encoded.expect("records hold nothing that postcard cannot write to memory")
     }
@@ -367,6 +371,7 @@ impl Record {
             27 => Record::Used(read(body)?),
             28 => Record::Trashed(read(body)?),
             29 => Record::Untrashed(read(body)?),
+            36 => Record::SourceStamp(read(body)?),
             _ => return Err(Malformed::Version),
         })
     }
@@ -383,6 +388,7 @@ impl Record {
                 variant.name.len() + variant.content_type.len() + variant.uri.len() + alias
             }
             Record::VariantRemoved(r) => r.name.len(),
+            Record::SourceStamp(r) => r.name.as_bytes().len(),
             Record::EntryRemoved(r) => r.key.to_bytes().len() + terms(&r.terms),
             other => other.touches().map_or(0, |name| name.as_bytes().len()),
         }

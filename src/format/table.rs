@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
-use super::record::copies::{CarrierRow, SourcesRow};
+use super::record::copies::{CarrierRow, SourceStampRow, SourcesRow};
 use super::record::entry::{EntryRecord, EntryRemovedRecord, TrashRow, VariantRecord};
 use super::record::{
     AliasRecord, BlobRecord, DamagedRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord, Record, Replaced,
@@ -67,6 +67,8 @@ pub enum Table {
     Use = 23,
     /// Entries in the trash, by identity.
     Trash = 24,
+    /// The files that names were given to, by name.
+    SourceStamp = 29,
 }
 
 impl Table {
@@ -278,6 +280,10 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
             put(Table::Trash.key(r.entry.as_bytes()), encode(&row));
         }
         Record::Untrashed(entry) => change((Table::Trash.key(entry.as_bytes()), None)),
+        Record::SourceStamp(r) => {
+            let row = SourceStampRow { digest: r.digest, source: r.source };
+            put(Table::SourceStamp.key(r.name.as_bytes()), encode(&row));
+        }
         Record::End(_) => {}
     }
 }
@@ -384,6 +390,7 @@ fn unname(name: &Name, digest: &Digest, mut change: impl FnMut(Effect)) {
     change((Table::Alias.key(name.as_bytes()), None));
     change((Table::Reference.key2(digest.as_bytes(), name.as_bytes()), None));
     change((Table::NameFinding.key(name.as_bytes()), None));
+    change((Table::SourceStamp.key(name.as_bytes()), None));
     if let Some(key) = fold_key(name) {
         change((key, None));
     }

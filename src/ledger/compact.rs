@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::fold::all_rows;
 use super::{Ledger, Tables};
-use crate::format::record::copies::{CarrierRecord, CarrierRow, SourcesRecord, SourcesRow};
+use crate::format::record::copies::{
+    CarrierRecord, CarrierRow, SourceStampRecord, SourceStampRow, SourcesRecord, SourcesRow,
+};
 use crate::format::record::entry::{EntryRecord, TrashRow, TrashedRecord, UsedRecord, VariantRecord};
 use crate::format::record::{
     self, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord,
@@ -267,6 +269,10 @@ pub(super) fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Optio
         t if t == Table::Trash as u8 => {
             let TrashRow { rule, since } = read(value)?;
             Record::Trashed(TrashedRecord { entry: entry_id(rest)?, rule, since })
+        }
+        t if t == Table::SourceStamp as u8 => {
+            let SourceStampRow { digest, source } = read(value)?;
+            Record::SourceStamp(SourceStampRecord { name: Name::new(rest)?, digest, source })
         }
         _ => return Ok(None),
     }))

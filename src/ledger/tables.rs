@@ -1,7 +1,7 @@
 //! The tables of the index, read as what they hold.
 
 use crate::format::record::Moment;
-use crate::format::record::copies::{CarrierRow, SourcesRow};
+use crate::format::record::copies::{CarrierRow, SourceStampRow, SourcesRow};
 use crate::format::table::{
     self, AliasRow, BlobRow, DamagedRow, DepartedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
 };
@@ -83,6 +83,11 @@ pub trait Tables: Sized {
     /// The files that a blob was added from.
     fn sources(&self, digest: &Digest) -> Result<Option<SourcesRow>> {
         self.row(Table::Sources, digest.as_bytes())
+    }
+
+    /// The file that a name was given to.
+    fn source_stamp(&self, name: &Name) -> Result<Option<SourceStampRow>> {
+        self.row(Table::SourceStamp, name.as_bytes())
     }
 
     /// The further inodes of a blob, by their numbers.

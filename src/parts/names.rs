@@ -165,6 +165,8 @@ impl Names {
             if self.link_near(change, &path, watch).is_ok() {
                 return Ok(Ok(()));
             }
+            // What is there is looked at, and may go.
+            watch.near = None;
         }
         match (leads, &change.wanted) {
             (Ok(true), _) => match self.stands(change, &path) {

@@ -67,6 +67,8 @@ pub const SMALL_FILE_BYTES: u64 = 1 << 20;
 pub const IO_CHUNK_BYTES: usize = 1 << 20;
 /// How much of a blob is mapped at a time.
 pub const MAP_WINDOW_BYTES: usize = 8 << 20;
+/// Longest name of which it is remembered what its source was, in bytes: a batch of the longest names still fits a frame.
+pub const STAMPED_NAME_BYTES: usize = 512;
 /// How often a source that changes while it is read is tried before it is refused.
 pub const SOURCE_TRIES: u32 = 3;
 

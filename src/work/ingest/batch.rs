@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::claims::reaches_more;
 use super::free::FreeNames;
 use super::stage::{Any, Staged};
-use crate::format::record::copies::{SourceFile, SourcesRecord, remembered};
+use crate::format::checkpoint::SourceStamp;
+use crate::format::record::copies::{SourceFile, SourceStampRecord, SourcesRecord, remembered};
 use crate::format::record::{AliasRecord, BlobRecord, HealedRecord, Record, Replaced};
 use crate::format::settings::Durability;
 use crate::format::table::{AliasRow, BlobRow};
@@ -19,6 +20,7 @@ use crate::parts::blobs::{self, BlobDirs, Readers};
 use crate::parts::carriers::CarrierDirs;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::AddStatus;
+use crate::vocabulary::limits::STAMPED_NAME_BYTES;
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result, Stamp};
 use crate::work::carrier;
@@ -47,6 +49,16 @@ pub(super) enum Outcome {
     Again,
 }
 
+/// Of which sources the stamps are put on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stamps {
+    None,
+    /// Of those whose name is written down anyway.
+    OfNewNames,
+    /// Of all that were read.
+    All,
+}
+
 /// What a commit needs to know besides the sources.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
@@ -54,6 +66,8 @@ pub(super) struct Rules {
     pub hardlinked: bool,
     /// Whether the sources stay where they are, and may be asked for their bytes again.
     pub sources_stay: bool,
+    /// Of which sources the stamps are put on record.
+    pub stamps: Stamps,
     /// The sequence of the records that the look-ups for this batch rest on.
     pub seen: u64,
     /// The sequence of the records that the look-ups for a younger batch rest on, if there is one.
@@ -97,7 +111,8 @@ pub(super) fn sync_staged(
         Some(witness) if paths.len() > FEW_FILES && !planted(Bug::StagedSync) => {
             witness.sync_filesystem().map_err(|e| Error::io("sync", &ledger.layout.staging(), e))
         }
-        _ => workers.map(paths, |path| sync_file(ledger, path)).into_iter().collect(),
+        // The others are at work on the next batch.
+        _ => workers.map_apart(paths, |path| sync_file(ledger, path)).into_iter().collect(),
     }
 }
 
@@ -469,14 +484,31 @@ fn name(
     let healed = *status == AddStatus::Healed;
     if before.as_ref().is_some_and(|alias| alias.digest == staged.digests.digest) {
         *status = AddStatus::Dedup;
+        if rules.stamps == Stamps::All {
+            push_stamp(tx, staged, name);
+        }
         return Ok(Outcome::Added(if healed { AddStatus::Healed } else { AddStatus::Unchanged }));
     }
     let replaces = before.map(|alias| replaced(tx, &alias)).transpose()?;
     tx.push(Record::Alias(alias_record(tx, staged, name, rules, replaces)));
+    if rules.stamps != Stamps::None {
+        push_stamp(tx, staged, name);
+    }
     if let Some(replaced) = replaces {
         tx.note_if_unrooted(&replaced.digest)?;
     }
     Ok(Outcome::Added(std::mem::replace(status, AddStatus::Dedup)))
+}
+
+/// Puts on record what a source was, if any change of it since it was read must show.
+fn push_stamp(tx: &mut Tx<'_>, staged: &Staged, name: &Name) {
+    let (digest, name) = (staged.digests.digest, name.clone());
+    if name.as_bytes().len() > STAMPED_NAME_BYTES {
+        return;
+    }
+    if let Some(meta) = staged.source.filter(|_| (!staged.racy || planted(Bug::RacyStampRecorded)) && !staged.trusted) {
+        tx.push(Record::SourceStamp(SourceStampRecord { name, digest, source: SourceStamp::of(&meta) }));
+    }
 }
 
 fn replaced(tx: &Tx<'_>, alias: &AliasRow) -> Result<Replaced> {

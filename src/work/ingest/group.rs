@@ -8,32 +8,52 @@ use crate::machine::Meta;
 use crate::vocabulary::limits::SMALL_FILE_BYTES;
 use crate::vocabulary::{Digest, Result};
 
-/// A small file in memory.
-struct Small {
-    meta: Meta,
-    bytes: Vec<u8>,
+/// What is to be done with a source of a group.
+enum Read {
+    /// A small file in memory. `racy`: see [`Staged::racy`].
+    Small { meta: Meta, bytes: Vec<u8>, racy: bool },
+    /// It need not be read.
+    Trusted(Box<Staged>),
+    /// It is staged alone.
+    Alone,
 }
 
 impl Stager<'_> {
     /// Stages some files of the tree. What is not as simple as that is staged one by one.
     pub(super) fn stage_group(&self, group: Vec<Item>) -> Vec<(Item, Result<Staged>)> {
-        let read: Vec<Option<Small>> = group.iter().map(|item| self.read_small(item)).collect();
-        let mut digests = read.iter().flatten().map(|small| sha256(&small.bytes)).collect::<Vec<_>>().into_iter();
-        let stage = |(item, small): (Item, Option<Small>)| {
-            let staged = match small {
-                Some(Small { meta, bytes }) => {
+        let read: Vec<Read> = group.iter().map(|item| self.read(item)).collect();
+        let bytes = read.iter().filter_map(|read| match read {
+            Read::Small { bytes, .. } => Some(&bytes[..]),
+            _ => None,
+        });
+        let mut digests = bytes.map(sha256).collect::<Vec<_>>().into_iter();
+        let stage = |(item, read): (Item, Read)| {
+            let staged = match read {
+                Read::Small { meta, bytes, racy } => {
                     let digest = digests.next().expect("one for each that was read");
-                    self.staged(&item, &meta, digest, &bytes)
+                    self.staged(&item, &meta, digest, &bytes).map(|staged| Staged { racy, ..staged })
                 }
-                None => self.stage(&item),
+                Read::Trusted(staged) => Ok(*staged),
+                Read::Alone => self.stage(&item),
             };
             (item, staged)
         };
         group.into_iter().zip(read).map(stage).collect()
     }
 
+    fn read(&self, item: &Item) -> Read {
+        match self.trusted(item) {
+            Ok(Some(staged)) => {
+                self.observer.progress(0, staged.digests.size_bytes);
+                Read::Trusted(Box::new(staged))
+            }
+            // What went wrong goes wrong again, and is told then.
+            Ok(None) | Err(_) => self.read_small(item).unwrap_or(Read::Alone),
+        }
+    }
+
     /// Reads a file that is to be copied; `None` where that is more than reading it once.
-    fn read_small(&self, item: &Item) -> Option<Small> {
+    fn read_small(&self, item: &Item) -> Option<Read> {
         let copied = self.options.take_in == TakeIn::Copy && item.size_bytes <= SMALL_FILE_BYTES;
         if !copied || self.is_large(item.size_bytes) || self.observer.cancelled() {
             return None;
@@ -42,13 +62,14 @@ impl Stager<'_> {
         if meta.size_bytes > SMALL_FILE_BYTES || self.is_large(meta.size_bytes) {
             return None;
         }
+        let racy = self.is_racy(&meta);
         let mut bytes = vec![0; usize::try_from(meta.size_bytes).ok()?];
         let whole = file.read_at(&mut bytes, 0).is_ok_and(|read| read == bytes.len());
         let good = whole && file.meta().is_ok_and(|after| unchanged(&meta, &after));
         if good {
             self.observer.progress(0, meta.size_bytes);
         }
-        good.then_some(Small { meta, bytes })
+        good.then_some(Read::Small { meta, bytes, racy })
     }
 }
 

@@ -66,6 +66,9 @@ pub struct AddOptions {
     pub take_in: TakeIn,
     /// Hash the stored copy of every dedup hit.
     pub verify_existing: bool,
+    /// Do not read a source again that has the device, inode, size, mtime and ctime that were put on record when its name
+    /// was given. Only for copies, and not where bytes are expected.
+    pub trust_stamps: bool,
     /// Refuse any other bytes than these.
     pub expect: Option<Digest>,
     /// A name that means other bytes is given these instead.
@@ -114,6 +117,8 @@ pub struct AddReport {
     pub healed_files: u64,
     /// Bytes of those.
     pub healed_bytes: u64,
+    /// Files of all these whose bytes were not read, since their stamps were trusted.
+    pub trusted_files: u64,
     /// Sources left out on purpose.
     pub skipped: u64,
     /// Sources that failed.
@@ -183,7 +188,7 @@ pub fn add_stream(
 ) -> Result<AddReport> {
     let adding = Adding::begin(ctx, options, observer, None)?;
     let name = walk::stream_name(name, options)?;
-    let item = Item { path: PathBuf::from("-"), name, size_bytes: 0, through_symlink: true };
+    let item = Item { path: PathBuf::from("-"), name, size_bytes: 0, seen: None, through_symlink: true };
     let mut batch = adding.batch(None, false)?;
     let staged = match batch.stager.stage_stream(&item, input) {
         Err(e) if e.kind() == ErrorKind::Interrupted => {

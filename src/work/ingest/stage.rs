@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::claims::{Claims, LinkClaim, reaches_more};
 use super::walk::Item;
 use super::{AddOptions, TakeIn};
+use crate::format::checkpoint::SourceStamp;
 use crate::format::table::BlobRow;
 use crate::hashing::file::read_through;
 use crate::hashing::{Absorb, Digests, HashState, Hasher, PartHasher, Sha256, beside, digest_file};
@@ -36,8 +37,10 @@ pub(super) struct Staged {
     pub linked: bool,
     /// Whether it was hashed through a link that is gone again, which changed its ctime.
     pub was_linked: bool,
-    /// Whether it was copied so soon after a change that a write while it was read might not show.
+    /// Whether it was read so soon after a change that a write since then might not show.
     pub racy: bool,
+    /// Whether it was not read, since its stamp was trusted.
+    pub trusted: bool,
     /// Whether its name meant these bytes already, in a stored copy that is as recorded.
     pub unchanged: bool,
     /// What was done otherwise than asked.
@@ -57,6 +60,7 @@ impl Staged {
             linked: false,
             was_linked: false,
             racy: false,
+            trusted: false,
             unchanged: false,
             note: None,
         }
@@ -171,7 +175,7 @@ impl Stager<'_> {
         if (moved || self.is_large(before.size_bytes)) && self.settles(&before) {
             before = source.meta().map_err(|e| Error::io("look at", &item.path, e))?;
         }
-        let racy = moved && self.is_racy(&before);
+        let racy = self.is_racy(&before);
         let read = if before.size_bytes <= SMALL_FILE_BYTES && !self.is_large(before.size_bytes) {
             self.copy_small(item, source.as_ref(), &before)?
         } else {
@@ -377,7 +381,7 @@ impl Stager<'_> {
         self.check_expected(item, &digests)?;
         let hashed = match known {
             Known::Yes(hashed) => {
-                let unchanged = hashed.is_none() && self.means_already(item, &digest)?;
+                let unchanged = hashed.is_none() && !self.options.trust_stamps && self.means_already(item, &digest)?;
                 return Ok(Staged { unchanged, ..self.hit(item, meta, digests, hashed) });
             }
             Known::No(hashed) => hashed,
@@ -390,6 +394,23 @@ impl Stager<'_> {
         file.write_at(bytes, 0).map_err(|e| Error::io("write", &path, e))?;
         let stamp = self.seal(file.as_ref(), &path, Some(meta))?;
         Ok(Staged { file: Some((path, stamp)), ..self.hit(item, meta, digests, hashed) })
+    }
+
+    /// A source that is what it was when it was read for its name, and whose bytes are stored; `None` where it is to be
+    /// read.
+    pub(super) fn trusted(&self, item: &Item) -> Result<Option<Staged>> {
+        let asked = self.options.trust_stamps && !self.always && self.options.expect.is_none();
+        let copied = self.options.take_in == TakeIn::Copy;
+        let Some(meta) = item.seen.filter(|_| asked && copied) else { return Ok(None) };
+        let Some(stamp) = self.snapshot.source_stamp(&item.name)? else { return Ok(None) };
+        let same = stamp.source == SourceStamp::of(&meta) || planted(Bug::SourceStampIgnored);
+        let Some(row) = self.snapshot.blob(&stamp.digest)?.filter(|row| same && row.is_verified()) else {
+            return Ok(None);
+        };
+        let Known::Yes(hashed) = self.known_by(Some(&row), &stamp.digest, Some(&meta))? else { return Ok(None) };
+        let digests = Digests { digest: stamp.digest, blake3: row.blake3, size_bytes: meta.size_bytes };
+        let unchanged = hashed.is_none() && self.means_already(item, &stamp.digest)?;
+        Ok(Some(Staged { unchanged, trusted: true, ..self.hit(item, &meta, digests, hashed) }))
     }
 
     fn means_already(&self, item: &Item, digest: &Digest) -> Result<bool> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::batch::{self, Committed, Outcome, Rules};
+use super::batch::{self, Committed, Outcome, Rules, Stamps};
 use super::settle::Vouched;
 use super::stage::{Any, Staged, Stager};
 use super::walk::{Item, Walk, chain};
@@ -89,8 +89,13 @@ impl<'a> Adding<'a> {
                 }
             };
             let rests_on = next.stager.snapshot.cursor.sequence;
-            let commit = || full.take().map_or(Ok(()), |full| self.flush(full, Some(rests_on)));
-            let (committed, filled) = self.ctx.workers.both(commit, || self.fill(&mut walk, more, &mut next));
+            let (committed, filled) = match full.take() {
+                None => (Ok(()), self.fill(&mut walk, more, &mut next)),
+                Some(full) => {
+                    let commit = || self.flush(full, Some(rests_on));
+                    self.ctx.workers.both(commit, || self.fill(&mut walk, more, &mut next))
+                }
+            };
             if let Err(e) = committed {
                 self.abandon(next.staged, &e);
                 return Err(e);
@@ -156,7 +161,12 @@ impl<'a> Adding<'a> {
         }
         let hardlinked = self.options.alias.map_or(self.ctx.hardlinked, |kind| kind == AliasKind::Hardlinked);
         let (replace, sources_stay) = (self.options.replace, self.options.take_in != TakeIn::Move);
-        let rules = Rules { replace, hardlinked, sources_stay, seen, rests_on };
+        let stamps = match self.options.take_in {
+            TakeIn::Copy if self.options.trust_stamps => Stamps::All,
+            TakeIn::Copy => Stamps::OfNewNames,
+            TakeIn::Link | TakeIn::Move => Stamps::None,
+        };
+        let rules = Rules { replace, hardlinked, sources_stay, stamps, seen, rests_on };
         batch::commit(self.ledger(), &self.session, batch, rules, self.keeping.clone())
     }
 
@@ -235,6 +245,7 @@ impl<'a> Adding<'a> {
         };
         *files += 1;
         *bytes += size_bytes;
+        report.trusted_files += u64::from(staged.trusted);
         drop(tally);
         self.observer.progress(1, 0);
         self.observer.event(&Event::Added {

@@ -14,6 +14,8 @@ mod catalog_differential;
 mod format_chain;
 #[path = "further_verbs.rs"]
 mod further_verbs;
+#[path = "hash_engine.rs"]
+mod hash_engine;
 #[path = "ledger_between_processes.rs"]
 mod ledger_between_processes;
 #[path = "ledger_stays_bounded.rs"]

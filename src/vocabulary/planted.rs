@@ -138,6 +138,10 @@ bugs! {
     LeaseNotInherited,
     /// A collection empties the staging of who died since it looked what is there.
     BuriedUnseen,
+    /// What goes in one lane is taken for what goes in the next.
+    LanesMixed,
+    /// A mapped window is believed without asking whether all of it was there.
+    WindowBelieved,
 }
 
 #[cfg(feature = "planted")]

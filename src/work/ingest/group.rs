@@ -3,10 +3,10 @@
 use super::TakeIn;
 use super::stage::{Staged, Stager, unchanged};
 use super::walk::Item;
-use crate::hashing::{Absorb, Sha256};
+use crate::hashing::sha256_many;
 use crate::machine::Meta;
+use crate::vocabulary::Result;
 use crate::vocabulary::limits::SMALL_FILE_BYTES;
-use crate::vocabulary::{Digest, Result};
 
 /// What is to be done with a source of a group.
 enum Read {
@@ -22,11 +22,14 @@ impl Stager<'_> {
     /// Stages some files of the tree. What is not as simple as that is staged one by one.
     pub(super) fn stage_group(&self, group: Vec<Item>) -> Vec<(Item, Result<Staged>)> {
         let read: Vec<Read> = group.iter().map(|item| self.read(item)).collect();
-        let bytes = read.iter().filter_map(|read| match read {
-            Read::Small { bytes, .. } => Some(&bytes[..]),
-            _ => None,
-        });
-        let mut digests = bytes.map(sha256).collect::<Vec<_>>().into_iter();
+        let bytes: Vec<&[u8]> = read
+            .iter()
+            .filter_map(|read| match read {
+                Read::Small { bytes, .. } => Some(&bytes[..]),
+                _ => None,
+            })
+            .collect();
+        let mut digests = sha256_many(&bytes).into_iter();
         let stage = |(item, read): (Item, Read)| {
             let staged = match read {
                 Read::Small { meta, bytes, racy } => {
@@ -71,10 +74,4 @@ impl Stager<'_> {
         }
         good.then_some(Read::Small { meta, bytes, racy })
     }
-}
-
-fn sha256(bytes: &[u8]) -> Digest {
-    let mut hasher = Sha256::default();
-    hasher.absorb(bytes);
-    hasher.finish()
 }

@@ -96,15 +96,6 @@ impl Confined {
         }
     }
 
-    /// A directory to reach its entries through, opened without following a link.
-    pub(super) fn keep_open(&self, path: &Path) -> Option<fs::File> {
-        let flags = libc::O_DIRECTORY | PATH_ONLY;
-        match self.root_of(path) {
-            Some(_) => open_below(path, flags, 0)?.ok(),
-            None => super::open::raw(self, path, flags, 0).ok(),
-        }
-    }
-
     /// Opens `path`, or `None` where it is to be opened as any other: it is below no root, or the kernel has no call for it
     /// and no link stands above.
     pub(super) fn open(&self, path: &Path, flags: libc::c_int, mode: u32) -> Option<io::Result<fs::File>> {
@@ -134,10 +125,11 @@ fn look_above(path: &Path, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// For a directory that is opened for nothing but to reach its entries.
 #[cfg(target_os = "linux")]
-const PATH_ONLY: libc::c_int = libc::O_PATH;
+pub(super) const PATH_ONLY: libc::c_int = libc::O_PATH;
 #[cfg(not(target_os = "linux"))]
-const PATH_ONLY: libc::c_int = 0;
+pub(super) const PATH_ONLY: libc::c_int = 0;
 
 /// `None` where there is no such call, or a sandbox forbids it.
 #[cfg(target_os = "linux")]

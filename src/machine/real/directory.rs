@@ -12,7 +12,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::confine::{Confined, Place};
 use super::{file, open, uninterrupted};
-use crate::machine::{FileKind, Listed, Open};
+use crate::machine::{FileKind, Listed, Meta, Open};
 
 /// `mkdir` with exactly this mode. Nothing is left behind when the mode cannot be set.
 pub(super) fn create(confined: &Confined, path: &Path, mode: u32) -> io::Result<()> {
@@ -48,6 +48,30 @@ pub(super) fn list(confined: &Confined, path: &Path) -> io::Result<Vec<Listed>> 
         }
     }
     Ok(listed)
+}
+
+/// `lstat` of an entry of a directory that is open.
+pub(super) fn lstat_at(place: &Place<'_>) -> io::Result<Meta> {
+    let stat = fstatat(place, place.path, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    Ok(meta_of_stat(&stat))
+}
+
+/// What the C library fills in, whose fields have other widths on other systems.
+#[allow(clippy::unnecessary_cast, reason = "the widths differ between systems")]
+fn meta_of_stat(stat: &libc::stat) -> Meta {
+    Meta {
+        kind: file::kind_of(stat.st_mode),
+        size_bytes: stat.st_size as u64,
+        mode: stat.st_mode as u32 & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        links: stat.st_nlink as u64,
+        mtime_ns: file::nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        ctime_ns: file::nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        allocated_bytes: (stat.st_blocks as u64).saturating_mul(512),
+    }
 }
 
 fn name_of(entry: &Entry) -> OsString {

@@ -7,12 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, FdFlag, fcntl};
-use nix::sys::stat::{fstatat, futimens};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, lseek};
 
-use super::confine::Place;
 use super::read::{read_at, read_cached};
 use super::{lease, uninterrupted, windows};
 use crate::machine::{File, FileKind, Lock, Meta, Window};
@@ -199,30 +198,6 @@ pub(super) fn meta_of(meta: &Metadata) -> Meta {
     }
 }
 
-/// `lstat` of an entry of a directory that is open.
-pub(super) fn lstat_at(place: &Place<'_>) -> io::Result<Meta> {
-    let stat = fstatat(place, place.path, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    Ok(meta_of_stat(&stat))
-}
-
-/// What the C library fills in, whose fields have other widths on other systems.
-#[allow(clippy::unnecessary_cast, reason = "the widths differ between systems")]
-fn meta_of_stat(stat: &libc::stat) -> Meta {
-    Meta {
-        kind: kind_of(stat.st_mode),
-        size_bytes: stat.st_size as u64,
-        mode: stat.st_mode as u32 & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        device: stat.st_dev as u64,
-        inode: stat.st_ino as u64,
-        links: stat.st_nlink as u64,
-        mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-        ctime_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        allocated_bytes: (stat.st_blocks as u64).saturating_mul(512),
-    }
-}
-
 /// The kind in the high bits of `st_mode`.
 #[allow(clippy::unnecessary_cast, reason = "a mode has 16 bits on macOS")]
 pub(super) fn kind_of(st_mode: impl Into<u32>) -> FileKind {
@@ -235,7 +210,7 @@ pub(super) fn kind_of(st_mode: impl Into<u32>) -> FileKind {
 }
 
 /// Times past the year 2262, which a file may claim, stay at the end of the range instead of wrapping around.
-fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+pub(super) fn nanoseconds(seconds: i64, rest: i64) -> i64 {
     seconds.saturating_mul(NS_PER_S).saturating_add(rest)
 }
 

@@ -79,7 +79,7 @@ impl Machine for Real {
     fn lstat_in(&self, entry: Entry<'_>) -> io::Result<Meta> {
         match entry.within {
             None => self.lstat(entry.path),
-            Some(_) => file::lstat_at(&self.confined.place_in(entry)?),
+            Some(_) => directory::lstat_at(&self.confined.place_in(entry)?),
         }
     }
 
@@ -88,7 +88,7 @@ impl Machine for Real {
     }
 
     fn keep_open(&self, path: &Path) -> Option<Box<dyn File>> {
-        let directory = self.confined.keep_open(path)?;
+        let directory = open::raw(&self.confined, path, libc::O_DIRECTORY | confine::PATH_ONLY, 0).ok()?;
         // The lowest free number is given out: it tells how many are in use.
         let spare = (directory.as_raw_fd() as u64) < system::most_descriptors() / 2;
         spare.then(|| Box::new(OpenFile::new(directory, false)) as Box<dyn File>)

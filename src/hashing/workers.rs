@@ -119,7 +119,8 @@ impl Workers {
 
     /// What `work` makes of each item, in the order of the items.
     pub fn map<T: Send, R: Send>(&self, items: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
-        match if items.len() < 2 { None } else { self.pool() } {
+        let pool = if items.len() < 2 { None } else { self.pool() };
+        match pool {
             None => items.into_iter().map(work).collect(),
             // One item at a time for each thread: files differ in size by nine orders of magnitude.
             Some(pool) => pool.install(|| items.into_par_iter().with_max_len(1).map(work).collect()),

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder::format::checkpoint::SourceStamp;
 use larder::format::current::{Current, Reach, RunMeta};
 use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
@@ -20,7 +21,9 @@ use larder::format::header::{Header, SegmentKind};
 use larder::format::layout::{DIRECTORIES, Layout};
 use larder::format::options::Chosen;
 use larder::format::page::{BOUNDS_LEVEL, Page, PageBuilder};
-use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
+use larder::format::record::copies::{
+    CarrierRecord, CarrierRemovedRecord, SourceFile, SourceStampRecord, SourcesRecord,
+};
 use larder::format::record::entry::{
     EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord,
 };
@@ -127,7 +130,7 @@ fn counted(text: &str, byte: u8, sequence: u64) -> Record {
 }
 
 /// One record of every kind, in order of the kinds.
-fn every_kind() -> [Record; 27] {
+fn every_kind() -> [Record; 34] {
     let (digest, since) = (digest(0x11), at(9));
     [
         blob(0x11, 5, 9),
@@ -201,6 +204,11 @@ fn every_kind() -> [Record; 27] {
             findings: 7,
         }),
         Record::Wish(WishRecord { wish: Wish::Stop(300), since_ns: TIME + 9 }),
+        Record::SourceStamp(SourceStampRecord {
+            name: name("a/B"),
+            digest,
+            source: SourceStamp { device: 300, inode: 17, size_bytes: 5, mtime_ns: -1, ctime_ns: 2 },
+        }),
     ]
 }
 
@@ -414,7 +422,7 @@ fn every_frame_of_the_frozen_journal_is_written_the_same_again() {
 }
 
 /// The payload of one record of each kind; computed from `docs/format.md` by another program than larder.
-const PAYLOADS: [&str; 33] = [
+const PAYLOADS: [&str; 34] = [
     concat!(
         "0101015811111111111111111111111111111111111111111111111111111111111111111212121212121212121212121212",
         "121212121212121212121212121212121212050911a402aab4aed5be94b98631098980e8ef9eca9cc318",
@@ -495,6 +503,7 @@ const PAYLOADS: [&str; 33] = [
     "0121012a1111111111111111111111111111111111111111111111111111111111111111068980e8ef9eca9cc318",
     "01220126ac0202098980e8ef9eca9cc3188a80e8ef9eca9cc318010107ffffffffffffffffff01050607",
     "0123010c02ac028980e8ef9eca9cc318",
+    "0124012a03612f421111111111111111111111111111111111111111111111111111111111111111ac0211050104",
 ];
 
 #[test]

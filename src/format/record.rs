@@ -10,7 +10,7 @@ pub mod scrub;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use self::copies::{CarrierRecord, CarrierRemovedRecord, SourcesRecord};
+use self::copies::{CarrierRecord, CarrierRemovedRecord, SourceStampRecord, SourcesRecord};
 use self::entry::{EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord};
 use self::scrub::{FindingMendedRecord, FindingRecord, PassRecord, SuspectRecord, VerifiedRecord, WishRecord};
 use super::Malformed;
@@ -282,6 +282,8 @@ pub enum Record {
     Pass(PassRecord),
     /// What somebody wants of it.
     Wish(WishRecord),
+    /// The file that a name was given to was this.
+    SourceStamp(SourceStampRecord),
 }
 
 impl Record {
@@ -320,6 +322,7 @@ impl Record {
             Record::Suspect(_) => 33,
             Record::Pass(_) => 34,
             Record::Wish(_) => 35,
+            Record::SourceStamp(_) => 36,
         }
     }
 
@@ -357,6 +360,7 @@ impl Record {
             Record::Suspect(r) => postcard::to_allocvec(r),
             Record::Pass(r) => postcard::to_allocvec(r),
             Record::Wish(r) => postcard::to_allocvec(r),
+            Record::SourceStamp(r) => postcard::to_allocvec(r),
         };
         encoded.expect("records hold nothing that postcard cannot write to memory")
     }
@@ -399,6 +403,7 @@ impl Record {
             33 => Record::Suspect(read(body)?),
             34 => Record::Pass(read(body)?),
             35 => Record::Wish(read(body)?),
+            36 => Record::SourceStamp(read(body)?),
             _ => return Err(Malformed::Version),
         })
     }
@@ -415,6 +420,7 @@ impl Record {
                 variant.name.len() + variant.content_type.len() + variant.uri.len() + alias
             }
             Record::VariantRemoved(r) => r.name.len(),
+            Record::SourceStamp(r) => r.name.as_bytes().len(),
             Record::EntryRemoved(r) => r.key.to_bytes().len() + terms(&r.terms),
             Record::Finding(r) => r.row.reason.len() + r.row.ranges.len() * 20,
             other => other.touches().map_or(0, |name| name.as_bytes().len()),

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
-use super::record::copies::{CarrierRow, SourcesRow};
+use super::record::copies::{CarrierRow, SourceStampRow, SourcesRow};
 use super::record::entry::{EntryRecord, EntryRemovedRecord, TrashRow, VariantRecord};
 use super::record::{
     AliasRecord, BlobRecord, DamagedRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord, Record, Replaced,
@@ -76,6 +76,8 @@ pub enum Table {
     Suspect = 27,
     /// One byte: [`SCRUB_PASS`] or [`SCRUB_WISH`].
     Scrub = 28,
+    /// The files that names were given to, by name.
+    SourceStamp = 29,
 }
 
 /// The rest of the key of the row that says how far a pass over the blobs has come.
@@ -339,6 +341,10 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
         Record::Suspect(r) => put(Table::Suspect.key(r.digest.as_bytes()), encode(&r.row)),
         Record::Pass(r) => put(Table::Scrub.key(&[SCRUB_PASS]), encode(r)),
         Record::Wish(r) => put(Table::Scrub.key(&[SCRUB_WISH]), encode(r)),
+        Record::SourceStamp(r) => {
+            let row = SourceStampRow { digest: r.digest, source: r.source };
+            put(Table::SourceStamp.key(r.name.as_bytes()), encode(&row));
+        }
         Record::End(_) => {}
     }
 }
@@ -451,6 +457,7 @@ fn unname(name: &Name, digest: &Digest, mut change: impl FnMut(Effect)) {
     change((Table::Alias.key(name.as_bytes()), None));
     change((Table::Reference.key2(digest.as_bytes(), name.as_bytes()), None));
     change((Table::NameFinding.key(name.as_bytes()), None));
+    change((Table::SourceStamp.key(name.as_bytes()), None));
     if let Some(key) = fold_key(name) {
         change((key, None));
     }

@@ -266,6 +266,11 @@ impl<'a> Tx<'a> {
         self.ledger
     }
 
+    /// Whether everything is on record as it was after the frame with this sequence, but for uses.
+    pub fn is_as_of(&self, sequence: u64) -> bool {
+        self.moment.sequence == sequence + 1 && self.records.iter().all(|record| matches!(record, Record::Used(_)))
+    }
+
     /// Number and journal time of the frame that is being made.
     pub fn moment(&self) -> Moment {
         self.moment

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::fold::all_rows;
 use super::{Ledger, Tables};
-use crate::format::record::copies::{CarrierRecord, CarrierRow, SourcesRecord, SourcesRow};
+use crate::format::record::copies::{
+    CarrierRecord, CarrierRow, SourceStampRecord, SourceStampRow, SourcesRecord, SourcesRow,
+};
 use crate::format::record::entry::{EntryRecord, TrashRow, TrashedRecord, UsedRecord, VariantRecord};
 use crate::format::record::scrub::{FindingRecord, SuspectRecord, VerifiedRecord};
 use crate::format::record::{
@@ -280,6 +282,10 @@ pub(super) fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Optio
         t if t == Table::Suspect as u8 => Record::Suspect(SuspectRecord { digest: digest(rest)?, row: read(value)? }),
         t if t == Table::Scrub as u8 && rest == [table::SCRUB_PASS] => Record::Pass(read(value)?),
         t if t == Table::Scrub as u8 && rest == [table::SCRUB_WISH] => Record::Wish(read(value)?),
+        t if t == Table::SourceStamp as u8 => {
+            let SourceStampRow { digest, source } = read(value)?;
+            Record::SourceStamp(SourceStampRecord { name: Name::new(rest)?, digest, source })
+        }
         _ => return Ok(None),
     }))
 }

@@ -32,6 +32,7 @@ use std::time::Duration;
 use crate::format::layout::Layout;
 use crate::format::settings::Durability;
 use crate::machine::Machine;
+use crate::machine::kept::KeptOpen;
 use crate::parts::blobs::Blobs;
 use crate::parts::carriers::Carriers;
 use crate::parts::index::{Index, View};
@@ -135,10 +136,10 @@ impl Ledger {
     /// be, the store can be written to and nobody holds a lock: then the index is made, or brought up to date.
     pub fn open(machine: Arc<dyn Machine>, layout: Layout, policy: Policy) -> Result<Self> {
         let journal = Journal::new(Arc::clone(&machine), layout.journal(), policy.store);
-        let names =
-            Names::new(Arc::clone(&machine), layout.clone(), policy.directory_mode, policy.blob_mode, policy.syncfs);
+        let shards = Arc::new(KeptOpen::new(Arc::clone(&machine), 256));
+        let names = Names::new(&machine, &layout, &shards, (policy.directory_mode, policy.blob_mode), policy.syncfs);
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
-        let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
+        let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), shards, policy.syncfs);
         let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let uses = Uses::new(Arc::clone(&machine), layout.clone());
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy, &Index::default())?;

@@ -1,7 +1,7 @@
 //! The tables of the index, read as what they hold.
 
 use crate::format::record::Moment;
-use crate::format::record::copies::{CarrierRow, SourcesRow};
+use crate::format::record::copies::{CarrierRow, SourceStampRow, SourcesRow};
 use crate::format::record::scrub::{FindingRow, PassRecord, SuspectRow, VerifiedRow, WishRecord, Wrong};
 use crate::format::table::{
     self, AliasRow, BlobRow, DamagedRow, DepartedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
@@ -144,6 +144,11 @@ pub trait Tables: Sized {
         self.row(Table::Sources, digest.as_bytes())
     }
 
+    /// The file that a name was given to.
+    fn source_stamp(&self, name: &Name) -> Result<Option<SourceStampRow>> {
+        self.row(Table::SourceStamp, name.as_bytes())
+    }
+
     /// The further inodes of a blob, by their numbers.
     fn carriers(&self, digest: &Digest) -> Result<Vec<(u32, CarrierRow)>> {
         let prefix = Table::Carrier.key(digest.as_bytes());
@@ -213,7 +218,14 @@ pub trait Tables: Sized {
 
     /// Whether a large blob of this size is on record.
     fn has_size(&self, size_bytes: u64) -> Result<bool> {
-        Ok(self.view().prefix(&Table::Size.key(&size_bytes.to_be_bytes())).next().transpose()?.is_some())
+        Ok(!self.of_size(size_bytes, 1)?.is_empty())
+    }
+
+    /// The large blobs of this size, the first `most` of them.
+    fn of_size(&self, size_bytes: u64, most: usize) -> Result<Vec<Digest>> {
+        let prefix = Table::Size.key(&size_bytes.to_be_bytes());
+        let digest = |bytes: &[u8]| bytes.try_into().map(Digest::from_bytes).map_err(|_| damaged(Table::Size));
+        self.view().prefix(&prefix).take(most).map(|row| digest(&row?.0[prefix.len()..])).collect()
     }
 
     /// The names that differ from `name` by case only.

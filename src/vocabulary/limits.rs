@@ -56,6 +56,12 @@ pub const BATCH_BYTES: u64 = 256 << 20;
 /// Time after which a batch is closed, so that acknowledgements flow.
 pub const BATCH_TIME: Duration = Duration::from_secs(2);
 
+/// Files that one thread takes from a walk at a time, at most: enough to hash several at once, few enough that threads
+/// end together.
+pub const GROUP_FILES: usize = 16;
+/// Bytes of such files: with two threads they stay in the cache between being read, hashed and written.
+pub const GROUP_BYTES: u64 = 512 << 10;
+
 /// Most files that a blob was added from that are remembered: a second and third place to look for good bytes.
 pub const SOURCES_MOST: usize = 4;
 /// Bytes of all their paths together, for one blob: a batch of the longest names and paths still fits a frame.
@@ -67,6 +73,8 @@ pub const SMALL_FILE_BYTES: u64 = 1 << 20;
 pub const IO_CHUNK_BYTES: usize = 1 << 20;
 /// How much of a blob is mapped at a time.
 pub const MAP_WINDOW_BYTES: usize = 8 << 20;
+/// Longest name of which it is remembered what its source was, in bytes: a batch of the longest names still fits a frame.
+pub const STAMPED_NAME_BYTES: usize = 512;
 /// How much of each of several files is read at a time while they are hashed together: with one for each of 16 lanes, all
 /// of it stays in the second level of the cache.
 pub const READ_BYTES: usize = 64 << 10;
@@ -168,8 +176,8 @@ pub const SCRUB_ORDERED: usize = 1 << 18;
 pub const SCRUB_SAMPLE_MOST: u64 = 1 << 20;
 /// Most suspects of one status that are recorded one by one: with more, everything is to be read anyway.
 pub const SUSPECTS_MOST: u64 = 1 << 16;
-/// Most blobs removed under one hold of the lock.
-pub const REMOVE_BATCH: usize = 256;
+/// Most blobs removed under one hold of the lock: a few tens of milliseconds, one sync for all of them.
+pub const REMOVE_BATCH: usize = 1024;
 /// Longest line of a plan that is read: bounds memory when it is something else.
 pub const PLAN_LINE_BYTES: u64 = 4 << 10;
 /// Most blobs that a plan that is read may name, for the same reason.

@@ -66,6 +66,10 @@ bugs! {
     RootsOutsideLock,
     /// Collection does not wait for older sessions.
     OlderSessions,
+    /// `--trust-stamps` believes that a source is what it was whatever its stamp.
+    SourceStampIgnored,
+    /// The stamp of a source is put on record however fresh its last change is.
+    RacyStampRecorded,
     /// Collection does not look at what sessions list.
     ListedBlobs,
     /// Collection takes no notice of a fence.

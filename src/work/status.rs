@@ -16,7 +16,7 @@ use crate::format::record::copies::CarrierRow;
 use crate::format::record::scrub::{SuspectRecord, SuspectRow, VerifiedRow};
 use crate::format::table::{self, BlobRow, Table};
 use crate::ledger::{Snapshot, Tables};
-use crate::machine::{File, FileKind, Meta, Open};
+use crate::machine::{Entry, File, FileKind, Meta, Open};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::limits::{SCRUB_BATCH, SUSPECTS_MOST};
 use crate::vocabulary::planted::{Bug, planted};
@@ -196,7 +196,7 @@ impl Sweep<'_> {
     }
 
     fn look_in(&self, directory: &dyn File, path: &str) -> io::Result<Meta> {
-        self.ctx.ledger.machine.lstat_in(directory, std::path::Path::new(path))
+        self.ctx.ledger.machine.lstat_in(Entry::of(std::path::Path::new(path), Some(directory)))
     }
 
     /// A blob whose status change time alone is another one.

@@ -224,6 +224,7 @@ fn line(record: &Record) -> String {
         Record::EntryRemoved(r) => format!("entry {} {:?} removed by {:?}", r.key.id(), r.key, r.rule),
         Record::Used(r) => format!("entry {} used {} times", r.entry, r.usage.count),
         Record::Trashed(r) => format!("entry {} put into the trash by {:?}", r.entry, r.rule),
+        Record::SourceStamp(r) => format!("source of {:?}: inode {}, {}", r.name, r.source.inode, r.digest),
         Record::Untrashed(entry) => format!("entry {entry} taken out of the trash"),
         Record::Verified(r) => format!("verified {}", r.digest),
         Record::Finding(r) => {

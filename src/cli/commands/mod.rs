@@ -57,8 +57,10 @@ use clap::Subcommand;
 use super::context::Context;
 use super::exit::Exit;
 
-/// What larder can be told to do.
+/// What larder can be told to do. The arguments of a command are put together when it is the one that is meant, or is to
+/// be described: all of them take longer than many a command.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Make a store
     Init(init::Args),

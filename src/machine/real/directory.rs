@@ -11,7 +11,6 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::confine::{Confined, Place};
-use super::file::OpenFile;
 use super::{file, open, uninterrupted};
 use crate::machine::{FileKind, Listed, Meta, Open};
 
@@ -51,9 +50,10 @@ pub(super) fn list(confined: &Confined, path: &Path) -> io::Result<Vec<Listed>> 
     Ok(listed)
 }
 
-/// What is in an opened directory, looked at without following a link.
-pub(super) fn lstat_in(directory: &OpenFile, name: &Path) -> io::Result<Meta> {
-    Ok(file::meta_of_stat(&fstatat(directory.file(), name, AtFlags::AT_SYMLINK_NOFOLLOW)?))
+/// `lstat` of an entry of a directory that is open.
+pub(super) fn lstat_at(place: &Place<'_>) -> io::Result<Meta> {
+    let stat = fstatat(place, place.path, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    Ok(file::meta_of_stat(&stat))
 }
 
 fn name_of(entry: &Entry) -> OsString {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fs::{self, Metadata, TryLockError};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use nix::errno::Errno;
@@ -38,6 +39,12 @@ impl OpenFile {
 
     pub(super) fn file(&self) -> &fs::File {
         &self.file
+    }
+}
+
+impl AsFd for OpenFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -227,7 +234,7 @@ pub(super) fn kind_of(st_mode: impl Into<u32>) -> FileKind {
 }
 
 /// Times past the year 2262, which a file may claim, stay at the end of the range instead of wrapping around.
-fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+pub(super) fn nanoseconds(seconds: i64, rest: i64) -> i64 {
     seconds.saturating_mul(NS_PER_S).saturating_add(rest)
 }
 

@@ -10,6 +10,7 @@ mod metrics;
 mod options;
 #[cfg(feature = "otel")]
 pub mod otel;
+mod scrub;
 mod telling;
 mod trash;
 

@@ -9,8 +9,18 @@ pub const DIRECTORIES: [&str; 9] =
     ["sha256", "carriers", "trees", "names", "journal", "index", "staging", "quarantine", "trash"];
 
 /// The files beside those directories: what a store is, its locks, and what it keeps for itself.
-const FILES: [&str; 9] =
-    ["larder.toml", "larder.toml.new", "lock", "compaction", "reserve", "uses", "uses.aside", "totals", "CACHEDIR.TAG"];
+const FILES: [&str; 10] = [
+    "larder.toml",
+    "larder.toml.new",
+    "lock",
+    "compaction",
+    "scrub",
+    "reserve",
+    "uses",
+    "uses.aside",
+    "totals",
+    "CACHEDIR.TAG",
+];
 
 /// The paths of one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +127,11 @@ impl Layout {
     /// The lock of whoever merges runs or compacts the journal.
     pub fn compaction(&self) -> PathBuf {
         self.root.join("compaction")
+    }
+
+    /// The lock of whoever reads the blobs one after the other.
+    pub fn scrub(&self) -> PathBuf {
+        self.root.join("scrub")
     }
 
     /// The file that is given up when the disk is full.

@@ -198,18 +198,21 @@ impl Card {
 
     /// What it is found by.
     pub fn terms(&self) -> BTreeSet<Term> {
-        let some = |kind, value: &str| (!value.is_empty()).then(|| Term::new(kind, value));
-        let mut terms: BTreeSet<Term> = [
-            Some(Term::new(TermKind::State, self.state.word())),
-            some(TermKind::ContentType, &self.content_type),
-            some(TermKind::Run, &self.run),
-            some(TermKind::Provider, self.key.provider()),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        terms.extend(self.tags.iter().map(|tag| Term::new(TermKind::Tag, tag)));
+        let mut terms = BTreeSet::new();
+        self.each_term(|kind, value| _ = terms.insert(Term::new(kind, value)));
         terms
+    }
+
+    /// Tells what it is found by, in no order, each once.
+    pub fn each_term(&self, mut tell: impl FnMut(TermKind, &str)) {
+        tell(TermKind::State, self.state.word());
+        let texts = [
+            (TermKind::ContentType, self.content_type.as_str()),
+            (TermKind::Run, &self.run),
+            (TermKind::Provider, self.key.provider()),
+        ];
+        texts.into_iter().filter(|(_, value)| !value.is_empty()).for_each(|(kind, value)| tell(kind, value));
+        self.tags.iter().for_each(|tag| tell(TermKind::Tag, tag));
     }
 }
 

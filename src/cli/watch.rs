@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use larder::vocabulary::events::{CarrierSeen, VerifyStatus};
 use larder::vocabulary::url::redacted;
-use larder::{Event, Finding, Name, Observer};
+use larder::{ByteRanges, Damage, Event, Finding, Name, Observer};
 
 use super::context::Context;
 use super::json::Line;
@@ -231,7 +231,17 @@ fn carriers_in_words(carriers: &[CarrierSeen]) -> String {
 
 fn carrier(seen: &CarrierSeen) -> Line {
     let line = Line::part().with("number", seen.number).with("status", seen.status.word());
-    line.maybe("detail", (!seen.detail.is_empty()).then_some(&seen.detail))
+    ranges(line.maybe("detail", (!seen.detail.is_empty()).then_some(&seen.detail)), &seen.damage)
+}
+
+/// Where a file is wrong, for whoever reads JSON: as many ranges as are told, and how many bytes all are.
+pub(crate) fn ranges(line: Line, damage: &Damage) -> Line {
+    let part = |range: &std::ops::Range<u64>| Line::part().with("start", range.start).with("end", range.end);
+    let some = |ranges: &ByteRanges| (!ranges.is_empty()).then(|| ranges.bytes());
+    line.list_unless_empty("ranges", damage.wrong.told().iter().map(part))
+        .maybe("wrong_bytes", some(&damage.wrong))
+        .list_unless_empty("unreadable_ranges", damage.unreadable.told().iter().map(part))
+        .maybe("unreadable_bytes", some(&damage.unreadable))
 }
 
 /// An event in JSON.
@@ -249,13 +259,15 @@ fn line(event: &Event) -> Option<Line> {
             .with("digest", digest.to_string())
             .with("size_bytes", size_bytes)
             .with("freed_bytes", freed_bytes),
-        Event::Verified { digest, names, size_bytes, status, detail, carriers } => Line::event("verified")
-            .with("status", status.word())
-            .with("digest", digest.to_string())
-            .names(names.iter())
-            .with("size_bytes", size_bytes)
-            .maybe("detail", (!detail.is_empty()).then_some(detail))
-            .list_unless_empty("carriers", carriers.iter().map(carrier)),
+        Event::Verified { digest, names, size_bytes, status, detail, damage, carriers } => {
+            let line = Line::event("verified")
+                .with("status", status.word())
+                .with("digest", digest.to_string())
+                .names(names.iter())
+                .with("size_bytes", size_bytes)
+                .maybe("detail", (!detail.is_empty()).then_some(detail));
+            ranges(line, damage).list_unless_empty("carriers", carriers.iter().map(carrier))
+        }
         Event::Materialized { from, path, size_bytes, mode, note } => Line::event("materialized")
             .with("from", from)
             .path("path", path)
@@ -346,6 +358,7 @@ mod tests {
             size_bytes: 7,
             status: VerifyStatus::Corrupt,
             detail: String::new(),
+            damage: Damage::default(),
             carriers: Vec::new(),
         };
         let expected = format!(
@@ -353,10 +366,12 @@ mod tests {
             Digest::EMPTY
         );
         assert_eq!(line(&event).unwrap().close(), expected);
-        if let Event::Verified { detail, .. } = &mut event {
+        if let Event::Verified { detail, damage, .. } = &mut event {
             "byte 3".clone_into(detail);
+            damage.wrong = ByteRanges::of(vec![2..4, 8..9]);
         }
-        assert!(line(&event).unwrap().close().ends_with(r#","detail":"byte 3"}"#));
+        let told = r#","detail":"byte 3","ranges":[{"start":2,"end":4},{"start":8,"end":9}],"wrong_bytes":3}"#;
+        assert!(line(&event).unwrap().close().ends_with(told));
     }
 
     #[test]

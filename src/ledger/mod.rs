@@ -39,6 +39,7 @@ use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
 use crate::parts::names::Names;
 use crate::parts::sessions::Sessions;
+use crate::parts::trees::Trees;
 use crate::parts::uses::Uses;
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, TAIL_MAX_RECORDS};
 use crate::vocabulary::{Error, Result};
@@ -110,6 +111,8 @@ pub struct Ledger {
     pub blobs: Blobs,
     /// Further inodes of blobs.
     pub carriers: Carriers,
+    /// The trees of large blobs.
+    pub trees: Trees,
     /// The directory view.
     pub names: Names,
     /// Running work.
@@ -138,6 +141,7 @@ impl Ledger {
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
         let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
+        let trees = Trees::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let uses = Uses::new(Arc::clone(&machine), layout.clone());
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
         #[cfg(feature = "sqlite")]
@@ -152,6 +156,7 @@ impl Ledger {
             journal,
             blobs,
             carriers,
+            trees,
             names,
             sessions,
             uses,

@@ -134,6 +134,12 @@ bugs! {
     LeaseNotInherited,
     /// A collection empties the staging of who died since it looked what is there.
     BuriedUnseen,
+    /// The checksum of a tree is not compared.
+    TreeUnchecked,
+    /// A tree is believed whatever its root.
+    TreeOfOthers,
+    /// A part of a file is taken without a look at the tree.
+    GroupUnchecked,
 }
 
 #[cfg(feature = "planted")]

@@ -7,6 +7,7 @@
 mod carriers;
 mod chosen;
 mod findings;
+mod trees;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -152,6 +153,7 @@ pub fn collect(
     refuse_most(plan, &fresh, options)?;
     // Every frame was read by now: what no record knows, none knew.
     carriers::remove_unrecorded(ctx.ledger)?;
+    trees::sweep(ctx)?;
     report.in_grace = fresh.in_grace;
     carry_out(ctx.ledger, &plan.doomed, &mut report, observer)?;
     ctx.ledger.refill_reserve();
@@ -525,6 +527,7 @@ fn remove(
             records.push(Record::Removed(RemovedRecord { digest, size_bytes, rule, when }));
             going.push((digest, size_bytes, meta.map_or(0, |meta| frees(&meta)), numbers));
         }
+        trees::remove(ledger, going.iter().map(|(digest, size_bytes, ..)| (digest, *size_bytes)));
         hold.commit(&records)?;
         for (digest, _, freed_bytes, numbers) in &mut going {
             *freed_bytes += carriers::take_out(ledger, session, digest, numbers, &mut out)?;

@@ -24,12 +24,14 @@ pub mod links;
 pub mod materialize;
 pub mod mend;
 pub mod names;
+pub mod ranged;
 pub mod repair;
 pub mod resumable;
 mod room;
 mod spill;
 #[cfg(test)]
 mod testing;
+mod trees;
 pub mod upkeep;
 pub mod verify;
 

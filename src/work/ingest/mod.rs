@@ -27,6 +27,7 @@ use self::stage::{Staged, Stager};
 use self::walk::{Item, Walk, chain};
 use super::Context;
 use super::spill::spill;
+use super::trees::Grove;
 use crate::format::session::SessionKind;
 use crate::format::settings::Durability;
 use crate::ledger::Ledger;
@@ -198,6 +199,8 @@ struct Adding<'a> {
     batch_began_ns: u64,
     witness: Option<Box<dyn File>>,
     keeping: Option<Arc<dyn Keeping>>,
+    /// The trees of what is hashed, until its batch is acknowledged.
+    grove: Arc<Grove>,
     /// What the last source that failed by an error failed for.
     trouble: Option<Error>,
     report: AddReport,
@@ -224,6 +227,7 @@ impl<'a> Adding<'a> {
             batch_began_ns: 0,
             witness: None,
             keeping,
+            grove: Arc::default(),
             trouble: None,
             report: AddReport::default(),
         })
@@ -248,6 +252,7 @@ impl<'a> Adding<'a> {
                 claims: Default::default(),
                 always,
                 several_names: Default::default(),
+                grove: Arc::clone(&self.grove),
             });
         }
         Ok(self.stager.as_ref().expect("it was just made"))
@@ -400,9 +405,13 @@ impl<'a> Adding<'a> {
         }
         let mut again = Vec::new();
         let mut vouched = Vouched::by(&batch);
+        let mut kept = BTreeSet::new();
         for (staged, outcome) in batch.into_iter().zip(committed.outcomes) {
             match outcome {
-                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched) => self.added(&staged, status),
+                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched) => {
+                    kept.insert(staged.digests.digest);
+                    self.added(&staged, status);
+                }
                 Outcome::Refused(reason) => {
                     self.report.failed += 1;
                     self.observer.event(&Event::Failed { path: staged.item.path.clone(), reason });
@@ -412,6 +421,7 @@ impl<'a> Adding<'a> {
             self.give_back(&staged);
             self.unstage(&staged);
         }
+        self.grove.settle(self.ledger(), kept.iter());
         self.restage(again)
     }
 

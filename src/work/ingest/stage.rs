@@ -8,7 +8,7 @@ use super::claims::{Claims, LinkClaim, reaches_more};
 use super::walk::Item;
 use super::{AddOptions, TakeIn};
 use crate::hashing::file::read_through;
-use crate::hashing::{Digests, HashState, Hasher, PartHasher, digest_file};
+use crate::hashing::{Digests, Hasher, PartHasher, Tree, digest_file};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::parts::blobs::{self, Readers};
@@ -18,6 +18,7 @@ use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result, Stamp};
 use crate::work::blob::open_readable;
 use crate::work::room::refuse_what_cannot_fit;
+use crate::work::trees::Grove;
 
 /// A source whose bytes are known or staged.
 #[derive(Clone, Debug)]
@@ -61,13 +62,15 @@ pub(super) struct Stager<'a> {
     pub always: bool,
     /// Held while a source with several names is taken in: its names share one mode, and one inode at a time changes it.
     pub several_names: Mutex<()>,
+    /// The trees of what is hashed.
+    pub grove: Arc<Grove>,
 }
 
 /// A staged file that can be gone on with.
 pub(super) struct GoneOn {
     pub path: PathBuf,
     pub file: Box<dyn File>,
-    pub state: HashState,
+    pub hasher: PartHasher,
 }
 
 /// What is known of a digest before anything is staged.
@@ -96,7 +99,7 @@ impl Stager<'_> {
             file.write_at(&buffer[..read], at).map_err(|e| Error::io("write", &path, e))?;
             at += read as u64;
         }
-        let digests = hasher.finish();
+        let digests = self.grown(hasher.finish_with_tree());
         self.check_expected(item, &digests)?;
         let known = self.known(&digests.digest, None)?;
         if let Known::Yes(hashed) = known {
@@ -168,8 +171,7 @@ impl Stager<'_> {
             }
         }
         let (path, target, copied) = match gone_on {
-            Some(GoneOn { path, file, state }) => {
-                let hasher = PartHasher::resume(state);
+            Some(GoneOn { path, file, hasher }) => {
                 let copied = self.copy_with_checkpoints(item, source, meta, &path, file.as_ref(), hasher);
                 (path, file, copied)
             }
@@ -247,7 +249,13 @@ impl Stager<'_> {
         }
         // A hole at the end was not written, and is part of the file all the same.
         target.set_len(size).map_err(|e| Error::io("write", path, e))?;
-        Ok(Some(hasher.finish()))
+        Ok(Some(self.grown(hasher.finish_with_tree())))
+    }
+
+    /// Keeps the tree in mind, for when its bytes are kept.
+    pub(super) fn grown(&self, (digests, tree): (Digests, Option<Tree>)) -> Digests {
+        self.grove.keep(&digests.digest, tree);
+        digests
     }
 
     /// Writes a piece of a copy and starts its write-back. What fails is kept apart from failures of reading.
@@ -271,7 +279,10 @@ impl Stager<'_> {
     pub(super) fn hash(&self, item: &Item, file: &dyn File, meta: &Meta) -> Result<Option<Digests>> {
         let mut hasher = Hasher::default();
         let read = read_through(file, &mut hasher, &|bytes| self.ticks(bytes), &mut |_, _| Ok(()));
-        Ok(self.judge(item, read)?.filter(|size| *size == meta.size_bytes).map(|_| hasher.finish()))
+        Ok(self
+            .judge(item, read)?
+            .filter(|size| *size == meta.size_bytes)
+            .map(|_| self.grown(hasher.finish_with_tree())))
     }
 
     pub(super) fn judge(&self, item: &Item, read: io::Result<u64>) -> Result<Option<u64>> {

@@ -13,7 +13,7 @@ use crate::machine::{File, FileKind, Meta, Open, trouble};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::events::{CarrierSeen, VerifyStatus};
 use crate::vocabulary::limits::MAP_WINDOW_BYTES;
-use crate::vocabulary::{Blake3, Digest, Error, Event, Observer, Result, Stamp};
+use crate::vocabulary::{Blake3, Damage, Digest, Error, Event, Observer, Result, Stamp};
 use crate::work::Context;
 use crate::work::blob::{Meter, NOT_REGULAR};
 
@@ -64,6 +64,8 @@ pub(in crate::work) struct Look {
     pub(in crate::work) by_disk: bool,
     /// Only where the record has none.
     pub(in crate::work) blake3: Option<Blake3>,
+    /// Where it is wrong, once that was looked at.
+    pub(in crate::work) damage: Damage,
 }
 
 impl Examiner<'_> {
@@ -78,25 +80,38 @@ impl Examiner<'_> {
                 return Ok(Examined::Gone);
             }
         };
+        let path = self.ctx.ledger.blobs.path(digest);
+        self.locate_damage(digest, row.as_ref(), &path, &mut look);
+        self.make_tree_if_missing(digest, row.as_ref(), &look);
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
-        let Some(carriers) = self.carriers(digest, size_bytes, &meter)? else { return Ok(Examined::Stopped) };
+        let Some(carriers) = self.carriers(digest, size_bytes, row.as_ref(), &meter)? else {
+            return Ok(Examined::Stopped);
+        };
         meter.finish();
-        let Look { status, detail, read_bytes, file, blake3, .. } = *look;
+        let Look { status, detail, read_bytes, file, blake3, damage, .. } = *look;
         let proved = blake3.zip(file).map(|(blake3, file)| Proved { digest: *digest, blake3, stamp: stamp(&file) });
         let names = self.snapshot.names_of(digest)?;
         let bad_carriers = carriers.iter().filter(|carrier| carrier.status != VerifyStatus::Ok).count() as u64;
-        self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail, carriers });
+        self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail, damage, carriers });
         Ok(Examined::Found { status, read_bytes, quarantined, bad_carriers, proved })
     }
 
     /// Looks at every carrier of a blob; `None`: asked to stop. One that was removed meanwhile is none.
-    fn carriers(&self, digest: &Digest, size_bytes: u64, meter: &Meter<'_>) -> Result<Option<Vec<CarrierSeen>>> {
+    fn carriers(
+        &self,
+        digest: &Digest,
+        size_bytes: u64,
+        blob: Option<&BlobRow>,
+        meter: &Meter<'_>,
+    ) -> Result<Option<Vec<CarrierSeen>>> {
         let mut seen = Vec::new();
         for (number, row) in self.snapshot.carriers(digest)? {
-            let Some(look) = self.look_at_carrier(digest, number, size_bytes, meter) else { return Ok(None) };
+            let Some(mut look) = self.look_at_carrier(digest, number, size_bytes, meter) else { return Ok(None) };
+            self.locate_damage(digest, blob, &self.ctx.ledger.carriers.path(digest, number), &mut look);
             let gone = || Ok::<_, Error>(!self.ledger_has(digest, number, &row)?);
             if look.status == VerifyStatus::Ok || !gone()? {
-                seen.push(CarrierSeen { number, status: look.status, detail: look.detail });
+                let Look { status, detail, damage, .. } = look;
+                seen.push(CarrierSeen { number, status, detail, damage });
             }
         }
         Ok(Some(seen))
@@ -231,7 +246,8 @@ impl Unread {
         let at = if offset == 0 { String::new() } else { format!(" at byte {offset}{of}") };
         let detail = format!("cannot {attempt} {}: {error}{at}", path.display());
         let by_disk = trouble::is_disk(&error);
-        Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: offset, by_disk, blake3: None }
+        let (file, read_bytes, damage) = (None, offset, Damage::default());
+        Look { status: VerifyStatus::Unreadable, detail, file, read_bytes, by_disk, blake3: None, damage }
     }
 }
 
@@ -266,7 +282,7 @@ fn look_once(
     match read {
         Ok((found, read_bytes, blake3)) if found == *digest => {
             let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
-            Ok(Look { status, detail, file, read_bytes, by_disk: false, blake3 })
+            Ok(Look { status, detail, file, read_bytes, by_disk: false, blake3, damage: Damage::default() })
         }
         Ok((found, size, _)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
         Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -278,11 +294,13 @@ fn look_once(
 
 fn missing() -> Look {
     let detail = "its file is not there".to_owned();
-    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0, by_disk: false, blake3: None }
+    let damage = Damage::default();
+    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0, by_disk: false, blake3: None, damage }
 }
 
 fn corrupt(detail: String, file: Meta, read_bytes: u64) -> Look {
-    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes, by_disk: false, blake3: None }
+    let (status, file, damage) = (VerifyStatus::Corrupt, Some(file), Damage::default());
+    Look { status, detail, file, read_bytes, by_disk: false, blake3: None, damage }
 }
 
 /// In what way bytes are other ones than they should be.

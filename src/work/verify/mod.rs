@@ -4,6 +4,7 @@
 //! event with the digest and all names, and never stops the rest. Bytes that are wrong and bytes that could not be read
 //! are kept apart: only the first are corruption, and only they are moved away, when asked for.
 
+mod damage;
 pub(in crate::work) mod examine;
 mod quarantine;
 pub(in crate::work) mod select;

@@ -15,7 +15,7 @@ use larder::format::tree;
 use larder::hashing::{Hasher, Tree};
 use larder::ledger::Tables;
 use larder::machine::simulated::{CallKind, Enumeration, Simulated, World};
-use larder::machine::{File, Machine, Open};
+use larder::machine::{Machine, Open};
 use larder::parts::trees::Seen;
 use larder::vocabulary::events::{Origin, Repair, RepairStatus, VerifyStatus};
 use larder::work::check::check;
@@ -170,9 +170,9 @@ fn every_way_in_makes_the_tree_in_the_same_pass() {
     let log = world.log();
     let synced = |path: &Path| path.starts_with("/store/trees");
     assert!(!log.calls().iter().any(|call| call.kind.syncs() && synced(&call.path)), "no sync is made for a tree");
-    let read =
-        |path: &str| log.calls().iter().filter(|call| call.kind == CallKind::Read && call.path == Path::new(path));
-    let bytes: u64 = read("/src/copied").map(|call| call.amount).sum();
+    let is_source = |path: &Path| path == Path::new("/src/copied");
+    let read = log.calls().iter().filter(|call| call.kind == CallKind::Read && is_source(&call.path));
+    let bytes: u64 = read.map(|call| call.amount).sum();
     assert!(bytes <= SIZE, "{bytes} bytes of the source were read");
     // Adding the same again gives a blob its tree back.
     world.process("vandal").unlink(&tree_path(&digest(&copied))).unwrap();

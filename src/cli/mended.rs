@@ -6,7 +6,6 @@ use larder::vocabulary::events::{Repair, RepairStatus};
 
 use super::json::Line;
 use super::text;
-use super::watch::ranges;
 
 /// What helps where larder finds no good bytes.
 pub(crate) const HELP: &str = "`larder repair --from PATH` takes them from a file, a directory or another store; adding the good \
@@ -23,7 +22,7 @@ pub(crate) fn line(told: &Repair) -> Line {
         .names(told.names.iter())
         .with("size_bytes", told.size_bytes)
         .maybe("detail", (!told.found.is_empty()).then_some(&told.found));
-    let line = ranges(line, &told.damage);
+    let line = line.damage(&told.damage);
     let line = match &told.from {
         Some((origin, path)) => line.with("origin", origin.word()).path("from", path),
         None => line,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use larder::vocabulary::events::{CarrierSeen, VerifyStatus};
 use larder::vocabulary::url::redacted;
-use larder::{ByteRanges, Damage, Event, Finding, Name, Observer};
+use larder::{Event, Finding, Name, Observer};
 
 use super::context::Context;
 use super::json::Line;
@@ -231,17 +231,7 @@ fn carriers_in_words(carriers: &[CarrierSeen]) -> String {
 
 fn carrier(seen: &CarrierSeen) -> Line {
     let line = Line::part().with("number", seen.number).with("status", seen.status.word());
-    ranges(line.maybe("detail", (!seen.detail.is_empty()).then_some(&seen.detail)), &seen.damage)
-}
-
-/// Where a file is wrong, for whoever reads JSON: as many ranges as are told, and how many bytes all are.
-pub(crate) fn ranges(line: Line, damage: &Damage) -> Line {
-    let part = |range: &std::ops::Range<u64>| Line::part().with("start", range.start).with("end", range.end);
-    let some = |ranges: &ByteRanges| (!ranges.is_empty()).then(|| ranges.bytes());
-    line.list_unless_empty("ranges", damage.wrong.told().iter().map(part))
-        .maybe("wrong_bytes", some(&damage.wrong))
-        .list_unless_empty("unreadable_ranges", damage.unreadable.told().iter().map(part))
-        .maybe("unreadable_bytes", some(&damage.unreadable))
+    line.maybe("detail", (!seen.detail.is_empty()).then_some(&seen.detail)).damage(&seen.damage)
 }
 
 /// An event in JSON.
@@ -266,7 +256,7 @@ fn line(event: &Event) -> Option<Line> {
                 .names(names.iter())
                 .with("size_bytes", size_bytes)
                 .maybe("detail", (!detail.is_empty()).then_some(detail));
-            ranges(line, damage).list_unless_empty("carriers", carriers.iter().map(carrier))
+            line.damage(damage).list_unless_empty("carriers", carriers.iter().map(carrier))
         }
         Event::Materialized { from, path, size_bytes, mode, note } => Line::event("materialized")
             .with("from", from)
@@ -323,7 +313,7 @@ fn finding(line: Line, finding: &Finding) -> Line {
 
 #[cfg(test)]
 mod tests {
-    use larder::Digest;
+    use larder::{ByteRanges, Damage, Digest};
     use larder::vocabulary::events::AddStatus;
 
     use super::*;

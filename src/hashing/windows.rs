@@ -315,7 +315,7 @@ mod tests {
         crate::machine::real::install_guard();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
-        let file = Real.open(&path, Open::CreateNew { mode: 0o600 }).unwrap();
+        let file = Real::new().open(&path, Open::CreateNew { mode: 0o600 }).unwrap();
         let size = 3 * MAP_WINDOW_BYTES + 100_001;
         for (at, length) in [(5 << 20, 3 << 20), ((9 << 20) + 17, 4097), (2 * MAP_WINDOW_BYTES, 1 << 20)] {
             file.write_at(&bytes(length), at as u64).unwrap();

@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn trees(world: &World) -> Trees {
-        Trees::new(Arc::new(world.process("test")), Layout::new("/"), 0o755)
+        Trees::new(world.process("test"), Layout::new("/"), 0o755)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::Candidate;
 use super::select::Broken;
-use super::stage::{Attempt, Bench, Good};
+use super::stage::{Assembled, Attempt, Bench, Good};
 use crate::hashing::Tree;
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::vocabulary::events::{Origin, Taken};
@@ -21,16 +21,6 @@ use crate::work::room::refuse_what_cannot_fit;
 /// So many of the groups that are wanted are looked at in a file before all are: a directory may have thousands of files
 /// of the same length.
 const SAMPLES: usize = 8;
-
-/// What became of putting a blob together.
-pub(super) enum Assembled {
-    /// It ended the search: good bytes, no room, or asked to stop.
-    Ended,
-    /// Some groups are nowhere.
-    Incomplete,
-    /// All groups fit the tree, and the whole is not the blob: the tree is of no use.
-    Misled,
-}
 
 /// A blob that is being put together.
 struct Assembly<'a> {

@@ -2,7 +2,7 @@
 //!
 //! Blobs are examined as `verify` does it. For what is wrong, candidates are tried in order (`candidates`, `offered`):
 //! each is copied into the session's staging and hashed there, and only a staged copy with the right digest is used
-//! (`stage`). Healing then goes in the order of every heal: a frame names both inodes, and whoever holds `lock` carries
+//! (`stage`), or one that is put together from right parts of several (`assemble`). Healing then goes in the order of every heal: a frame names both inodes, and whoever holds `lock` carries
 //! it out (`restore`).
 
 mod assemble;
@@ -92,7 +92,9 @@ pub struct RepairReport {
 /// Good bytes are looked for, in this order: in a carrier; under the store's own names, where one is another file than
 /// the bad one; in the files that the blob was added from; in what [`RepairOptions::from`] offers, a directory that is a
 /// store being asked by digest, any other being walked for files of the right size. A candidate is copied and hashed
-/// before it counts for anything. The bad file goes to quarantine with the reason. A corrupt blob without any good copy
+/// before it counts for anything. A large blob with a tree is put together from parts: what is right of the bad file, also
+/// of one in quarantine, and of candidates only what is wrong there, each group held against the tree; the whole is hashed
+/// all the same. The bad file goes to quarantine with the reason. A corrupt blob without any good copy
 /// goes there too, so that nobody gets its bytes; its names stay on record. Carriers that are wrong are made anew from
 /// the blob's own file, once that is good. What the disk could not read is replaced by
 /// a good copy, and otherwise left alone; what this user may not read is left alone.

@@ -4,7 +4,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::assemble::Assembled;
 use super::candidates::bad_files;
 use super::select::Broken;
 use super::{Candidate, is_mendable};
@@ -52,6 +51,16 @@ pub(super) struct Attempt {
     pub(super) stopped: bool,
     /// Whether there was no room for one that might have done: nothing is said of the others then.
     pub(super) no_room: bool,
+}
+
+/// What became of putting a blob together.
+pub(super) enum Assembled {
+    /// It ended the search: good bytes, no room, or asked to stop.
+    Ended,
+    /// Some groups are nowhere.
+    Incomplete,
+    /// All groups fit the tree, and the whole is not the blob: the tree is of no use.
+    Misled,
 }
 
 /// What became of one candidate.

@@ -58,9 +58,9 @@ pub struct VerifyReport {
 /// where both are empty or a prefix is everything. Blobs are taken in the order of their digests, several at once.
 ///
 /// Tells one [`Event::Verified`] for each. A bad finding is compared with fresh records before it is told: a blob that
-/// was collected meanwhile is none, one that was healed meanwhile is read again. Without
-/// [`quarantine`](VerifyOptions::quarantine) nothing is written, so it works on a store that can only be read; with it,
-/// corrupt blobs are moved away where the store can be written to. Missing and unreadable ones never are.
+/// was collected meanwhile is none, one that was healed meanwhile is read again. It works
+/// on a store that can only be read; in any other, a large blob that is right and has no tree to be believed gets one, and
+/// with [`quarantine`](VerifyOptions::quarantine) corrupt blobs are moved away. Missing and unreadable ones never are.
 ///
 /// A name, digest or prefix that is not in the store is [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
 pub fn verify(

@@ -29,6 +29,8 @@ fn what_it_measures_is_so_and_nothing_is_left() {
         assert_eq!((&found[what]["value"], &found[what]["health"]), (&value.into(), &"good".into()), "{what}");
     }
     assert_eq!(found["destination"]["value"], "hardlink");
+    assert_eq!(found["hashing"]["health"], "good");
+    assert!(found["hashing"]["words"].as_str().unwrap().contains("serial"));
     let sensitive = !place.path("OUT").exists();
     assert_eq!(found["case-sensitive"]["value"], if sensitive { "yes" } else { "no" });
     assert_eq!(found["directory-mode"]["health"], "good");

@@ -119,6 +119,10 @@ fn seeds() -> Seeds {
     for (name, text) in manifests() {
         put("manifest", name, text.into_bytes());
     }
+    for (name, lengths) in lane_lengths() {
+        let message = |(i, length): (usize, u16)| [length.to_le_bytes()[0], length.to_le_bytes()[1], i as u8];
+        put("lanes", name, lengths.into_iter().enumerate().flat_map(message).collect());
+    }
     put("history", "first-choices", vec![0]);
     for number in 0..12u8 {
         let mut choices = vec![0; 48];
@@ -126,6 +130,16 @@ fn seeds() -> Seeds {
         put("history", &format!("chance-{number:02}"), choices);
     }
     seeds
+}
+
+/// Lengths of messages that are hashed together.
+fn lane_lengths() -> [(&'static str, Vec<u16>); 4] {
+    [
+        ("none", Vec::new()),
+        ("edges", vec![0, 1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129, 4095, 4096, 4097, 5000, 3]),
+        ("one-long", [5000].into_iter().chain([10; 40]).collect()),
+        ("same", vec![640; 33]),
+    ]
 }
 
 fn header(kind: SegmentKind) -> Header {

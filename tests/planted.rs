@@ -14,6 +14,8 @@ mod catalog_differential;
 mod format_chain;
 #[path = "further_verbs.rs"]
 mod further_verbs;
+#[path = "hash_engine.rs"]
+mod hash_engine;
 #[path = "ledger_between_processes.rs"]
 mod ledger_between_processes;
 #[path = "ledger_stays_bounded.rs"]
@@ -38,6 +40,8 @@ mod promise_6_trouble_is_an_answer;
 mod promise_7_it_stays_in_its_place;
 #[path = "sources_are_safe.rs"]
 mod sources_are_safe;
+#[path = "trees.rs"]
+mod trees;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -8,6 +8,7 @@ mod context;
 mod entries;
 mod exit;
 mod fault;
+mod hashing;
 mod hint;
 mod input;
 mod json;
@@ -73,7 +74,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn execute(cli: Cli) -> Exit {
     let context = context_of(&cli);
-    if let Err(error) = logs::start(context.global.log) {
+    if let Err(error) = logs::start(context.global.log).and_then(|()| hashing::start()) {
         return report::report(&context, &error);
     }
     let exit = match panic::caught(|| cli.command.run(&context)) {

@@ -313,8 +313,8 @@ fn finding(line: Line, finding: &Finding) -> Line {
 
 #[cfg(test)]
 mod tests {
-    use larder::{ByteRanges, Damage, Digest};
     use larder::vocabulary::events::AddStatus;
+    use larder::{ByteRanges, Damage, Digest};
 
     use super::*;
     use crate::cli::output::Verbosity;

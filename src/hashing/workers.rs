@@ -34,4 +34,20 @@ impl Workers {
             Some(pool) => pool.install(|| items.into_par_iter().with_max_len(1).map(work).collect()),
         }
     }
+
+    /// Does `work` once on every thread, all at the same time; once on the caller's own where there is one job.
+    pub fn each(&self, work: impl Fn() + Sync) {
+        match &self.pool {
+            None => work(),
+            Some(pool) => _ = pool.broadcast(|_| work()),
+        }
+    }
+
+    /// Does both, at the same time where there are two threads.
+    pub fn join<A: Send, B: Send>(&self, one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B + Send) -> (A, B) {
+        match &self.pool {
+            None => (one(), other()),
+            Some(pool) => pool.join(one, other),
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! machine whose every call is a crash point and whose disk keeps apart what was written and what was synced. This is
 //! the only floor that names `std::fs`, `nix`, `libc` or `memmap2`, and the only one with `unsafe`.
 
+pub mod processor;
 pub mod real;
 pub mod simulated;
 pub mod trouble;
@@ -154,11 +155,36 @@ pub trait File: Send + Sync {
     /// is safe and read otherwise. Only for sealed files that the store owns. A file that ends before the range does,
     /// or a bad sector, is an error (`UnexpectedEof`, `EIO`), never a signal. `look` may stop it with an error.
     fn windows(&self, offset: u64, length: u64, look: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>;
+    /// A window of the file, of at most `MAP_WINDOW_BYTES`, mapped, for whoever looks at several files at once; see
+    /// [`File::windows`] for which files. `None` where it cannot be had: then reading tells what is wrong, if anything
+    /// is.
+    fn window(&self, offset: u64, length: usize) -> io::Result<Option<Box<dyn Window>>> {
+        let _ = (offset, length);
+        Ok(None)
+    }
+    /// As [`File::read_at`], if it need not wait for the disk (`preadv2`, `RWF_NOWAIT`); `None` where it would. Reads all
+    /// that was asked for or up to the end of the file, or nothing.
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        self.read_at(buffer, offset).map(Some)
+    }
+    /// Tells that a range is read soon (`POSIX_FADV_WILLNEED`): it is fetched meanwhile. A hint.
+    fn will_need(&self, offset: u64, length: u64) {
+        let _ = (offset, length);
+    }
     /// Drops the file's clean pages from the cache; whether none is left, so that what is read next comes from the disk.
     /// `false` where somebody has them mapped, on filesystems in memory, and where it cannot be told.
     fn drop_cache(&self) -> bool;
     /// For the machine to find its own kind of file behind the trait.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// Part of a file, mapped.
+pub trait Window {
+    /// Its bytes. They count only once [`Window::close`] has said so.
+    fn bytes(&self) -> &[u8];
+    /// Whether all bytes were there to the end; why not, as an error (`UnexpectedEof`, `EIO`), where they were not: what
+    /// was seen in their place are zeros.
+    fn close(self: Box<Self>) -> io::Result<()>;
 }
 
 /// The calls to the operating system. All paths are absolute, or relative to the working directory.

@@ -61,6 +61,12 @@ pub const SMALL_FILE_BYTES: u64 = 1 << 20;
 pub const IO_CHUNK_BYTES: usize = 1 << 20;
 /// How much of a blob is mapped at a time.
 pub const MAP_WINDOW_BYTES: usize = 8 << 20;
+/// How much of each of several files is read at a time while they are hashed together: with one for each of 16 lanes, all
+/// of it stays in the second level of the cache.
+pub const READ_BYTES: usize = 64 << 10;
+/// Files that a thread has opened and the disk is fetching, beside those that it hashes: enough requests for a disk to be
+/// at its fastest, and few descriptors.
+pub const READ_AHEAD_FILES: usize = 16;
 /// How often a source that changes while it is read is tried before it is refused.
 pub const SOURCE_TRIES: u32 = 3;
 

@@ -140,6 +140,10 @@ bugs! {
     TreeOfOthers,
     /// A part of a file is taken without a look at the tree.
     GroupUnchecked,
+    /// What goes in one lane is taken for what goes in the next.
+    LanesMixed,
+    /// A mapped window is believed without asking whether all of it was there.
+    WindowBelieved,
 }
 
 #[cfg(feature = "planted")]

@@ -1,8 +1,8 @@
 //! One blob on record: found by what the user points at, looked at, and its trouble put into words.
 
-use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::names::Target;
 use crate::format::table::{AliasRow, BlobRow};
@@ -144,24 +144,25 @@ pub(super) fn in_full(error: &Error) -> String {
     }
 }
 
-/// Tells an observer how far the work on one file has come, and in the end exactly what it was told to expect.
+/// Tells an observer how far the work on one file has come, and in the end exactly what it was told to expect. Several
+/// threads may tell it.
 pub(super) struct Meter<'a> {
     observer: &'a dyn Observer,
     expected: u64,
-    told: Cell<u64>,
+    told: AtomicU64,
 }
 
 impl<'a> Meter<'a> {
     /// For a file of which `expected` bytes were announced.
     pub(super) fn new(observer: &'a dyn Observer, expected: u64) -> Self {
-        Meter { observer, expected, told: Cell::new(0) }
+        Meter { observer, expected, told: AtomicU64::new(0) }
     }
 
     /// So many bytes more are done. Whether to go on.
     pub(super) fn advance(&self, bytes: u64) -> bool {
-        let more = bytes.min(self.expected - self.told.get());
+        let before = self.told.fetch_add(bytes, Ordering::Relaxed);
+        let more = bytes.min(self.expected.saturating_sub(before));
         if more > 0 {
-            self.told.set(self.told.get() + more);
             self.observer.progress(0, more);
         }
         self.goes_on()
@@ -173,7 +174,7 @@ impl<'a> Meter<'a> {
     }
 
     /// The file is done, however it went.
-    pub(super) fn finish(self) {
-        self.observer.progress(1, self.expected - self.told.get());
+    pub(super) fn finish(&self) {
+        self.observer.progress(1, self.expected.saturating_sub(self.told.load(Ordering::Relaxed)));
     }
 }

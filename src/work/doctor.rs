@@ -3,6 +3,8 @@
 //! Everything is tried rather than asked for, on small files in a folder of its own below `staging/`, which is gone
 //! afterwards. Nothing of what the store keeps is read or changed.
 
+mod hashing;
+
 use std::path::{Path, PathBuf};
 
 use super::Context;
@@ -83,6 +85,7 @@ pub fn examine(ctx: &Context<'_>, destinations: &[PathBuf]) -> Result<Vec<Measur
     found.push(journal(ctx.ledger)?);
     found.push(protected_hardlinks(machine));
     found.push(link_limit(machine, root));
+    found.push(hashing::hashing());
     if !ctx.ledger.policy.writable {
         let words = "the store cannot be written to from here, so that links, locks and syncs were not tried";
         found.push(measured("writing", Health::Note, "no", words));

@@ -11,9 +11,9 @@ use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, lseek};
 
-use super::read::read_at;
+use super::read::{read_at, read_cached};
 use super::{lease, uninterrupted, windows};
-use crate::machine::{File, FileKind, Lock, Meta};
+use crate::machine::{File, FileKind, Lock, Meta, Window};
 use crate::vocabulary::planted::{Bug, planted};
 
 const NS_PER_S: i64 = 1_000_000_000;
@@ -142,6 +142,18 @@ impl File for OpenFile {
         windows::windows(&self.file, self.maps, offset, length, look)
     }
 
+    fn window(&self, offset: u64, length: usize) -> io::Result<Option<Box<dyn Window>>> {
+        windows::window(&self.file, self.maps, offset, length)
+    }
+
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        read_cached(&self.file, buffer, offset)
+    }
+
+    fn will_need(&self, offset: u64, length: u64) {
+        hints::will_need(&self.file, offset, length);
+    }
+
     fn drop_cache(&self) -> bool {
         hints::drop_cache(&self.file)
     }
@@ -219,6 +231,12 @@ mod hints {
         super::uninterrupted(|| Ok(posix_fallocate(file, 0, length)?))
     }
 
+    pub(super) fn will_need(file: &fs::File, offset: u64, length: u64) {
+        if let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) {
+            let _ = posix_fadvise(file, offset, length, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+        }
+    }
+
     pub(super) fn drop_cache(file: &fs::File) -> bool {
         let advised = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         advised.is_ok() && super::super::map::is_uncached(file).unwrap_or(false)
@@ -266,6 +284,8 @@ mod hints {
         Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_PREALLOCATE, &raw mut wanted) })?;
         Ok(())
     }
+
+    pub(super) fn will_need(_: &fs::File, _: u64, _: u64) {}
 
     pub(super) fn drop_cache(_: &fs::File) -> bool {
         false

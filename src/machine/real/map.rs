@@ -7,6 +7,7 @@ use memmap2::{Advice, Mmap, MmapOptions};
 
 use super::guard::Guarded;
 use super::read::{Look, why_lost};
+use crate::machine::Window;
 
 /// Shows one window through a map. `false` when it cannot be had: without the guard, past the end of the file, with a
 /// bad sector, on a kernel before 5.14. Nothing was shown then, and reading tells what is wrong.
@@ -19,10 +20,44 @@ pub(super) fn show(file: &fs::File, offset: u64, length: usize, look: Look<'_>) 
     }
     let Some(window) = populated(file, offset, length) else { return Ok(false) };
     let said = look(window.bytes());
+    was_whole(&window, file, offset)?;
+    said.map(|()| true)
+}
+
+/// Whether all bytes of a window were there for as long as it was looked at.
+fn was_whole(window: &Guarded, file: &fs::File, offset: u64) -> io::Result<()> {
+    let length = window.bytes().len();
     if window.faulted() || !reaches(file, offset, length)? {
         return Err(why_lost(file, offset, length));
     }
-    said.map(|()| true)
+    Ok(())
+}
+
+/// A window that is held while others are: see [`window`].
+struct Held {
+    window: Guarded,
+    file: fs::File,
+    offset: u64,
+}
+
+impl Window for Held {
+    fn bytes(&self) -> &[u8] {
+        self.window.bytes()
+    }
+
+    fn close(self: Box<Self>) -> io::Result<()> {
+        was_whole(&self.window, &self.file, self.offset)
+    }
+}
+
+/// One window, to be held; `None` as with [`show`].
+pub(super) fn window(file: &fs::File, offset: u64, length: usize) -> io::Result<Option<Box<dyn Window>>> {
+    if !reaches(file, offset, length)? {
+        return Ok(None);
+    }
+    // A descriptor of its own, so that the window can be asked how it ended whatever became of the first.
+    let (Some(window), Ok(file)) = (populated(file, offset, length), file.try_clone()) else { return Ok(None) };
+    Ok(Some(Box::new(Held { window, file, offset })))
 }
 
 fn reaches(file: &fs::File, offset: u64, length: usize) -> io::Result<bool> {
@@ -150,6 +185,21 @@ mod tests {
             Ok(())
         });
         assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_window_that_is_held_tells_in_the_end_whether_it_was_whole() {
+        install_guard();
+        let file = file_of_ones();
+        let good = window(&file, 4096, LENGTH - 4096).unwrap().unwrap();
+        let cut = window(&file, 0, LENGTH).unwrap().unwrap();
+        assert!(window(&file, 1 << 20, LENGTH).unwrap().is_none());
+        assert!(good.bytes().iter().all(|&byte| byte == 1));
+        good.close().unwrap();
+        file.set_len(4096).unwrap();
+        assert_eq!((cut.bytes()[4095], cut.bytes()[LENGTH - 1]), (1, 0));
+        file.set_len(LENGTH as u64).unwrap();
+        assert_eq!(cut.close().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 
 use super::read::{Look, read};
+use crate::machine::Window;
 use crate::vocabulary::limits::{IO_CHUNK_BYTES, MAP_WINDOW_BYTES};
 
 /// Shows `length` bytes from `offset` on, in order, and never more than `MAP_WINDOW_BYTES` at a time.
@@ -32,6 +33,21 @@ fn mapped(file: &fs::File, offset: u64, length: usize, look: Look<'_>) -> io::Re
 #[cfg(not(target_os = "linux"))]
 fn mapped(_: &fs::File, _: u64, _: usize, _: Look<'_>) -> io::Result<bool> {
     Ok(false)
+}
+
+/// One window, to be held; `None` when it cannot be mapped.
+pub(super) fn window(file: &fs::File, maps: bool, offset: u64, length: usize) -> io::Result<Option<Box<dyn Window>>> {
+    if maps && length <= MAP_WINDOW_BYTES { held(file, offset, length) } else { Ok(None) }
+}
+
+#[cfg(target_os = "linux")]
+fn held(file: &fs::File, offset: u64, length: usize) -> io::Result<Option<Box<dyn Window>>> {
+    super::map::window(file, offset, length)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn held(_: &fs::File, _: u64, _: usize) -> io::Result<Option<Box<dyn Window>>> {
+    Ok(None)
 }
 
 #[cfg(test)]

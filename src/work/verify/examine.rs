@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::format::record::copies::CarrierRow;
 use crate::format::table::BlobRow;
-use crate::hashing::digest_sealed;
 use crate::hashing::sealed::{Stopped, digests_sealed};
+use crate::hashing::{Hashed, digest_sealed};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open, trouble};
 use crate::parts::blobs::stamp;
@@ -69,10 +69,10 @@ pub(in crate::work) struct Look {
 }
 
 impl Examiner<'_> {
-    /// Examines a blob that is on record with `size_bytes`, and tells what was found.
-    pub(in crate::work) fn examine(&self, digest: &Digest, size_bytes: u64) -> Result<Examined> {
-        let meter = Meter::new(self.observer, size_bytes);
-        let (row, mut look) = match self.look_until_settled(digest, &meter)? {
+    /// Concludes what is to be said of a blob of which each file was looked at once, and tells it.
+    pub(in crate::work) fn conclude(&self, blob: Looked<'_>) -> Result<Examined> {
+        let Looked { digest, size_bytes, row, look, carriers, meter } = blob;
+        let (row, mut look) = match self.settle(digest, row, look, meter)? {
             Settled::Looked(row, look) => (row, look),
             Settled::Stopped => return Ok(Examined::Stopped),
             Settled::Gone => {
@@ -84,7 +84,7 @@ impl Examiner<'_> {
         self.locate_damage(digest, row.as_ref(), &path, &mut look);
         self.make_tree_if_missing(digest, row.as_ref(), &look);
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
-        let Some(carriers) = self.carriers(digest, size_bytes, row.as_ref(), &meter)? else {
+        let Some(carriers) = self.carriers(digest, size_bytes, row.as_ref(), carriers, meter)? else {
             return Ok(Examined::Stopped);
         };
         meter.finish();
@@ -96,18 +96,24 @@ impl Examiner<'_> {
         Ok(Examined::Found { status, read_bytes, quarantined, bad_carriers, proved })
     }
 
-    /// Looks at every carrier of a blob; `None`: asked to stop. One that was removed meanwhile is none.
+    /// What is to be said of every carrier of a blob; `None`: asked to stop. One that was removed meanwhile is none.
     fn carriers(
         &self,
         digest: &Digest,
         size_bytes: u64,
         blob: Option<&BlobRow>,
+        looked: Vec<(u32, CarrierRow, Option<FirstLook>)>,
         meter: &Meter<'_>,
     ) -> Result<Option<Vec<CarrierSeen>>> {
         let mut seen = Vec::new();
-        for (number, row) in self.snapshot.carriers(digest)? {
-            let Some(mut look) = self.look_at_carrier(digest, number, size_bytes, meter) else { return Ok(None) };
-            self.locate_damage(digest, blob, &self.ctx.ledger.carriers.path(digest, number), &mut look);
+        for (number, row, look) in looked {
+            let path = self.ctx.ledger.carriers.path(digest, number);
+            let look = match look {
+                Some(look) => look.or_else(|unread| unread.into_look(&path, Some(size_bytes)).ok_or(())).ok(),
+                None => self.look_at_carrier(digest, number, size_bytes, meter),
+            };
+            let Some(mut look) = look else { return Ok(None) };
+            self.locate_damage(digest, blob, &path, &mut look);
             let gone = || Ok::<_, Error>(!self.ledger_has(digest, number, &row)?);
             if look.status == VerifyStatus::Ok || !gone()? {
                 let Look { status, detail, damage, .. } = look;
@@ -126,11 +132,8 @@ impl Examiner<'_> {
         meter: &Meter<'_>,
     ) -> Option<Look> {
         let path = self.ctx.ledger.carriers.path(digest, number);
-        match look_once(self.ctx.ledger, digest, &path, Some(size_bytes), false, meter) {
-            Ok(look) => Some(look),
-            Err(unread) if unread.stopped.error.kind() == io::ErrorKind::Interrupted => None,
-            Err(unread) => Some(unread.into_look(&path, Some(size_bytes))),
-        }
+        let look = look_once(self.ctx.ledger, digest, &path, Some(size_bytes), false, meter);
+        look.or_else(|unread| unread.into_look(&path, Some(size_bytes)).ok_or(())).ok()
     }
 
     /// Whether a carrier is on record now as it was when this work began.
@@ -141,10 +144,20 @@ impl Examiner<'_> {
 
     /// Looks at a blob until it is good, or what is wrong with it is not explained by what others do to it meanwhile.
     pub(in crate::work) fn look_until_settled(&self, digest: &Digest, meter: &Meter<'_>) -> Result<Settled> {
-        let mut row = self.snapshot.blob(digest)?;
+        self.settle(digest, self.snapshot.blob(digest)?, None, meter)
+    }
+
+    /// As [`Examiner::look_until_settled`], where it may have been looked at already as `row` says it is.
+    fn settle(
+        &self,
+        digest: &Digest,
+        mut row: Option<BlobRow>,
+        mut first: Option<FirstLook>,
+        meter: &Meter<'_>,
+    ) -> Result<Settled> {
         let mut tries = TRIES;
         loop {
-            let Some(look) = self.look(digest, row.as_ref(), meter) else { return Ok(Settled::Stopped) };
+            let Some(look) = self.look(digest, row.as_ref(), first.take(), meter) else { return Ok(Settled::Stopped) };
             tries -= 1;
             if look.status == VerifyStatus::Ok || tries == 0 {
                 return Ok(Settled::Looked(row, Box::new(look)));
@@ -158,13 +171,19 @@ impl Examiner<'_> {
     }
 
     /// One look, and a second one where the first failed for want of something that comes back. `None`: asked to stop.
-    fn look(&self, digest: &Digest, row: Option<&BlobRow>, meter: &Meter<'_>) -> Option<Look> {
+    fn look(
+        &self,
+        digest: &Digest,
+        row: Option<&BlobRow>,
+        first: Option<FirstLook>,
+        meter: &Meter<'_>,
+    ) -> Option<Look> {
         let ledger = self.ctx.ledger;
         let expected = row.map(|row| row.stamp.size_bytes);
         let path = ledger.blobs.path(digest);
         let unverified = row.is_some_and(|row| !row.is_verified());
         let look_once = || look_once(ledger, digest, &path, expected, unverified, meter);
-        let mut result = look_once();
+        let mut result = first.unwrap_or_else(look_once);
         if matches!(&result, Err(unread) if trouble::is_transient(&unread.stopped.error)) {
             ledger.machine.pause(RECOVERY);
             result = look_once();
@@ -179,8 +198,7 @@ impl Examiner<'_> {
                 }
                 Some(look)
             }
-            Err(unread) if unread.stopped.error.kind() == io::ErrorKind::Interrupted => None,
-            Err(unread) => Some(unread.into_look(&path, expected)),
+            Err(unread) => unread.into_look(&path, expected),
         }
     }
 
@@ -233,21 +251,40 @@ enum Newest {
     Other(Option<BlobRow>),
 }
 
+/// A blob of which each file was looked at once, or is to be: where opening one failed, for one.
+pub(in crate::work) struct Looked<'a> {
+    pub(in crate::work) digest: &'a Digest,
+    /// On record.
+    pub(in crate::work) size_bytes: u64,
+    /// The record that it was looked at with.
+    pub(in crate::work) row: Option<BlobRow>,
+    pub(in crate::work) look: Option<FirstLook>,
+    pub(in crate::work) carriers: Vec<(u32, CarrierRow, Option<FirstLook>)>,
+    pub(in crate::work) meter: &'a Meter<'a>,
+}
+
+/// What one look at a file has shown, or why it could not be looked at.
+pub(in crate::work) type FirstLook = Result<Look, Unread>;
+
 /// What could not be done to a file, and where in it.
-struct Unread {
+pub(in crate::work) struct Unread {
     attempt: &'static str,
     stopped: Stopped,
 }
 
 impl Unread {
-    fn into_look(self, path: &Path, expected: Option<u64>) -> Look {
+    /// `None`: it was asked to stop.
+    fn into_look(self, path: &Path, expected: Option<u64>) -> Option<Look> {
         let Unread { attempt, stopped: Stopped { offset, error } } = self;
+        if error.kind() == io::ErrorKind::Interrupted {
+            return None;
+        }
         let of = expected.map_or_else(String::new, |size| format!(" of {size}"));
         let at = if offset == 0 { String::new() } else { format!(" at byte {offset}{of}") };
         let detail = format!("cannot {attempt} {}: {error}{at}", path.display());
         let by_disk = trouble::is_disk(&error);
         let (file, read_bytes, damage) = (None, offset, Damage::default());
-        Look { status: VerifyStatus::Unreadable, detail, file, read_bytes, by_disk, blake3: None, damage }
+        Some(Look { status: VerifyStatus::Unreadable, detail, file, read_bytes, by_disk, blake3: None, damage })
     }
 }
 
@@ -276,19 +313,34 @@ fn look_once(
     let meta = file.meta().map_err(|e| at_beginning("look at", e))?;
     let go_on = |bytes| meter.advance(bytes);
     let read = match unverified {
-        false => digest_sealed(file.as_ref(), &go_on).map(|(found, size)| (found, size, None)),
+        false => digest_sealed(file.as_ref(), &go_on).map(|(digest, size_bytes)| (digest, size_bytes, None)),
         true => digests_sealed(file.as_ref(), &go_on).map(|d| (d.digest, d.size_bytes, Some(d.blake3))),
     };
+    let read = read.map(|(digest, size_bytes, blake3)| Hashed { digest, blake3, size_bytes });
+    judge(file.as_ref(), meta, digest, expected, read)
+}
+
+/// What it means that a file, once it was opened, was read so.
+pub(super) fn judge(
+    file: &dyn File,
+    meta: Meta,
+    digest: &Digest,
+    expected: Option<u64>,
+    read: Result<Hashed, Stopped>,
+) -> FirstLook {
     match read {
-        Ok((found, read_bytes, blake3)) if found == *digest => {
+        Ok(Hashed { digest: found, size_bytes, blake3 }) if found == *digest => {
             let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
-            Ok(Look { status, detail, file, read_bytes, by_disk: false, blake3, damage: Damage::default() })
+            let damage = Damage::default();
+            Ok(Look { status, detail, file, read_bytes: size_bytes, by_disk: false, blake3, damage })
         }
-        Ok((found, size, _)) => Ok(corrupt(difference(&found, size, expected), meta, size)),
+        Ok(Hashed { digest: found, size_bytes, .. }) => {
+            Ok(corrupt(difference(&found, size_bytes, expected), meta, size_bytes))
+        }
         Err(stopped) if stopped.error.kind() == io::ErrorKind::UnexpectedEof => {
-            Ok(corrupt(cut_short(file.as_ref(), &stopped, expected), meta, stopped.offset))
+            Ok(corrupt(cut_short(file, &stopped, expected), meta, stopped.offset))
         }
-        Err(stopped) => Err(Unread { attempt: "read", stopped: located(file.as_ref(), stopped) }),
+        Err(stopped) => Err(Unread { attempt: "read", stopped: located(file, stopped) }),
     }
 }
 

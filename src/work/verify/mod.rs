@@ -4,6 +4,7 @@
 //! event with the digest and all names, and never stops the rest. Bytes that are wrong and bytes that could not be read
 //! are kept apart: only the first are corruption, and only they are moved away, when asked for.
 
+mod batch;
 mod damage;
 pub(in crate::work) mod examine;
 mod quarantine;
@@ -18,6 +19,7 @@ use crate::ledger::Tables;
 use crate::parts::blobs::stamp;
 use crate::vocabulary::events::VerifyStatus;
 use crate::vocabulary::{Event, Observer, Prefix, Result};
+use batch::Batch;
 use examine::{Examined, Examiner, Proved};
 use select::Selection;
 
@@ -76,6 +78,7 @@ pub fn verify(
     let examiner = Examiner { ctx: *ctx, snapshot: &snapshot, quarantine, observer };
     let mut report = VerifyReport::default();
     selection.announce_all(observer)?;
+    let carriers = snapshot.has_carriers()?;
     let mut last = None;
     loop {
         let batch = selection.after(last.as_ref())?;
@@ -83,17 +86,9 @@ pub fn verify(
         last = Some(*digest);
         selection.announce(&batch, observer);
         for chunk in batch.chunks(CHUNK) {
-            let done = ctx.workers.map(chunk.to_vec(), |(digest, size)| examiner.examine(&digest, size));
-            let mut proved = Vec::new();
-            for examined in done {
-                let examined = examined?;
-                report.count(&examined);
-                if let Examined::Found { proved: Some(one), .. } = examined {
-                    proved.push(one);
-                }
-            }
+            let done = Batch::new(&examiner, chunk, carriers)?.run(&mut report)?;
             // What cannot be put on record is proved again next time.
-            let _ = put_on_record(ctx, proved);
+            let _ = put_on_record(ctx, done);
             if report.interrupted {
                 return Ok(report);
             }

@@ -7,5 +7,6 @@ pub mod index;
 pub mod journal;
 pub mod names;
 pub mod sessions;
+pub mod totals;
 pub mod trees;
 pub mod uses;

@@ -26,16 +26,14 @@ impl Grove {
         }
     }
 
-    /// These digests are settled: those that are on record now get their trees. The rest is forgotten.
-    pub(super) fn settle<'a>(&self, ledger: &Ledger, kept: impl Iterator<Item = &'a Digest>) {
-        let mut trees = std::mem::take(&mut *self.0.lock().expect("no panic holds it"));
-        if trees.is_empty() {
+    /// What is kept is on record now and gets its tree; whether it is kept stands beside each digest that is settled.
+    pub(super) fn settle(&self, ledger: &Ledger, settled: impl Iterator<Item = (Digest, bool)>) {
+        if self.0.lock().expect("no panic holds it").is_empty() {
             return;
         }
-        for digest in kept {
-            if let Some(tree) = trees.remove(digest) {
-                put(ledger, digest, &tree);
-            }
+        for (digest, kept) in settled {
+            let tree = self.0.lock().expect("no panic holds it").remove(&digest);
+            tree.filter(|_| kept).iter().for_each(|tree| put(ledger, &digest, tree));
         }
     }
 }

@@ -233,7 +233,15 @@ impl<'a> Adding<'a> {
         let session = ctx
             .ledger
             .hold(|hold| ctx.ledger.sessions.open(SessionKind::Ingest, hold.snapshot.cursor.sequence, Vec::new()))?;
-        Ok(Adding { ctx, options, observer, session: Arc::new(session), keeping, grove: Arc::default(), tally: Mutex::default() })
+        Ok(Adding {
+            ctx,
+            options,
+            observer,
+            session: Arc::new(session),
+            keeping,
+            grove: Arc::default(),
+            tally: Mutex::default(),
+        })
     }
 
     fn ledger(&self) -> &'a Ledger {

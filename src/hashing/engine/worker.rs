@@ -3,20 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::reading::{Loaded, Reading};
+use super::reading::{Buffer, Loaded, Reading, buffer};
 use super::{Queue, Source, Sources};
 use crate::hashing::choice::Choice;
 use crate::hashing::sealed::Stopped;
-use crate::hashing::stream::{Block, Stream, advance};
-use crate::vocabulary::limits::{READ_AHEAD_FILES, READ_BYTES};
-
-/// Whole blocks that are read at a time, and room for the end of a message behind them.
-pub(super) type Buffer = Vec<Block>;
-
-/// A buffer for one lane. It is no whole number of pages long, so that not all lanes use the same sets of the cache.
-fn buffer() -> Buffer {
-    vec![[0; 64]; READ_BYTES / 64 + 2]
-}
+use crate::hashing::stream::{Stream, advance};
+use crate::vocabulary::limits::{MAP_WINDOW_BYTES, READ_AHEAD_BYTES, READ_AHEAD_FILES};
 
 pub(super) struct Worker<'a, S: Sources> {
     choice: &'a Choice,
@@ -27,17 +19,20 @@ pub(super) struct Worker<'a, S: Sources> {
     /// What is opened and not in the cache yet.
     waiting: VecDeque<Reading<S::Source>>,
     buffers: Vec<Buffer>,
+    /// How much of a large file the disk fetches before it is wanted.
+    ahead: u64,
 }
 
 impl<'a, S: Sources> Worker<'a, S> {
     pub(super) fn new(choice: &'a Choice, lanes: usize, queue: &'a Queue, sources: &'a S) -> Self {
         let (readings, waiting, buffers) = (Vec::with_capacity(lanes), VecDeque::new(), Vec::new());
-        Worker { choice, lanes, queue, sources, readings, waiting, buffers }
+        let ahead = (READ_AHEAD_BYTES / lanes).max(MAP_WINDOW_BYTES) as u64;
+        Worker { choice, lanes, queue, sources, readings, waiting, buffers, ahead }
     }
 
     /// As [`Worker::run`], with a source that is open already.
     pub(super) fn run_with(mut self, source: S::Source) {
-        let mut reading = Reading::new(source);
+        let mut reading = Reading::new(source, self.ahead);
         reading.lend(buffer());
         match reading.load(true) {
             Ok(_) => self.readings.push(reading),
@@ -85,11 +80,13 @@ impl<'a, S: Sources> Worker<'a, S> {
     /// A reading with blocks at hand: one that the disk was waited for, or another from the queue.
     fn next(&mut self) -> Option<Reading<S::Source>> {
         loop {
-            let fresh = (self.waiting.len() < READ_AHEAD_FILES).then(|| self.queue.take(self.sources)).flatten();
+            let fetching: u64 = self.waiting.iter().map(Reading::fetching).sum();
+            let enough = self.waiting.len() >= READ_AHEAD_FILES || fetching >= READ_AHEAD_BYTES as u64;
+            let fresh = if enough { None } else { self.queue.take(self.sources) };
             let (mut reading, wait) = match fresh {
                 Some(index) => {
                     let Some(source) = self.sources.open(index) else { continue };
-                    (Reading::new(source), false)
+                    (Reading::new(source, self.ahead), false)
                 }
                 None => (self.waiting.pop_front()?, true),
             };

@@ -4,9 +4,10 @@ mod common;
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::{Condvar, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use common::log::SharedLog;
 use common::{Contest, Scratch, sized, stores};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use larder::store::Store;
@@ -75,48 +76,6 @@ impl Committing {
     fn append_together(&mut self, threads: usize) -> Duration {
         let log = SharedLog::new(File::create(self.scratch.fresh()).expect("room for it"));
         self.on(threads, |_, _, _| log.append(&RECORD))
-    }
-}
-
-/// The best that can be done for threads that wait: one of them writes and syncs what all have queued.
-struct SharedLog {
-    file: File,
-    queue: Mutex<Queue>,
-    synced: Condvar,
-}
-
-#[derive(Default)]
-struct Queue {
-    bytes: Vec<u8>,
-    queued: u64,
-    synced: u64,
-    busy: bool,
-}
-
-impl SharedLog {
-    fn new(file: File) -> Self {
-        SharedLog { file, queue: Mutex::default(), synced: Condvar::new() }
-    }
-
-    fn append(&self, record: &[u8]) {
-        let mut queue = self.queue.lock().expect("no thread panics");
-        queue.bytes.extend_from_slice(record);
-        queue.queued += 1;
-        let mine = queue.queued;
-        while queue.synced < mine {
-            if queue.busy {
-                queue = self.synced.wait(queue).expect("no thread panics");
-                continue;
-            }
-            queue.busy = true;
-            let (bytes, through) = (std::mem::take(&mut queue.bytes), queue.queued);
-            drop(queue);
-            (&self.file).write_all(&bytes).expect("room for it");
-            self.file.sync_data().expect("it can be synced");
-            queue = self.queue.lock().expect("no thread panics");
-            (queue.synced, queue.busy) = (through, false);
-            self.synced.notify_all();
-        }
     }
 }
 

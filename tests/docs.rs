@@ -32,7 +32,7 @@ const SYNONYMS: [(&str, &str); 20] = [
 ];
 
 /// Where a foreign tool has one of those words as its name.
-const FOREIGN: [(&str, &str); 1] = [("README.md", "fsck")];
+const FOREIGN: [(&str, &str); 2] = [("README.md", "fsck"), ("docs/performance.md", "fsck")];
 
 /// What the program and the source have, for documents to name.
 #[derive(Default)]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder::format::checkpoint::SourceStamp;
 use larder::format::current::{Current, Reach, RunMeta};
 use larder::format::filter::{FilterBuilder, KeyHash};
 use larder::format::frame::Frame;
@@ -20,15 +21,21 @@ use larder::format::header::{Header, SegmentKind};
 use larder::format::layout::{DIRECTORIES, Layout};
 use larder::format::options::Chosen;
 use larder::format::page::{BOUNDS_LEVEL, Page, PageBuilder};
-use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, SourceFile, SourcesRecord};
+use larder::format::record::copies::{
+    CarrierRecord, CarrierRemovedRecord, SourceFile, SourceStampRecord, SourcesRecord,
+};
 use larder::format::record::entry::{
     EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord,
+};
+use larder::format::record::scrub::{
+    FindingMendedRecord, FindingRecord, FindingRow, PassRecord, PassState, SuspectRecord, SuspectRow, VerifiedRecord,
+    VerifiedRow, Wish, WishRecord, Wrong,
 };
 use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
 };
-use larder::format::run::{Footer, RUN_FOOTER_BYTES, RunId, RunKey, encode_header};
+use larder::format::run::{Footer, RUN_FOOTER_BYTES, RunId, RunKey, TablesHeld, encode_header};
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, Features, Settings};
 use larder::format::{hint, table};
@@ -50,17 +57,22 @@ fn frozen() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen/format-1")
 }
 
+/// The same with an index of the present version.
+fn frozen_index() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen/index-2")
+}
+
 fn bytes_of(path: &str) -> Vec<u8> {
     fs::read(frozen().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 /// The one file of `journal/` or `index/` whose name has this part.
-fn file_with(directory: &str, part: &str) -> (String, Vec<u8>) {
-    let entries = fs::read_dir(frozen().join(directory)).unwrap();
+fn file_with(directory: &Path, part: &str) -> (String, Vec<u8>) {
+    let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| name.contains(part));
-    assert_eq!(names.len(), 1, "{part} in {directory}: {names:?}");
-    (names[0].clone(), bytes_of(&format!("{directory}/{}", names[0])))
+    assert_eq!(names.len(), 1, "{part} in {}: {names:?}", directory.display());
+    (names[0].clone(), fs::read(directory.join(&names[0])).unwrap())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -118,7 +130,7 @@ fn counted(text: &str, byte: u8, sequence: u64) -> Record {
 }
 
 /// One record of every kind, in order of the kinds.
-fn every_kind() -> [Record; 27] {
+fn every_kind() -> [Record; 34] {
     let (digest, since) = (digest(0x11), at(9));
     [
         blob(0x11, 5, 9),
@@ -160,6 +172,43 @@ fn every_kind() -> [Record; 27] {
         Record::Used(UsedRecord { entry: card().id(), usage: Usage { count: 300, last_ns: 5 } }),
         Record::Trashed(TrashedRecord { entry: card().id(), rule: "delete".into(), since }),
         Record::Untrashed(card().id()),
+        Record::Verified(VerifiedRecord {
+            digest: digest(0x11),
+            row: VerifiedRow { sequence: 9, time_ns: TIME + 9, sha256_ns: 0 },
+        }),
+        Record::Finding(FindingRecord {
+            digest: digest(0x11),
+            carrier: 300,
+            row: FindingRow {
+                wrong: Wrong::Unreadable,
+                reason: "EIO".into(),
+                ranges: vec![(0, 4096), (8192, 300_000)],
+                first_ns: TIME + 1,
+                seen_ns: TIME + 9,
+                sequence: 9,
+            },
+        }),
+        Record::FindingMended(FindingMendedRecord { digest: digest(0x11), carrier: 300 }),
+        Record::Suspect(SuspectRecord { digest: digest(0x11), row: SuspectRow { changed: 6, seen_ns: TIME + 9 } }),
+        Record::Pass(PassRecord {
+            number: 300,
+            state: PassState::Stopped,
+            begun: 9,
+            begun_ns: TIME + 9,
+            seen_ns: TIME + 10,
+            sha256: true,
+            max_age_ns: Some(7),
+            sample_below: u64::MAX,
+            blobs: 5,
+            bytes: 6,
+            findings: 7,
+        }),
+        Record::Wish(WishRecord { wish: Wish::Stop(300), since_ns: TIME + 9 }),
+        Record::SourceStamp(SourceStampRecord {
+            name: name("a/B"),
+            digest,
+            source: SourceStamp { device: 300, inode: 17, size_bytes: 5, mtime_ns: -1, ctime_ns: 2 },
+        }),
     ]
 }
 
@@ -277,9 +326,35 @@ fn answers(tables: &impl Tables) {
     assert!(!tables.is_fenced().unwrap());
 }
 
+/// An index of a former version is none: everything comes from the journal, and the next fold makes it anew.
+#[test]
+fn the_frozen_index_of_the_former_version_is_not_used_and_made_anew() {
+    let world = World::new(1);
+    for (path, _) in walk(&frozen(), &frozen()) {
+        world.put(Path::new("/").join(&path), &fs::read(frozen().join(&path)).unwrap());
+    }
+    let runs = || world.tree().into_keys().filter(|path| path.extension().is_some_and(|e| e == "run")).collect();
+    let before: Vec<PathBuf> = runs();
+    let machine: Arc<dyn Machine> = world.process("reader");
+    assert_eq!(larder::parts::index::current(machine.as_ref(), Path::new("/index")).unwrap(), None);
+    assert_eq!(larder::parts::index::unnamed(machine.as_ref(), Path::new("/index")).unwrap(), Vec::<String>::new());
+    let ledger = open(Arc::clone(&machine), Path::new("/"));
+    assert!(ledger.known().view.index().runs().is_empty() && ledger.known().damage.is_empty());
+    answers(ledger.known().as_ref());
+    world.put("/compaction", b"");
+    let policy = Policy { writable: true, ..ledger.policy.clone() };
+    let writer = Ledger::open(world.process("writer"), Layout::new("/"), policy).unwrap();
+    writer.fold(true).unwrap();
+    let after: Vec<PathBuf> = runs();
+    assert!(after.len() == 1 && before.len() == 1 && after != before, "{before:?}, {after:?}");
+    let again = open(machine, Path::new("/"));
+    assert_eq!((again.known().view.index().runs().len(), again.known().tail_records), (1, 0));
+    answers(again.known().as_ref());
+}
+
 #[test]
 fn the_frozen_store_gives_the_known_answers_with_its_index() {
-    let ledger = open(Arc::new(Real::new()), &frozen());
+    let ledger = open(Arc::new(Real::new()), &frozen_index());
     let snapshot = ledger.snapshot().unwrap();
     assert_eq!(snapshot.damage, []);
     assert_eq!((snapshot.cursor.sequence, snapshot.cursor.synced_through, snapshot.cursor.time_ns), (9, 7, TIME + 9));
@@ -328,7 +403,7 @@ fn every_frame_of_the_frozen_journal_is_written_the_same_again() {
         ("0000000000000004-", SegmentKind::Later, 4, 3, 5),
         ("0000000000000009-", SegmentKind::Later, 9, 7, 1),
     ] {
-        let (file, bytes) = file_with("journal", part);
+        let (file, bytes) = file_with(&frozen().join("journal"), part);
         let header = Header::decode(&bytes).unwrap();
         assert_eq!((header.kind, header.store, header.first, header.follows), (kind, STORE, first, follows), "{file}");
         assert_eq!(header.encode()[..], bytes[..160], "{file}");
@@ -347,7 +422,7 @@ fn every_frame_of_the_frozen_journal_is_written_the_same_again() {
 }
 
 /// The payload of one record of each kind; computed from `docs/format.md` by another program than larder.
-const PAYLOADS: [&str; 27] = [
+const PAYLOADS: [&str; 34] = [
     concat!(
         "0101015811111111111111111111111111111111111111111111111111111111111111111212121212121212121212121212",
         "121212121212121212121212121212121212050911a402aab4aed5be94b98631098980e8ef9eca9cc318",
@@ -419,6 +494,16 @@ const PAYLOADS: [&str; 27] = [
     "011b01132f8c7bec4a9df2ae44c43c07f4f24b3cac0205",
     "011c01212f8c7bec4a9df2ae44c43c07f4f24b3c0664656c657465098980e8ef9eca9cc318",
     "011d01102f8c7bec4a9df2ae44c43c07f4f24b3c",
+    "011e012b1111111111111111111111111111111111111111111111111111111111111111098980e8ef9eca9cc31800",
+    concat!(
+        "011f01431111111111111111111111111111111111111111111111111111111111111111ac02020345494f020080208040e0",
+        "a7128180e8ef9eca9cc3188980e8ef9eca9cc31809",
+    ),
+    "012001221111111111111111111111111111111111111111111111111111111111111111ac02",
+    "0121012a1111111111111111111111111111111111111111111111111111111111111111068980e8ef9eca9cc318",
+    "01220126ac0202098980e8ef9eca9cc3188a80e8ef9eca9cc318010107ffffffffffffffffff01050607",
+    "0123010c02ac028980e8ef9eca9cc318",
+    "0124012a03612f421111111111111111111111111111111111111111111111111111111111111111ac0211050104",
 ];
 
 #[test]
@@ -472,10 +557,10 @@ fn the_hints_and_a_session_file_are_these_bytes() {
 }
 
 const CURRENT: &str = concat!(
-    "6c617264657220430100000001000000612066726f7a656e2073746f72652121060000000000000002020202020202020202",
+    "6c617264657220430200000001000000612066726f7a656e2073746f72652121060000000000000002020202020202020202",
     "0202020202020202020202020202020202020202020204000000000000000505050505050505050505050505050588040000",
     "000000000700000000000000e8030000000000000000faed5172861801020304050607080010000000000000150000000000",
-    "000003123a6af0e71264b245e498d3aec147",
+    "0000b89a4833ebc19bab5828cc83f51f4ce8",
 );
 
 #[test]
@@ -495,14 +580,18 @@ fn current_is_these_bytes() {
         },
     };
     assert_eq!(hex(&current.encode().unwrap()), CURRENT);
-    let frozen = bytes_of("index/CURRENT");
-    assert_eq!(Current::decode(&frozen).unwrap().encode().unwrap(), frozen);
+    let frozen = fs::read(frozen_index().join("index/CURRENT")).unwrap();
+    assert_eq!(Current::decode(&frozen).unwrap().unwrap().encode().unwrap(), frozen);
+    let former = bytes_of("index/CURRENT");
+    assert_eq!(Current::decode(&former), Ok(None), "of format 1");
+    let (version, named) = Current::decode_any(&former).unwrap();
+    assert_eq!((version, named.runs.len(), named.reach.sequence), (1, 1, 6));
 }
 
 /// Header, leaf, page of bounds, filter and footer are taken apart and put together again.
 #[test]
 fn the_frozen_run_is_written_the_same_again() {
-    let (file, bytes) = file_with("index", ".run");
+    let (file, bytes) = file_with(&frozen_index().join("index"), ".run");
     let id = RunId::from_file_name(file.as_bytes()).unwrap();
     let key = RunKey::of(id);
     assert_eq!(encode_header(id)[..], bytes[..40]);
@@ -528,7 +617,13 @@ fn the_frozen_run_is_written_the_same_again() {
     let (bounds, ends) = page(footer.bounds.offset, footer.bounds.length);
     assert_eq!((bounds, ends), (BOUNDS_LEVEL, vec![(rows[0].0.clone(), None), (rows[rows.len() - 1].0.clone(), None)]));
     let mut filter = FilterBuilder::new(rows.len() as u64);
-    rows.iter().for_each(|(name, _)| filter.insert(&KeyHash::of(name)));
+    let mut tables = TablesHeld::default();
+    for (name, _) in &rows {
+        tables.note(name);
+        filter.insert(&KeyHash::of(name));
+        table::group_bytes(name).iter().for_each(|bytes| filter.insert(&KeyHash::of(&name[..*bytes])));
+    }
+    assert_eq!(tables, footer.tables);
     assert_eq!((filter.blocks(), filter.probes()), (footer.filter_blocks, footer.filter_probes));
     let range = footer.filter_offset as usize..(footer.filter_offset + footer.filter_blocks * 64) as usize;
     assert_eq!(filter.finish(&key, footer.filter_offset), bytes[range]);
@@ -542,7 +637,7 @@ fn the_frozen_run_holds_the_effects_of_its_records() {
     for record in in_base().into_iter().chain(reached) {
         table::effects(&record, |(key, value)| _ = expected.insert(key, value));
     }
-    let index = open(Arc::new(Real::new()), &frozen());
+    let index = open(Arc::new(Real::new()), &frozen_index());
     let mut rows = Vec::new();
     for row in View::new(Arc::clone(index.known().view.index())).prefix(&[]) {
         rows.push(row.unwrap());
@@ -600,7 +695,7 @@ fn made() -> Vec<(PathBuf, Vec<u8>)> {
     let mut overlay = Overlay::default();
     let mut put = |records: &[Record]| {
         for record in records {
-            table::effects(record, |(key, value)| overlay.put(key, value));
+            table::effects(record, |(key, value)| _ = overlay.put(key, value));
         }
     };
     put(&in_base());
@@ -627,7 +722,7 @@ fn made() -> Vec<(PathBuf, Vec<u8>)> {
     }
     let index = Path::new("/index");
     let live = rows_text(overlay.seek(&[])).lines().count();
-    let meta = write_run(machine.as_ref(), index, overlay.seek(&[]), live as u64, true).unwrap();
+    let meta = write_run(machine.as_ref(), index, overlay.seek(&[]), live as u64, &[]).unwrap();
     let reach = Reach {
         sequence: reached.sequence,
         hash: reached.hash,
@@ -689,7 +784,7 @@ fn a_store_made_today_has_the_same_files_and_lengths() {
         )
     };
     let today: Vec<_> = made().iter().map(|(path, bytes)| (shape(path), bytes.len())).collect();
-    let frozen_files = walk(&frozen(), &frozen());
+    let frozen_files = walk(&frozen_index(), &frozen_index());
     assert_eq!(today, frozen_files.iter().map(|(path, length)| (shape(path), *length)).collect::<Vec<_>>());
     assert!(frozen_files.iter().map(|(_, length)| length).sum::<usize>() < 100 << 10);
 }

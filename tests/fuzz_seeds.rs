@@ -19,11 +19,15 @@ use larder::format::record::copies::{CarrierRecord, CarrierRemovedRecord, Source
 use larder::format::record::entry::{
     EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord,
 };
+use larder::format::record::scrub::{
+    FindingMendedRecord, FindingRecord, FindingRow, PassRecord, PassState, SuspectRecord, SuspectRow, VerifiedRecord,
+    VerifiedRow, Wish, WishRecord, Wrong,
+};
 use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
 };
-use larder::format::run::{Footer, PageRef, RunId, RunKey, encode_header};
+use larder::format::run::{Footer, PageRef, RunId, RunKey, TablesHeld, encode_header};
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, FORMAT, Features, Settings};
 use larder::format::{hint, manifest};
@@ -92,6 +96,7 @@ fn seeds() -> Seeds {
     put("frame", "base", segment(&[record::encode(&records()), record::encode(&[end()])]));
     put("record", "none", record::encode(&[]));
     put("record", "all", record::encode(&records()));
+    put("record", "reading", record::encode(&of_reading()));
     for (i, record) in records().into_iter().enumerate() {
         put("record", &format!("kind-{:02}", i + 1), record::encode(&[record]));
     }
@@ -236,6 +241,42 @@ fn records() -> Vec<Record> {
     ]
 }
 
+/// What reading the blobs has shown.
+fn of_reading() -> Vec<Record> {
+    let digest = Digest::EMPTY;
+    vec![
+        Record::Verified(VerifiedRecord { digest, row: VerifiedRow { sequence: 9, time_ns: 8, sha256_ns: 7 } }),
+        Record::Finding(FindingRecord {
+            digest,
+            carrier: 300,
+            row: FindingRow {
+                wrong: Wrong::Corrupt,
+                reason: "its bytes".into(),
+                ranges: vec![(0, 4096), (8192, 300_000)],
+                first_ns: 1,
+                seen_ns: 2,
+                sequence: 3,
+            },
+        }),
+        Record::FindingMended(FindingMendedRecord { digest, carrier: 0 }),
+        Record::Suspect(SuspectRecord { digest, row: SuspectRow { changed: 6, seen_ns: 9 } }),
+        Record::Pass(PassRecord {
+            number: 3,
+            state: PassState::Open,
+            begun: 9,
+            begun_ns: 8,
+            seen_ns: 7,
+            sha256: false,
+            max_age_ns: Some(7),
+            sample_below: u64::MAX,
+            blobs: 5,
+            bytes: 6,
+            findings: 7,
+        }),
+        Record::Wish(WishRecord { wish: Wish::Stop(3), since_ns: 5 }),
+    ]
+}
+
 /// A model with something in every place.
 fn card() -> Card {
     let mut card = Card::new(Key::model("hf", "org/repo", "v1").unwrap(), 7);
@@ -317,6 +358,7 @@ fn run_parts() -> Vec<(&'static str, Vec<u8>)> {
         root: PageRef { offset: 192, length: 90 },
         root_level: 0,
         bounds: PageRef { offset: 282, length: 60 },
+        tables: TablesHeld::default(),
     };
     vec![
         ("leaf", at(page(0, leaf))),

@@ -34,6 +34,8 @@ mod promise_3_trash;
 mod promise_4_the_index_can_be_lost;
 #[path = "promise_5_damage_is_found_and_mended.rs"]
 mod promise_5_damage_is_found_and_mended;
+#[path = "promise_5_scrub.rs"]
+mod promise_5_scrub;
 #[path = "promise_6_trouble_is_an_answer.rs"]
 mod promise_6_trouble_is_an_answer;
 #[path = "promise_7_it_stays_in_its_place.rs"]

@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, clippy::print_stdout)]
 
 pub mod data;
+pub mod log;
 pub mod stores;
 
 use std::fs::File;

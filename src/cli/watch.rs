@@ -128,7 +128,7 @@ impl<'a> Watch<'a> {
             Event::BadLine { line, kind, reason } => {
                 out.warn(&trouble("bad line", &line.to_string(), &format!("{kind}: {reason}")));
             }
-            Event::Found(_) | Event::Mended { .. } => out.say(&words(self.context, event)),
+            Event::Found(_) | Event::Hint { .. } | Event::Mended { .. } => out.say(&words(self.context, event)),
             _ if out.verbose() => out.say(&words(self.context, event)),
             _ => {}
         }
@@ -211,6 +211,11 @@ fn words(context: &Context, event: &Event) -> String {
             let names = if names.is_empty() { names } else { format!("; named {names}") };
             format!("{}: {digest}{path}{}{names}", code.word(), text::message(detail))
         }
+        Event::Hint { digest, names, detail } => {
+            let names = names.iter().map(text::name).collect::<Vec<_>>().join(", ");
+            let names = if names.is_empty() { names } else { format!("; named {names}") };
+            format!("hint: {digest}: {}{names}", text::message(detail))
+        }
         Event::Mended { finding, how, planned } => {
             let word = if *planned { "would mend" } else { "mended" };
             format!("{word} {} ({how})", words(context, &Event::Found(finding.clone())))
@@ -271,6 +276,9 @@ fn line(event: &Event) -> Option<Line> {
             .with("removed", removed),
         Event::Repaired(told) => mended::line(told),
         Event::Found(found) => finding(Line::event("finding"), found).with("mended_by", found.code.mend().word()),
+        Event::Hint { digest, names, detail } => {
+            Line::event("hint").with("digest", digest.to_string()).names(names.iter()).with("detail", detail)
+        }
         Event::Mended { finding: found, how, planned } => {
             finding(Line::event(if *planned { "would_mend" } else { "mended" }), found).with("how", how)
         }

@@ -1,5 +1,7 @@
 //! The file that says how far an ingest has come (format.md, "Checkpoint").
 
+use serde::{Deserialize, Serialize};
+
 use super::Malformed;
 use super::header::array;
 use crate::hashing::HashState;
@@ -14,7 +16,7 @@ const PATH_BYTES: usize = 4096;
 pub const CHECKPOINT_BYTES: usize = FIXED + 64 * 32 + 2 + PATH_BYTES + 16;
 
 /// What a source was: a file that is changed, replaced or restored is another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceStamp {
     /// Device number.
     pub device: u64,

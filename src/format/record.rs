@@ -5,12 +5,14 @@
 
 pub mod copies;
 pub mod entry;
+pub mod scrub;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use self::copies::{CarrierRecord, CarrierRemovedRecord, SourcesRecord};
+use self::copies::{CarrierRecord, CarrierRemovedRecord, SourceStampRecord, SourcesRecord};
 use self::entry::{EntryRecord, EntryRemovedRecord, TrashedRecord, UsedRecord, VariantRecord, VariantRemovedRecord};
+use self::scrub::{FindingMendedRecord, FindingRecord, PassRecord, SuspectRecord, VerifiedRecord, WishRecord};
 use super::Malformed;
 use crate::vocabulary::entry::Term;
 use crate::vocabulary::limits::{FRAME_PAYLOAD_BYTES, FRAME_RECORDS, RECORD_BYTES};
@@ -268,6 +270,20 @@ pub enum Record {
     Trashed(TrashedRecord),
     /// It was taken out again.
     Untrashed(EntryId),
+    /// A blob's bytes were read and are right.
+    Verified(VerifiedRecord),
+    /// They, or those of a carrier, are not.
+    Finding(FindingRecord),
+    /// They are again.
+    FindingMended(FindingMendedRecord),
+    /// A blob's file is not as it was recorded.
+    Suspect(SuspectRecord),
+    /// A pass over the blobs, and how far it has come.
+    Pass(PassRecord),
+    /// What somebody wants of it.
+    Wish(WishRecord),
+    /// The file that a name was given to was this.
+    SourceStamp(SourceStampRecord),
 }
 
 impl Record {
@@ -300,6 +316,13 @@ impl Record {
             Record::Used(_) => 27,
             Record::Trashed(_) => 28,
             Record::Untrashed(_) => 29,
+            Record::Verified(_) => 30,
+            Record::Finding(_) => 31,
+            Record::FindingMended(_) => 32,
+            Record::Suspect(_) => 33,
+            Record::Pass(_) => 34,
+            Record::Wish(_) => 35,
+            Record::SourceStamp(_) => 36,
         }
     }
 
@@ -331,6 +354,13 @@ impl Record {
             Record::Used(r) => postcard::to_allocvec(r),
             Record::Trashed(r) => postcard::to_allocvec(r),
             Record::Untrashed(r) => postcard::to_allocvec(r),
+            Record::Verified(r) => postcard::to_allocvec(r),
+            Record::Finding(r) => postcard::to_allocvec(r),
+            Record::FindingMended(r) => postcard::to_allocvec(r),
+            Record::Suspect(r) => postcard::to_allocvec(r),
+            Record::Pass(r) => postcard::to_allocvec(r),
+            Record::Wish(r) => postcard::to_allocvec(r),
+            Record::SourceStamp(r) => postcard::to_allocvec(r),
         };
         encoded.expect("records hold nothing that postcard cannot write to memory")
     }
@@ -367,6 +397,13 @@ impl Record {
             27 => Record::Used(read(body)?),
             28 => Record::Trashed(read(body)?),
             29 => Record::Untrashed(read(body)?),
+            30 => Record::Verified(read(body)?),
+            31 => Record::Finding(read(body)?),
+            32 => Record::FindingMended(read(body)?),
+            33 => Record::Suspect(read(body)?),
+            34 => Record::Pass(read(body)?),
+            35 => Record::Wish(read(body)?),
+            36 => Record::SourceStamp(read(body)?),
             _ => return Err(Malformed::Version),
         })
     }
@@ -383,7 +420,9 @@ impl Record {
                 variant.name.len() + variant.content_type.len() + variant.uri.len() + alias
             }
             Record::VariantRemoved(r) => r.name.len(),
+            Record::SourceStamp(r) => r.name.as_bytes().len(),
             Record::EntryRemoved(r) => r.key.to_bytes().len() + terms(&r.terms),
+            Record::Finding(r) => r.row.reason.len() + r.row.ranges.len() * 20,
             other => other.touches().map_or(0, |name| name.as_bytes().len()),
         }
     }
@@ -510,6 +549,7 @@ fn take_varint(bytes: &[u8]) -> Result<(usize, &[u8]), Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use super::scrub::{FindingRow, PassState, SuspectRow, VerifiedRow, Wish, Wrong};
     use super::*;
     use crate::vocabulary::{Card, Key, Usage, Variant};
 
@@ -576,6 +616,35 @@ mod tests {
             Record::Used(UsedRecord { entry: card().id(), usage: Usage { count: 3, last_ns: 4 } }),
             Record::Trashed(TrashedRecord { entry: card().id(), rule: "delete".into(), since }),
             Record::Untrashed(card().id()),
+            Record::Verified(VerifiedRecord { digest, row: VerifiedRow { sequence: 3, time_ns: 4, sha256_ns: 0 } }),
+            Record::Finding(FindingRecord {
+                digest,
+                carrier: 2,
+                row: FindingRow {
+                    wrong: Wrong::Unreadable,
+                    reason: "EIO".into(),
+                    ranges: vec![(4096, 8192)],
+                    first_ns: 1,
+                    seen_ns: 2,
+                    sequence: 3,
+                },
+            }),
+            Record::FindingMended(FindingMendedRecord { digest, carrier: 0 }),
+            Record::Suspect(SuspectRecord { digest, row: SuspectRow { changed: 6, seen_ns: 9 } }),
+            Record::Pass(PassRecord {
+                number: 1,
+                state: PassState::Stopped,
+                begun: 3,
+                begun_ns: 4,
+                seen_ns: 5,
+                sha256: true,
+                max_age_ns: Some(6),
+                sample_below: u64::MAX,
+                blobs: 7,
+                bytes: 8,
+                findings: 9,
+            }),
+            Record::Wish(WishRecord { wish: Wish::Stop(1), since_ns: 4 }),
             Record::End(EndRecord { through: 1, through_hash: [2; 32], synced_through: 1, time_ns: 5, records: 6 }),
         ]
     }

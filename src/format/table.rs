@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
-use super::record::copies::{CarrierRow, SourcesRow};
+use super::record::copies::{CarrierRow, SourceStampRow, SourcesRow};
 use super::record::entry::{EntryRecord, EntryRemovedRecord, TrashRow, VariantRecord};
 use super::record::{
     AliasRecord, BlobRecord, DamagedRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord, Record, Replaced,
@@ -67,7 +67,23 @@ pub enum Table {
     Use = 23,
     /// Entries in the trash, by identity.
     Trash = 24,
+    /// When blobs were last read and found right, by digest.
+    Verified = 25,
+    /// What is wrong with blobs and carriers: the digest, then the number of the carrier (big-endian; zero is the blob's own
+    /// file).
+    Finding = 26,
+    /// Blobs whose file is not as it was recorded, by digest.
+    Suspect = 27,
+    /// One byte: [`SCRUB_PASS`] or [`SCRUB_WISH`].
+    Scrub = 28,
+    /// The files that names were given to, by name.
+    SourceStamp = 29,
 }
+
+/// The rest of the key of the row that says how far a pass over the blobs has come.
+pub const SCRUB_PASS: u8 = 0;
+/// And of the one that says what somebody wants of it.
+pub const SCRUB_WISH: u8 = 1;
 
 impl Table {
     /// The key of `rest` in this table.
@@ -84,6 +100,22 @@ impl Table {
         key.extend_from_slice(second);
         key
     }
+}
+
+/// How many bytes of a key are what rows of its table are asked for together: of a digest, of an entry, of a size. The
+/// filter of a run knows of these, too. `None` in a table that is not asked so.
+pub fn group_bytes(key: &[u8]) -> Option<usize> {
+    const OF_DIGEST: [u8; 4] =
+        [Table::Reference as u8, Table::Carrier as u8, Table::Departed as u8, Table::Keeps as u8];
+    const OF_HASH: [u8; 2] = [Table::Fold as u8, Table::Variant as u8];
+    let table = *key.first()?;
+    let bytes = match table {
+        _ if OF_DIGEST.contains(&table) => 33,
+        _ if OF_HASH.contains(&table) => 17,
+        _ if table == Table::Size as u8 => 9,
+        _ => return None,
+    };
+    (key.len() >= bytes).then_some(bytes)
 }
 
 /// A blob's row.
@@ -217,8 +249,16 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
 pub type Effect = (Vec<u8>, Option<Vec<u8>>);
 
 /// What goes with a blob when it is removed. Its carriers are removed by records of their own, in the same frame.
-const OF_A_BLOB: [Table; 6] =
-    [Table::Blob, Table::Unrooted, Table::Condemned, Table::Orphan, Table::Damaged, Table::Sources];
+const OF_A_BLOB: [Table; 8] = [
+    Table::Blob,
+    Table::Unrooted,
+    Table::Condemned,
+    Table::Orphan,
+    Table::Damaged,
+    Table::Sources,
+    Table::Verified,
+    Table::Suspect,
+];
 
 /// What `record` does to the tables, in order.
 pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
@@ -238,6 +278,10 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
         Record::Fence(r) => put(Table::Fence.key(&r.from.to_be_bytes()), fence_row(r)),
         Record::Healed(r) => {
             let (digest, blake3, stamp, added) = (r.digest, r.blake3, r.good, r.added);
+            // What was known of the file that was there before says nothing of this one.
+            change((finding_key(&digest, 0), None));
+            change((Table::Verified.key(digest.as_bytes()), None));
+            change((Table::Suspect.key(digest.as_bytes()), None));
             blob_effects(&BlobRecord { digest, blake3, stamp, added }, change);
         }
         Record::Removed(r) => {
@@ -247,6 +291,7 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
                 change((table.key(r.digest.as_bytes()), None));
             }
             change((size_key(r.size_bytes, &r.digest), None));
+            change((finding_key(&r.digest, 0), None));
         }
         Record::Unalias(r) => {
             unname(&r.name, &r.was.digest, &mut change);
@@ -263,8 +308,12 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
         Record::Carrier(r) => {
             let row = CarrierRow { stamp: r.stamp, since: r.since };
             put(carrier_key(&r.digest, r.number), encode(&row));
+            change((finding_key(&r.digest, r.number), None));
         }
-        Record::CarrierRemoved(r) => change((carrier_key(&r.digest, r.number), None)),
+        Record::CarrierRemoved(r) => {
+            change((carrier_key(&r.digest, r.number), None));
+            change((finding_key(&r.digest, r.number), None));
+        }
         Record::Entry(r) => entry_effects(r, change),
         Record::Variant(r) => variant_effects(r, change),
         Record::VariantRemoved(r) => {
@@ -278,6 +327,24 @@ pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
             put(Table::Trash.key(r.entry.as_bytes()), encode(&row));
         }
         Record::Untrashed(entry) => change((Table::Trash.key(entry.as_bytes()), None)),
+        Record::Verified(r) => {
+            put(Table::Verified.key(r.digest.as_bytes()), encode(&r.row));
+            change((Table::Suspect.key(r.digest.as_bytes()), None));
+        }
+        Record::Finding(r) => {
+            put(finding_key(&r.digest, r.carrier), encode(&r.row));
+            if r.carrier == 0 {
+                change((Table::Suspect.key(r.digest.as_bytes()), None));
+            }
+        }
+        Record::FindingMended(r) => change((finding_key(&r.digest, r.carrier), None)),
+        Record::Suspect(r) => put(Table::Suspect.key(r.digest.as_bytes()), encode(&r.row)),
+        Record::Pass(r) => put(Table::Scrub.key(&[SCRUB_PASS]), encode(r)),
+        Record::Wish(r) => put(Table::Scrub.key(&[SCRUB_WISH]), encode(r)),
+        Record::SourceStamp(r) => {
+            let row = SourceStampRow { digest: r.digest, source: r.source };
+            put(Table::SourceStamp.key(r.name.as_bytes()), encode(&row));
+        }
         Record::End(_) => {}
     }
 }
@@ -287,7 +354,13 @@ fn entry_effects(r: &EntryRecord, mut change: impl FnMut(Effect)) {
     r.dropped.iter().for_each(|term| change((term_key(term, &key), None)));
     change((Table::Entry.key(&key), Some(encode(&r.card))));
     change((Table::EntryId.key(r.card.id().as_bytes()), Some(key.clone())));
-    r.card.terms().iter().for_each(|term| change((term_key(term, &key), Some(Vec::new()))));
+    r.card.each_term(|kind, value| {
+        let mut of_term = Vec::with_capacity(value.len() + key.len() + 3);
+        of_term.push(Table::Term as u8);
+        Term::put_bytes(kind, value, &mut of_term);
+        of_term.extend_from_slice(&key);
+        change((of_term, Some(Vec::new())));
+    });
 }
 
 fn entry_removed_effects(r: &EntryRemovedRecord, mut change: impl FnMut(Effect)) {
@@ -384,6 +457,7 @@ fn unname(name: &Name, digest: &Digest, mut change: impl FnMut(Effect)) {
     change((Table::Alias.key(name.as_bytes()), None));
     change((Table::Reference.key2(digest.as_bytes(), name.as_bytes()), None));
     change((Table::NameFinding.key(name.as_bytes()), None));
+    change((Table::SourceStamp.key(name.as_bytes()), None));
     if let Some(key) = fold_key(name) {
         change((key, None));
     }
@@ -414,6 +488,11 @@ fn fence_row(r: &FenceRecord) -> Vec<u8> {
 /// The key of one carrier of a blob.
 pub fn carrier_key(digest: &Digest, number: u32) -> Vec<u8> {
     Table::Carrier.key2(digest.as_bytes(), &number.to_be_bytes())
+}
+
+/// The key of what is wrong with a carrier of a blob; number zero is the blob's own file.
+pub fn finding_key(digest: &Digest, carrier: u32) -> Vec<u8> {
+    Table::Finding.key2(digest.as_bytes(), &carrier.to_be_bytes())
 }
 
 /// The key under which a large blob is found by its size.

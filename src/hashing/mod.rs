@@ -1,5 +1,6 @@
 //! Digests of bytes and files, and the workers that compute many of them at once.
 
+pub mod beside;
 pub mod choice;
 pub mod digests;
 pub mod engine;
@@ -10,6 +11,7 @@ pub mod sealed;
 mod stream;
 pub mod workers;
 
+pub use beside::beside;
 pub use digests::{Absorb, Digests, Hasher, Sha256};
 pub use engine::{Hashed, Source, Sources, hash_all};
 pub use file::{digest_file, digest_path, verify_digest};

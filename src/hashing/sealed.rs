@@ -5,7 +5,7 @@ use std::io;
 use super::file::{check, hash_zeros};
 use super::{Absorb, Digests, Hasher, Sha256};
 use crate::machine::File;
-use crate::vocabulary::Digest;
+use crate::vocabulary::{Blake3, Digest};
 
 /// Why a file could not be read to its end.
 #[derive(Debug)]
@@ -35,6 +35,22 @@ pub fn digests_sealed(file: &dyn File, go_on: &dyn Fn(u64) -> bool) -> Result<Di
     match read_sealed(file, &mut hasher, &mut at, go_on) {
         Ok(()) => Ok(hasher.finish()),
         Err(error) => Err(Stopped { offset: at, error }),
+    }
+}
+
+/// The BLAKE3 of a file, and its length in bytes, as [`digest_sealed`] makes the SHA-256.
+pub fn blake3_sealed(file: &dyn File, go_on: &dyn Fn(u64) -> bool) -> Result<(Blake3, u64), Stopped> {
+    let mut hasher = blake3::Hasher::new();
+    let mut at = 0;
+    match read_sealed(file, &mut hasher, &mut at, go_on) {
+        Ok(()) => Ok((Blake3::from_bytes(*hasher.finalize().as_bytes()), at)),
+        Err(error) => Err(Stopped { offset: at, error }),
+    }
+}
+
+impl Absorb for blake3::Hasher {
+    fn absorb(&mut self, bytes: &[u8]) {
+        self.update(bytes);
     }
 }
 

@@ -6,15 +6,25 @@ use crate::format::record::{Record, Replaced};
 use crate::parts::names::{Change, Syncs, Wanted};
 use crate::vocabulary::{Digest, Name, Result};
 
+/// What there is at all in the store: most have none of it, and need not be asked for each name.
+#[derive(Clone, Copy)]
+struct Any {
+    carriers: bool,
+    damaged: bool,
+}
+
 impl Hold<'_> {
     /// Makes the name of every record agree with what the journal says now, and syncs the directories; while a frame is
     /// finished, also those that agree already, since nobody vouches for what a dead process did.
     pub(super) fn apply_names(&mut self, records: &[Record]) -> Result<()> {
         let mut changes = Vec::new();
-        let carriers = self.snapshot.has_carriers()?;
+        let any = Any {
+            carriers: self.snapshot.has_carriers()?,
+            damaged: self.snapshot.all_damaged().next().transpose()?.is_some(),
+        };
         for record in records {
             if let Some((name, was)) = touched(record) {
-                changes.push(self.change(name, was, carriers)?);
+                changes.push(self.change(name, was, any)?);
             }
         }
         if !changes.is_empty() {
@@ -33,25 +43,25 @@ impl Hold<'_> {
         }
     }
 
-    /// What a name should be, and what may stand there. `carriers`: whether there are any in the store.
-    fn change(&self, name: &Name, was: Option<&Replaced>, carriers: bool) -> Result<Change> {
+    /// What a name should be, and what may stand there.
+    fn change(&self, name: &Name, was: Option<&Replaced>, any: Any) -> Result<Change> {
         let wanted = match self.snapshot.alias(name)? {
-            Some(alias) if alias.hardlinked => self.wanted(&alias.digest, carriers)?,
+            Some(alias) if alias.hardlinked => self.wanted(&alias.digest, any)?,
             _ => None,
         };
         let mut ours: Vec<u64> = was.map(|was| was.inode).into_iter().collect();
-        if let Some(was) = was.filter(|_| carriers) {
+        if let Some(was) = was.filter(|_| any.carriers) {
             ours.extend(self.carriers_of(&was.digest)?.into_iter().map(|(_, inode)| inode));
         }
         Ok(Change { name: name.clone(), wanted, ours, was: was.map(|was| was.digest) })
     }
 
     /// A blob whose file is in quarantine has no file under `names/`.
-    fn wanted(&self, digest: &Digest, carriers: bool) -> Result<Option<Wanted>> {
-        if self.snapshot.damaged(digest)?.is_some_and(|damaged| damaged.quarantined) {
+    fn wanted(&self, digest: &Digest, any: Any) -> Result<Option<Wanted>> {
+        if any.damaged && self.snapshot.damaged(digest)?.is_some_and(|damaged| damaged.quarantined) {
             return Ok(None);
         }
-        let carriers = if carriers { self.carriers_of(digest)? } else { Vec::new() };
+        let carriers = if any.carriers { self.carriers_of(digest)? } else { Vec::new() };
         Ok(self.snapshot.blob(digest)?.map(|blob| Wanted { digest: *digest, inode: blob.stamp.inode, carriers }))
     }
 

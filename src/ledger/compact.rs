@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use super::fold::all_rows;
 use super::{Ledger, Tables};
-use crate::format::record::copies::{CarrierRecord, CarrierRow, SourcesRecord, SourcesRow};
+use crate::format::record::copies::{
+    CarrierRecord, CarrierRow, SourceStampRecord, SourceStampRow, SourcesRecord, SourcesRow,
+};
 use crate::format::record::entry::{EntryRecord, TrashRow, TrashedRecord, UsedRecord, VariantRecord};
+use crate::format::record::scrub::{FindingRecord, SuspectRecord, VerifiedRecord};
 use crate::format::record::{
     self, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, Moment, NameFindingRecord, OrphanRecord,
     PayloadWriter, PinRecord, Record, RemovedRecord, SinceRecord,
@@ -267,6 +270,21 @@ pub(super) fn live_record(key: &[u8], value: &[u8], now_ns: u64) -> Result<Optio
         t if t == Table::Trash as u8 => {
             let TrashRow { rule, since } = read(value)?;
             Record::Trashed(TrashedRecord { entry: entry_id(rest)?, rule, since })
+        }
+        t if t == Table::Verified as u8 => {
+            Record::Verified(VerifiedRecord { digest: digest(rest)?, row: read(value)? })
+        }
+        t if t == Table::Finding as u8 => {
+            let (blob, carrier) = rest.split_at_checked(32).ok_or_else(undecodable)?;
+            let carrier = carrier.try_into().map(u32::from_be_bytes).map_err(|_| undecodable())?;
+            Record::Finding(FindingRecord { digest: digest(blob)?, carrier, row: read(value)? })
+        }
+        t if t == Table::Suspect as u8 => Record::Suspect(SuspectRecord { digest: digest(rest)?, row: read(value)? }),
+        t if t == Table::Scrub as u8 && rest == [table::SCRUB_PASS] => Record::Pass(read(value)?),
+        t if t == Table::Scrub as u8 && rest == [table::SCRUB_WISH] => Record::Wish(read(value)?),
+        t if t == Table::SourceStamp as u8 => {
+            let SourceStampRow { digest, source } = read(value)?;
+            Record::SourceStamp(SourceStampRecord { name: Name::new(rest)?, digest, source })
         }
         _ => return Ok(None),
     }))

@@ -26,15 +26,16 @@ pub mod tables;
 mod uses;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Duration;
 
 use crate::format::layout::Layout;
 use crate::format::settings::Durability;
 use crate::machine::Machine;
+use crate::machine::kept::KeptOpen;
 use crate::parts::blobs::Blobs;
 use crate::parts::carriers::Carriers;
-use crate::parts::index::View;
+use crate::parts::index::{Index, View};
 use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
 use crate::parts::names::Names;
@@ -118,7 +119,9 @@ pub struct Ledger {
     uses: Uses,
     current: RwLock<Arc<Snapshot>>,
     writer: Mutex<hold::Writer>,
-    queue: Mutex<Vec<Box<dyn commit::Job>>>,
+    queue: Mutex<commit::Queue>,
+    /// Told when a leader has done.
+    led: Condvar,
     /// Why the tail could not be folded when it was last due.
     fold_trouble: Mutex<Option<Error>>,
     /// Whether a commit has changed the catalog since another engine than the index was last told to follow.
@@ -133,13 +136,13 @@ impl Ledger {
     /// be, the store can be written to and nobody holds a lock: then the index is made, or brought up to date.
     pub fn open(machine: Arc<dyn Machine>, layout: Layout, policy: Policy) -> Result<Self> {
         let journal = Journal::new(Arc::clone(&machine), layout.journal(), policy.store);
-        let names =
-            Names::new(Arc::clone(&machine), layout.clone(), policy.directory_mode, policy.blob_mode, policy.syncfs);
+        let shards = Arc::new(KeptOpen::new(Arc::clone(&machine), 256));
+        let names = Names::new(&machine, &layout, &shards, (policy.directory_mode, policy.blob_mode), policy.syncfs);
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
-        let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
+        let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), shards, policy.syncfs);
         let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let uses = Uses::new(Arc::clone(&machine), layout.clone());
-        let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
+        let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy, &Index::default())?;
         #[cfg(feature = "sqlite")]
         let projection = match &policy.engine {
             Engine::Embedded => None,
@@ -158,6 +161,7 @@ impl Ledger {
             current: RwLock::new(Arc::new(snapshot)),
             writer: Mutex::default(),
             queue: Mutex::default(),
+            led: Condvar::default(),
             fold_trouble: Mutex::default(),
             catalog_changed: AtomicBool::default(),
             #[cfg(feature = "sqlite")]

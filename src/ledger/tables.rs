@@ -1,7 +1,8 @@
 //! The tables of the index, read as what they hold.
 
 use crate::format::record::Moment;
-use crate::format::record::copies::{CarrierRow, SourcesRow};
+use crate::format::record::copies::{CarrierRow, SourceStampRow, SourcesRow};
+use crate::format::record::scrub::{FindingRow, PassRecord, SuspectRow, VerifiedRow, WishRecord, Wrong};
 use crate::format::table::{
     self, AliasRow, BlobRow, DamagedRow, DepartedRow, FenceRow, GoneRow, NameFindingRow, OrphanRow, PinRow, Table,
 };
@@ -75,14 +76,77 @@ pub trait Tables: Sized {
         self.view().prefix(&prefix).map(|row| digest(&row?.0[prefix.len()..])).collect()
     }
 
-    /// What is wrong with a blob.
+    /// What is wrong with a blob: the mark that it is damaged, or that reading it has found other bytes, which then stands
+    /// for a mark of sequence zero.
     fn damaged(&self, digest: &Digest) -> Result<Option<DamagedRow>> {
-        self.row(Table::Damaged, digest.as_bytes())
+        if let Some(marked) = self.row(Table::Damaged, digest.as_bytes())? {
+            return Ok(Some(marked));
+        }
+        let found = self.finding(digest, 0)?.filter(|found| found.wrong == Wrong::Corrupt);
+        Ok(found.map(|found| {
+            let since = Moment { sequence: 0, time_ns: found.first_ns };
+            DamagedRow { inode: 0, reason: found.reason, quarantined: false, since }
+        }))
+    }
+
+    /// When a blob was last read and found right.
+    fn verified(&self, digest: &Digest) -> Result<Option<VerifiedRow>> {
+        self.row(Table::Verified, digest.as_bytes())
+    }
+
+    /// What reading a blob, or a carrier of it, has found wrong; carrier zero is its own file.
+    fn finding(&self, digest: &Digest, carrier: u32) -> Result<Option<FindingRow>> {
+        self.view().get(&table::finding_key(digest, carrier))?.map(|value| decode(&value, Table::Finding)).transpose()
+    }
+
+    /// Every finding about a blob and its carriers, by their numbers.
+    fn findings_of(&self, digest: &Digest) -> Result<Vec<(u32, FindingRow)>> {
+        let prefix = Table::Finding.key(digest.as_bytes());
+        let rows = self.view().prefix(&prefix).map(|row| {
+            let (key, value) = row?;
+            Ok((carrier_number(&key[prefix.len()..])?, decode(&value, Table::Finding)?))
+        });
+        rows.collect()
+    }
+
+    /// Every finding about the bytes of blobs and carriers, in the order of digests and numbers.
+    fn all_findings(&self) -> Rows<'_, (Digest, u32), FindingRow> {
+        Box::new(self.view().prefix(&Table::Finding.key(&[])).map(|row| {
+            let (key, value) = row?;
+            let (digest, number) = key[1..].split_at_checked(32).ok_or_else(|| damaged(Table::Finding))?;
+            let digest = digest.try_into().map(Digest::from_bytes).map_err(|_| damaged(Table::Finding))?;
+            Ok(((digest, carrier_number(number)?), decode(&value, Table::Finding)?))
+        }))
+    }
+
+    /// What a look at a blob's file has shown changed.
+    fn suspect(&self, digest: &Digest) -> Result<Option<SuspectRow>> {
+        self.row(Table::Suspect, digest.as_bytes())
+    }
+
+    /// Every blob whose file was seen changed.
+    fn all_suspects(&self) -> Rows<'_, Digest, SuspectRow> {
+        self.by_digest(Table::Suspect, &FIRST)
+    }
+
+    /// The last pass over the blobs.
+    fn scrub_pass(&self) -> Result<Option<PassRecord>> {
+        self.row(Table::Scrub, &[table::SCRUB_PASS])
+    }
+
+    /// What somebody wants of passes.
+    fn scrub_wish(&self) -> Result<WishRecord> {
+        Ok(self.row(Table::Scrub, &[table::SCRUB_WISH])?.unwrap_or_default())
     }
 
     /// The files that a blob was added from.
     fn sources(&self, digest: &Digest) -> Result<Option<SourcesRow>> {
         self.row(Table::Sources, digest.as_bytes())
+    }
+
+    /// The file that a name was given to.
+    fn source_stamp(&self, name: &Name) -> Result<Option<SourceStampRow>> {
+        self.row(Table::SourceStamp, name.as_bytes())
     }
 
     /// The further inodes of a blob, by their numbers.
@@ -154,7 +218,14 @@ pub trait Tables: Sized {
 
     /// Whether a large blob of this size is on record.
     fn has_size(&self, size_bytes: u64) -> Result<bool> {
-        Ok(self.view().prefix(&Table::Size.key(&size_bytes.to_be_bytes())).next().transpose()?.is_some())
+        Ok(!self.of_size(size_bytes, 1)?.is_empty())
+    }
+
+    /// The large blobs of this size, the first `most` of them.
+    fn of_size(&self, size_bytes: u64, most: usize) -> Result<Vec<Digest>> {
+        let prefix = Table::Size.key(&size_bytes.to_be_bytes());
+        let digest = |bytes: &[u8]| bytes.try_into().map(Digest::from_bytes).map_err(|_| damaged(Table::Size));
+        self.view().prefix(&prefix).take(most).map(|row| digest(&row?.0[prefix.len()..])).collect()
     }
 
     /// The names that differ from `name` by case only.
@@ -267,8 +338,7 @@ pub trait Tables: Sized {
 
     /// The rows of a table whose keys are digests, from `from` on.
     fn by_digest<T: serde::de::DeserializeOwned + 'static>(&self, table: Table, from: &Digest) -> Rows<'_, Digest, T> {
-        let end = [table as u8 + 1];
-        Box::new(self.view().range(&table.key(from.as_bytes()), Some(&end)).map(move |row| {
+        Box::new(self.view().prefix_from(&table.key(&[]), &table.key(from.as_bytes())).map(move |row| {
             let (key, value) = row?;
             let digest = key[1..].try_into().map(Digest::from_bytes).map_err(|_| damaged(table))?;
             Ok((digest, decode(&value, table)?))

@@ -1,13 +1,15 @@
-//! Uses that readers noted, put on record by whoever writes next.
+//! Uses and readings that readers noted, put on record by whoever writes next.
 
 use super::hold::Hold;
-use super::{Entries, Ledger, Tx};
+use super::{Entries, Ledger, Tables, Tx};
 use crate::format::record::Record;
 use crate::format::record::entry::UsedRecord;
-use crate::format::uses::Use;
-use crate::parts::uses::{self, Noted, Pending};
-use crate::vocabulary::Result;
+use crate::format::record::scrub::{VerifiedRecord, VerifiedRow};
+use crate::format::table::Table;
+use crate::format::uses::{Use, beginning};
+use crate::parts::uses::{self, Noted, Notes, Pending, Readings};
 use crate::vocabulary::limits::FRAME_RECORDS;
+use crate::vocabulary::{Digest, Result};
 
 /// Entries whose uses one frame takes in, with room for what it is written for.
 const MOST: usize = FRAME_RECORDS / 8;
@@ -23,6 +25,26 @@ impl Ledger {
         {
             let _lost = self.uses.append(all);
         }
+    }
+
+    /// Notes that blobs were read whole, compared with their digests and found right, as [`Ledger::note_uses`] notes uses.
+    /// What is damaged on record is not said to be right: whoever clears that looks again.
+    pub fn note_readings(&self, digests: &[Digest]) {
+        if !self.policy.writable || digests.is_empty() {
+            return;
+        }
+        let now_ns = self.machine.now_ns();
+        let all: Vec<_> = digests.iter().map(|digest| (beginning(digest), now_ns)).collect();
+        if matches!(self.uses.append_readings(&all), Ok(Noted::Full))
+            && matches!(self.try_hold(|hold| hold.fold_uses()), Ok(Some(())))
+        {
+            let _lost = self.uses.append_readings(&all);
+        }
+    }
+
+    /// Readings that are not on record yet.
+    pub fn pending_readings(&self) -> Readings {
+        if self.uses.any() { self.uses.pending_readings() } else { Readings::new() }
     }
 
     /// Puts uses on record that readers noted, without waiting for the next change.
@@ -63,8 +85,30 @@ impl Tx<'_> {
         if !uses.any() {
             return false;
         }
-        let Ok(pending) = uses.take_aside() else { return false };
-        self.part(|tx| tx.take_pending(pending)).unwrap_or(false)
+        let Ok(Notes { uses, readings }) = uses.take_aside() else { return false };
+        self.part(|tx| Ok(tx.take_pending(uses)? && tx.take_readings(readings)?)).unwrap_or(false)
+    }
+
+    /// A reading is that of the one blob whose digest begins as it says.
+    fn take_readings(&mut self, readings: Readings) -> Result<bool> {
+        let now_ns = self.ledger().machine.now_ns();
+        let mut taken = 0;
+        for (beginning, when_ns) in readings {
+            let rows: Vec<_> = self.view().prefix(&Table::Blob.key(&beginning)).take(2).collect::<Result<_>>()?;
+            let [(key, _)] = rows.as_slice() else { continue };
+            let Ok(digest) = key[1..].try_into().map(Digest::from_bytes) else { continue };
+            let before = self.verified(&digest)?.unwrap_or_default();
+            let is_news = when_ns > before.time_ns || before.time_ns > now_ns;
+            if when_ns <= now_ns && is_news && self.damaged(&digest)?.is_none() && self.finding(&digest, 0)?.is_none() {
+                if taken == MOST {
+                    return Ok(false);
+                }
+                let row = VerifiedRow { sequence: self.moment().sequence, time_ns: when_ns, sha256_ns: when_ns };
+                self.push(Record::Verified(VerifiedRecord { digest, row }));
+                taken += 1;
+            }
+        }
+        Ok(true)
     }
 
     fn take_pending(&mut self, pending: Pending) -> Result<bool> {

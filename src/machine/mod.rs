@@ -4,6 +4,7 @@
 //! machine whose every call is a crash point and whose disk keeps apart what was written and what was synced. This is
 //! the only floor that names `std::fs`, `nix`, `libc` or `memmap2`, and the only one with `unsafe`.
 
+pub mod kept;
 pub mod processor;
 pub mod real;
 pub mod simulated;
@@ -174,8 +175,46 @@ pub trait File: Send + Sync {
     /// Drops the file's clean pages from the cache; whether none is left, so that what is read next comes from the disk.
     /// `false` where somebody has them mapped, on filesystems in memory, and where it cannot be told.
     fn drop_cache(&self) -> bool;
+    /// For each piece of so many bytes (a multiple of 64 KiB), whether its first page is in the cache; `None` where it cannot
+    /// be told. Nothing is read.
+    fn resident(&self, piece_bytes: u64) -> Option<Vec<bool>> {
+        let _ = piece_bytes;
+        None
+    }
+    /// Drops the clean pages of a range from the cache (`POSIX_FADV_DONTNEED`); a hint.
+    fn forget(&self, offset: u64, length: u64) {
+        let _ = (offset, length);
+    }
     /// For the machine to find its own kind of file behind the trait.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// An entry of a directory, for calls on many entries of one.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    /// Its whole path.
+    pub path: &'a Path,
+    /// The directory that it is in, where that is open already ([`Machine::keep_open`]).
+    pub within: Option<&'a dyn File>,
+}
+
+impl<'a> Entry<'a> {
+    /// The entry at `path`, whose directory may be open.
+    pub fn of(path: &'a Path, within: Option<&'a dyn File>) -> Self {
+        Entry { path, within }
+    }
+}
+
+impl<'a> From<&'a Path> for Entry<'a> {
+    fn from(path: &'a Path) -> Self {
+        Entry::of(path, None)
+    }
+}
+
+impl<'a> From<&'a PathBuf> for Entry<'a> {
+    fn from(path: &'a PathBuf) -> Self {
+        Entry::of(path, None)
+    }
 }
 
 /// Part of a file, mapped.
@@ -200,6 +239,12 @@ pub trait Machine: Send + Sync {
     }
     /// Opens or creates a file or directory.
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>>;
+    /// Opens what can only be read once from front to back, a pipe or a device, through symbolic links, and waits for whoever
+    /// writes to it. The simulated machine has none.
+    fn stream(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// `mkdir` with exactly this mode, whatever the umask.
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Everything in a directory but `.` and `..`, in no order.
@@ -208,8 +253,30 @@ pub trait Machine: Send + Sync {
     fn lstat(&self, path: &Path) -> io::Result<Meta>;
     /// `stat`: follows symbolic links.
     fn stat(&self, path: &Path) -> io::Result<Meta>;
+    /// A directory to reach many of its entries through ([`Machine::link_in`]); `None` where that is no faster, where the
+    /// directory cannot be opened, and where half of the descriptors that this process may have are in use. It stays the same directory, whatever its path leads to later.
+    fn keep_open(&self, path: &Path) -> Option<Box<dyn File>> {
+        let _ = path;
+        None
+    }
     /// `link`: a second name for a file; `AlreadyExists` if `to` is there.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// As [`Machine::link`], between directories that are open.
+    fn link_in(&self, from: Entry<'_>, to: Entry<'_>) -> io::Result<()> {
+        self.link(from.path, to.path)
+    }
+    /// As [`Machine::rename`], between directories that are open.
+    fn rename_in(&self, from: Entry<'_>, to: Entry<'_>) -> io::Result<()> {
+        self.rename(from.path, to.path)
+    }
+    /// As [`Machine::unlink`], in a directory that is open.
+    fn unlink_in(&self, entry: Entry<'_>) -> io::Result<()> {
+        self.unlink(entry.path)
+    }
+    /// As [`Machine::lstat`], in a directory that is open.
+    fn lstat_in(&self, entry: Entry<'_>) -> io::Result<Meta> {
+        self.lstat(entry.path)
+    }
     /// `rename`, replacing what is there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// `renameat2(RENAME_NOREPLACE)`: `AlreadyExists` if `to` is there.
@@ -245,6 +312,20 @@ pub trait Machine: Send + Sync {
     fn umask(&self) -> u32;
     /// The effective user.
     fn user(&self) -> u32;
+    /// Lets the calling thread read and write only when nobody else wants to (`ioprio_set`, `IOPRIO_CLASS_IDLE`); what it had
+    /// before, to be given back to [`Machine::restore_io`], or `None` where that cannot be had.
+    fn idle_io(&self) -> Option<u32> {
+        None
+    }
+    /// Gives the calling thread back what [`Machine::idle_io`] took.
+    fn restore_io(&self, before: u32) {
+        let _ = before;
+    }
+    /// For how long, altogether, some task of this machine has waited for a disk (`/proc/pressure/io`, the total of `some`),
+    /// in nanoseconds; `None` where the kernel does not tell.
+    fn io_stalled_ns(&self) -> Option<u64> {
+        None
+    }
     /// Whether the kernel's `syncfs` reports write-back errors (Linux 5.8 and later).
     fn syncfs_reports_errors(&self) -> bool;
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::layout::Layout;
-use crate::machine::{File, FileKind, Machine, Meta, Open};
+use crate::machine::kept::KeptOpen;
+use crate::machine::{Entry, File, FileKind, Machine, Meta, Open};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Result, Stamp};
 
@@ -15,6 +16,8 @@ use crate::vocabulary::{Digest, Error, ErrorKind, Result, Stamp};
 pub struct Blobs {
     machine: Arc<dyn Machine>,
     layout: Layout,
+    /// The 256 directories, which never go away.
+    shards: Arc<KeptOpen>,
     syncfs: bool,
 }
 
@@ -73,9 +76,16 @@ pub struct BlobDirs {
 }
 
 impl Blobs {
-    /// The blob files of the store at `layout`. `syncfs`: whether it reports errors here.
-    pub fn new(machine: Arc<dyn Machine>, layout: Layout, syncfs: bool) -> Self {
-        Blobs { machine, layout, syncfs }
+    /// The blob files of the store at `layout`, whose 256 directories are the `shards`. `syncfs`: whether it reports
+    /// errors here.
+    pub fn new(machine: Arc<dyn Machine>, layout: Layout, shards: Arc<KeptOpen>, syncfs: bool) -> Self {
+        Blobs { machine, layout, shards, syncfs }
+    }
+
+    /// The blob at `path`, through its directory.
+    fn entry<'a>(&'a self, digest: &Digest, path: &'a Path) -> Entry<'a> {
+        let first = digest.as_bytes()[0];
+        Entry::of(path, self.shards.get(first.into(), || self.layout.blob_dir(first)))
     }
 
     /// The path of a blob.
@@ -86,7 +96,7 @@ impl Blobs {
     /// What is at the place of a blob; `None` if nothing is. Anything but a regular file is an error.
     pub fn meta(&self, digest: &Digest) -> Result<Option<Meta>> {
         let path = self.path(digest);
-        match self.machine.lstat(&path) {
+        match self.machine.lstat_in(self.entry(digest, &path)) {
             Ok(meta) if meta.kind == FileKind::File => Ok(Some(meta)),
             Ok(meta) => {
                 let what = match meta.kind {
@@ -102,6 +112,12 @@ impl Blobs {
         }
     }
 
+    /// Gives a blob one more name.
+    pub fn link(&self, digest: &Digest, to: Entry<'_>) -> io::Result<()> {
+        let path = self.path(digest);
+        self.machine.link_in(self.entry(digest, &path), to)
+    }
+
     /// Opens a blob for reading.
     pub fn open(&self, digest: &Digest) -> Result<Box<dyn File>> {
         let path = self.path(digest);
@@ -109,10 +125,10 @@ impl Blobs {
     }
 
     /// Links a staged file into its place; `false` if something is there already.
-    pub fn publish(&self, staged: &Path, digest: &Digest, dirs: &mut BlobDirs) -> Result<bool> {
+    pub fn publish<'a>(&self, staged: impl Into<Entry<'a>>, digest: &Digest, dirs: &mut BlobDirs) -> Result<bool> {
         self.watch(digest, dirs)?;
         let path = self.path(digest);
-        match self.machine.link(staged, &path) {
+        match self.machine.link_in(staged.into(), self.entry(digest, &path)) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(e) => Err(Error::io("publish", &path, e)),
@@ -161,9 +177,9 @@ impl Blobs {
     }
 
     /// Renames a blob out of the way; `false` if it is not there.
-    pub fn take_out(&self, digest: &Digest, to: &Path) -> Result<bool> {
+    pub fn take_out<'a>(&self, digest: &Digest, to: impl Into<Entry<'a>>) -> Result<bool> {
         let path = self.path(digest);
-        match self.machine.rename(&path, to) {
+        match self.machine.rename_in(self.entry(digest, &path), to.into()) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(Error::io("move", &path, e)),
@@ -173,7 +189,7 @@ impl Blobs {
     /// Unlinks a blob where it is; `false` if it is not there.
     pub fn remove(&self, digest: &Digest) -> Result<bool> {
         let path = self.path(digest);
-        match self.machine.unlink(&path) {
+        match self.machine.unlink_in(self.entry(digest, &path)) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(Error::io("remove", &path, e)),

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::layout::Layout;
-use crate::machine::{File, FileKind, Machine, Meta, Open};
+use crate::machine::kept::KeptOpen;
+use crate::machine::{Entry, File, FileKind, Machine, Meta, Open};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, Name, Result};
 
@@ -68,6 +69,8 @@ pub struct Refusal {
 pub struct Names {
     machine: Arc<dyn Machine>,
     layout: Layout,
+    /// The 256 directories of blobs, which never go away.
+    shards: Arc<KeptOpen>,
     directory_mode: u32,
     blob_mode: u32,
     syncfs: bool,
@@ -103,12 +106,30 @@ struct Watch<'a> {
     each: BTreeMap<PathBuf, Box<dyn File>>,
     /// Directories below `names/` that were seen to be directories.
     seen: BTreeSet<PathBuf>,
+    /// The directory of the name before, seen to be one and opened by [`Watch::open`]; names of one come together. Open to
+    /// reach its entries through, if it can be.
+    near: Option<(PathBuf, Option<Box<dyn File>>)>,
 }
 
 impl Names {
-    /// The directory view of the store at `layout`. `syncfs`: whether it reports errors here.
-    pub fn new(machine: Arc<dyn Machine>, layout: Layout, directory_mode: u32, blob_mode: u32, syncfs: bool) -> Self {
-        Names { machine, layout, directory_mode, blob_mode, syncfs }
+    /// The directory view of the store at `layout`, whose 256 directories of blobs are the `shards`. `modes`: of
+    /// directories and of blobs. `syncfs`: whether it reports errors here.
+    pub fn new(
+        machine: &Arc<dyn Machine>,
+        layout: &Layout,
+        shards: &Arc<KeptOpen>,
+        (directory_mode, blob_mode): (u32, u32),
+        syncfs: bool,
+    ) -> Self {
+        let (machine, layout, shards) = (Arc::clone(machine), layout.clone(), Arc::clone(shards));
+        Names { machine, layout, shards, directory_mode, blob_mode, syncfs }
+    }
+
+    /// Links `path` to the file of a blob. `within`: the directory of `path`, if it is open.
+    fn link_blob(&self, digest: &Digest, path: &Path, within: Option<&dyn File>) -> io::Result<()> {
+        let (blob, first) = (self.layout.blob(digest), digest.as_bytes()[0]);
+        let shard = self.shards.get(first.into(), || self.layout.blob_dir(first));
+        self.machine.link_in(Entry::of(&blob, shard), Entry::of(path, within))
     }
 
     /// Makes each name agree, and syncs directories. What cannot be applied is returned and does not stop the rest; an
@@ -130,6 +151,9 @@ impl Names {
     /// Makes one name agree; the inner error is why it cannot.
     fn settle(&self, change: &Change, watch: &mut Watch<'_>) -> Result<Result<(), String>> {
         let path = self.layout.name(&change.name);
+        if watch.is_near(&path) && change.is_fresh() && self.link_near(change, &path, watch).is_ok() {
+            return Ok(Ok(()));
+        }
         if watch.syncs == Syncs::All {
             watch.with_ancestors(&path)?;
             watch.open(&self.layout.staging())?;
@@ -137,9 +161,12 @@ impl Names {
         let leads = watch.leads_to(&path);
         if matches!(leads, Ok(true)) && change.is_fresh() && watch.syncs != Syncs::All {
             watch.open(path.parent().expect("a name is below names/"))?;
-            if self.machine.link(&self.layout.blob(&change.wanted_digest()), &path).is_ok() {
+            watch.come_near(&path);
+            if self.link_near(change, &path, watch).is_ok() {
                 return Ok(Ok(()));
             }
+            // What is there is looked at, and may go.
+            watch.near = None;
         }
         match (leads, &change.wanted) {
             (Ok(true), _) => match self.stands(change, &path) {
@@ -165,6 +192,12 @@ impl Names {
             self.prune(&path, watch)?;
         }
         Ok(agreed)
+    }
+
+    /// Makes a name of the usual case in the directory that was come near to.
+    fn link_near(&self, change: &Change, path: &Path, watch: &Watch<'_>) -> io::Result<()> {
+        let within = watch.near.as_ref().and_then(|(_, directory)| directory.as_deref());
+        self.link_blob(&change.wanted_digest(), path, within)
     }
 
     /// What is there, as far as a look tells. What stands aside is always something to do.
@@ -298,6 +331,7 @@ impl Names {
             // A directory of this name may be made again, and would be another one.
             watch.seen.remove(here);
             watch.each.remove(here);
+            watch.near = None;
             directory = Some(above);
         }
         Ok(())
@@ -324,7 +358,7 @@ impl<'a> Watch<'a> {
             true => Some(names.machine.open(&top, Open::Directory).map_err(|e| Error::io("open", &top, e))?),
             false => None,
         };
-        Ok(Watch { names, syncs, filesystem, each: BTreeMap::new(), seen: BTreeSet::new() })
+        Ok(Watch { names, syncs, filesystem, each: BTreeMap::new(), seen: BTreeSet::new(), near: None })
     }
 
     /// Opens a directory before it is changed. One that is not there is the trouble of the name, told when it is
@@ -336,6 +370,7 @@ impl<'a> Watch<'a> {
         }
         if self.each.len() >= MOST_DIRECTORIES {
             self.sync_each()?;
+            self.near = None;
         }
         match self.names.machine.open(directory, Open::Directory) {
             Ok(handle) => _ = self.each.insert(directory.to_owned(), handle),
@@ -343,6 +378,17 @@ impl<'a> Watch<'a> {
             Err(e) => return Err(Error::io("open", directory, e)),
         }
         Ok(())
+    }
+
+    /// Whether `path` is in the directory that was come near to: then that is watched, and is a directory.
+    fn is_near(&self, path: &Path) -> bool {
+        self.syncs != Syncs::All && self.near.as_ref().is_some_and(|(near, _)| Some(near.as_path()) == path.parent())
+    }
+
+    /// Opens the directory of `path`, which was seen to be one, to reach further names in it.
+    fn come_near(&mut self, path: &Path) {
+        let Some(directory) = path.parent().filter(|_| !self.is_near(path)) else { return };
+        self.near = Some((directory.to_owned(), self.names.machine.keep_open(directory)));
     }
 
     /// Every directory from `names/` to the one of `path`, of those that are there.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::layout::Layout;
 use crate::format::session::{SessionFile, SessionKind};
-use crate::machine::{File, FileKind, Lock, Machine, Open};
+use crate::machine::{Entry, File, FileKind, Lock, Machine, Open};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, Result};
 
@@ -31,6 +31,8 @@ pub struct Session {
     directory: PathBuf,
     /// The folder itself and the one that it is in, opened before anything was put there.
     folders: [Box<dyn File>; 2],
+    /// The folder, to reach its files through.
+    near: Option<Box<dyn File>>,
     file: Box<dyn File>,
     says: std::sync::Mutex<SessionFile>,
     counter: AtomicU64,
@@ -82,6 +84,7 @@ impl Sessions {
         let says = SessionFile { kind, stamp, held };
         let session = Session {
             machine: Arc::clone(&self.machine),
+            near: self.machine.keep_open(&directory),
             directory,
             folders,
             file,
@@ -153,6 +156,11 @@ impl Session {
     /// A path in its folder that was not given out before.
     pub fn next_path(&self) -> PathBuf {
         self.directory.join(self.counter.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// A file in its folder, reached through that.
+    pub fn entry<'a>(&'a self, path: &'a Path) -> Entry<'a> {
+        Entry::of(path, self.near.as_deref())
     }
 
     /// The folder.

@@ -1,4 +1,5 @@
-//! `uses`: where whoever reads says what it used, without a lock that anybody waits for and without a sync.
+//! `uses`: where whoever reads says what it used, and which bytes it found right, without a lock that anybody waits for
+//! and without a sync.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::format::layout::Layout;
-use crate::format::uses::{self, USE_BYTES, Use};
+use crate::format::uses::{self, Reading, USE_BYTES, Use};
 use crate::machine::{FileKind, Lock, Machine, Meta, Open};
 use crate::vocabulary::limits::USES_BYTES;
 use crate::vocabulary::{EntryId, Usage};
@@ -18,6 +19,18 @@ const WAIT: Duration = Duration::from_micros(100);
 
 /// When each entry was used, in wall-clock nanoseconds since the epoch.
 pub type Pending = BTreeMap<EntryId, Vec<u64>>;
+
+/// When each blob was last found right, by the beginning of its digest, in wall-clock nanoseconds since the epoch.
+pub type Readings = BTreeMap<[u8; 16], u64>;
+
+/// All that was noted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Uses of entries.
+    pub uses: Pending,
+    /// Readings of blobs.
+    pub readings: Readings,
+}
 
 /// What became of uses that were to be noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +58,15 @@ impl Uses {
 
     /// Appends uses. The file is locked for a moment, so that two do not write to the same place.
     pub fn append(&self, all: &[Use]) -> io::Result<Noted> {
-        let bytes: Vec<u8> = all.iter().flat_map(uses::encode).collect();
+        self.append_bytes(&all.iter().flat_map(uses::encode).collect::<Vec<u8>>())
+    }
+
+    /// Appends readings, likewise.
+    pub fn append_readings(&self, all: &[Reading]) -> io::Result<Noted> {
+        self.append_bytes(&all.iter().flat_map(uses::encode_reading).collect::<Vec<u8>>())
+    }
+
+    fn append_bytes(&self, bytes: &[u8]) -> io::Result<Noted> {
         for _ in 0..TRIES {
             let file = match self.machine.open(&self.layout.uses(), Open::ReadWrite) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -70,7 +91,7 @@ impl Uses {
             if end + bytes.len() as u64 > USES_BYTES {
                 return Ok(Noted::Full);
             }
-            return file.write_at(&bytes, end).map(|()| Noted::Yes);
+            return file.write_at(bytes, end).map(|()| Noted::Yes);
         }
         Ok(Noted::Lost)
     }
@@ -89,25 +110,36 @@ impl Uses {
     pub fn pending(&self) -> Pending {
         let mut pending = Pending::new();
         for path in [self.layout.uses_aside(), self.layout.uses()] {
-            for (entry, when_ns) in self.read(path).unwrap_or_default() {
+            for (entry, when_ns) in self.read(path).map(|bytes| uses::decode(&bytes)).unwrap_or_default() {
                 pending.entry(entry).or_default().push(when_ns);
             }
         }
         pending
     }
 
+    /// All readings that are not on record, or may not be, likewise.
+    pub fn pending_readings(&self) -> Readings {
+        let mut readings = Readings::new();
+        for path in [self.layout.uses_aside(), self.layout.uses()] {
+            take_readings(&self.read(path).unwrap_or_default(), &mut readings);
+        }
+        readings
+    }
+
     /// Sets the file aside, where nobody appends to it, and gives what is in there. Only by whoever holds `lock`.
-    pub fn take_aside(&self) -> io::Result<Pending> {
+    pub fn take_aside(&self) -> io::Result<Notes> {
         let aside = self.layout.uses_aside();
         // One that is still there was not put on record, or was, and its holder died: the times tell.
         if self.machine.lstat(&aside).is_err() {
             self.machine.rename(&self.layout.uses(), &aside)?;
         }
-        let mut pending = Pending::new();
-        for (entry, when_ns) in self.read(aside)? {
-            pending.entry(entry).or_default().push(when_ns);
+        let mut notes = Notes::default();
+        let bytes = self.read(aside)?;
+        for (entry, when_ns) in uses::decode(&bytes) {
+            notes.uses.entry(entry).or_default().push(when_ns);
         }
-        Ok(pending)
+        take_readings(&bytes, &mut notes.readings);
+        Ok(notes)
     }
 
     /// Removes what was set aside. Only by whoever holds `lock`, once it is on record.
@@ -115,7 +147,7 @@ impl Uses {
         self.machine.unlink(&self.layout.uses_aside())
     }
 
-    fn read(&self, path: PathBuf) -> io::Result<Vec<Use>> {
+    fn read(&self, path: PathBuf) -> io::Result<Vec<u8>> {
         let file = self.machine.open(&path, Open::Read)?;
         let meta = file.meta()?;
         if meta.kind != FileKind::File {
@@ -123,7 +155,15 @@ impl Uses {
         }
         let mut bytes = vec![0; meta.size_bytes.min(USES_BYTES) as usize];
         let read = file.read_at(&mut bytes, 0)?;
-        Ok(uses::decode(&bytes[..read]))
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+}
+
+fn take_readings(bytes: &[u8], readings: &mut Readings) {
+    for (beginning, when_ns) in uses::decode_readings(bytes) {
+        let known = readings.entry(beginning).or_default();
+        *known = when_ns.max(*known);
     }
 }
 

@@ -241,6 +241,15 @@ pub enum Event {
     },
     /// Something is wrong with the structure of the store.
     Found(Finding),
+    /// Something about a blob's file is other than it was, and is no finding by itself.
+    Hint {
+        /// The digest that names it.
+        digest: Digest,
+        /// Every alias of it.
+        names: Vec<Name>,
+        /// What.
+        detail: String,
+    },
     /// A finding is mended, or, where nothing is changed yet, would be.
     Mended {
         /// What was wrong.

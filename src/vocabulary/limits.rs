@@ -36,6 +36,12 @@ pub const REFERENCE_BYTES: usize = 4096;
 pub const REFERENCE_INPUT_BYTES: usize = 16 << 10;
 /// Most bytes of uses that are not on record yet: 32,768 of them, a moment's work to put on record.
 pub const USES_BYTES: u64 = 1 << 20;
+/// Labels of one counter that are kept apart: a dashboard with more lines shows nothing, and a label may be any text.
+pub const TOTALS_LABELS: usize = 48;
+/// Longest label of a counter, in bytes: a resolver's name, with room.
+pub const TOTALS_LABEL_BYTES: usize = 96;
+/// Bytes of one of the two slots that totals are kept in: the most labels of the longest kind of all counters, with room.
+pub const TOTALS_SLOT_BYTES: usize = 16 << 10;
 /// Longest name of an organisation or repository at Hugging Face, in bytes: what the site allows.
 pub const HUB_NAME_BYTES: usize = 96;
 /// Longest URI of a place where a blob is kept, in bytes: a path of PATH_MAX, every byte of it percent-encoded.
@@ -50,6 +56,12 @@ pub const BATCH_BYTES: u64 = 256 << 20;
 /// Time after which a batch is closed, so that acknowledgements flow.
 pub const BATCH_TIME: Duration = Duration::from_secs(2);
 
+/// Files that one thread takes from a walk at a time, at most: enough to hash several at once, few enough that threads
+/// end together.
+pub const GROUP_FILES: usize = 16;
+/// Bytes of such files: with two threads they stay in the cache between being read, hashed and written.
+pub const GROUP_BYTES: u64 = 512 << 10;
+
 /// Most files that a blob was added from that are remembered: a second and third place to look for good bytes.
 pub const SOURCES_MOST: usize = 4;
 /// Bytes of all their paths together, for one blob: a batch of the longest names and paths still fits a frame.
@@ -61,6 +73,8 @@ pub const SMALL_FILE_BYTES: u64 = 1 << 20;
 pub const IO_CHUNK_BYTES: usize = 1 << 20;
 /// How much of a blob is mapped at a time.
 pub const MAP_WINDOW_BYTES: usize = 8 << 20;
+/// Longest name of which it is remembered what its source was, in bytes: a batch of the longest names still fits a frame.
+pub const STAMPED_NAME_BYTES: usize = 512;
 /// How much of each of several files is read at a time while they are hashed together: with one for each of 16 lanes, all
 /// of it stays in the second level of the cache.
 pub const READ_BYTES: usize = 64 << 10;
@@ -98,10 +112,11 @@ pub const RECORD_BYTES: usize = 16 << 10;
 /// A segment that has grown to this size is followed by a new one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// Records in the part of the journal that is not yet in a run, before it is folded into one.
-pub const TAIL_FOLD_RECORDS: usize = 2_048;
+/// Records in the part of the journal that is not yet in a run, before it is folded into one: whoever opens the store reads
+/// them first.
+pub const TAIL_FOLD_RECORDS: usize = 1_024;
 /// Records in that part beyond which opening folds it, and beyond which an index is made piece by piece.
-pub const TAIL_MAX_RECORDS: usize = 8_192;
+pub const TAIL_MAX_RECORDS: usize = 4_096;
 /// A journal smaller than this is not compacted by itself.
 pub const COMPACT_MIN_BYTES: u64 = 32 << 20;
 /// Rows that a rebuild holds in memory before it writes them as a run.
@@ -126,8 +141,9 @@ pub const RUN_PAGE_MAX_BYTES: usize = 32 << 10;
 /// Levels of a run's tree, at most: with two children to a page, the fewest there are, it has 8 million leaves. A walk
 /// holds a page of every level.
 pub const RUN_DEPTH: usize = 24;
-/// Bits of a run's filter for each key: about one visit in a hundred is in vain.
-pub const RUN_FILTER_BITS_PER_KEY: u64 = 10;
+/// Bits of a run's filter for each row: what rows are asked for together stands in it, too, so that about one visit in a
+/// hundred is in vain.
+pub const RUN_FILTER_BITS_PER_KEY: u64 = 12;
 /// Largest filter of a run, which is made in memory: past 20 million keys it gets less sharp instead of larger.
 pub const RUN_FILTER_BYTES: u64 = 32 << 20;
 /// Verified pages of all runs of an opened index that are kept in memory.
@@ -147,8 +163,24 @@ pub const SETTINGS_BYTES: u64 = 64 << 10;
 pub const COPIES_MOST: u32 = 16;
 /// Most blobs that one frame heals: their files change places while `lock` is held.
 pub const REPAIR_BATCH: usize = 64;
-/// Most blobs removed under one hold of the lock.
-pub const REMOVE_BATCH: usize = 256;
+/// Longest words about one finding that are recorded, in bytes: a line of a report.
+pub const FINDING_REASON_BYTES: usize = 1024;
+/// Most wrong ranges of one blob that are recorded: with more, moving the whole blob is not much dearer. A record of them
+/// stays below its bound.
+pub const FINDING_RANGES: usize = 256;
+/// Blobs that were read, of which one frame says so, at most: bounds what a kill makes a scrub read again, and the frame.
+pub const SCRUB_BATCH: usize = 1024;
+/// The same in time: also how soon a scrub that somebody pauses or stops sees it, at the latest, within one large blob.
+pub const SCRUB_BATCH_TIME: Duration = Duration::from_secs(2);
+/// Blobs that a scrub puts in order at a time: with more there are several passes over the index, which are cheap beside
+/// reading. Bounds memory (48 bytes for each).
+pub const SCRUB_ORDERED: usize = 1 << 18;
+/// Most blobs that a sample by number takes: their hashes are held in memory to find the smallest.
+pub const SCRUB_SAMPLE_MOST: u64 = 1 << 20;
+/// Most suspects of one status that are recorded one by one: with more, everything is to be read anyway.
+pub const SUSPECTS_MOST: u64 = 1 << 16;
+/// Most blobs removed under one hold of the lock: a few tens of milliseconds, one sync for all of them.
+pub const REMOVE_BATCH: usize = 1024;
 /// Longest line of a plan that is read: bounds memory when it is something else.
 pub const PLAN_LINE_BYTES: u64 = 4 << 10;
 /// Most blobs that a plan that is read may name, for the same reason.

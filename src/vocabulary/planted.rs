@@ -66,6 +66,10 @@ bugs! {
     RootsOutsideLock,
     /// Collection does not wait for older sessions.
     OlderSessions,
+    /// `--trust-stamps` believes that a source is what it was whatever its stamp.
+    SourceStampIgnored,
+    /// The stamp of a source is put on record however fresh its last change is.
+    RacyStampRecorded,
     /// Collection does not look at what sessions list.
     ListedBlobs,
     /// Collection takes no notice of a fence.
@@ -134,6 +138,12 @@ bugs! {
     LeaseNotInherited,
     /// A collection empties the staging of who died since it looked what is there.
     BuriedUnseen,
+    /// A scrub leaves some blobs out.
+    ScrubSkips,
+    /// A blob is on record as read before it was read to its end.
+    VerifiedEarly,
+    /// A status takes no notice of another modification time.
+    StatusBlind,
     /// What goes in one lane is taken for what goes in the next.
     LanesMixed,
     /// A mapped window is believed without asking whether all of it was there.

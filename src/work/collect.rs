@@ -9,6 +9,7 @@ mod chosen;
 mod findings;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use crate::format::record::entry::{TrashedRecord, VariantRemovedRecord};
 use crate::format::record::{Moment, OrphanRecord, Record, RemovedRecord, SinceRecord};
 use crate::format::session::SessionKind;
 use crate::ledger::{Entries, Ledger, Snapshot, Tables};
-use crate::machine::Meta;
+use crate::machine::{Entry, Meta};
 use crate::parts::journal::chain::{Place, is_outgrown};
 use crate::parts::sessions::{Found, Session};
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH, RESUME_TTL};
@@ -153,7 +154,7 @@ pub fn collect(
     // Every frame was read by now: what no record knows, none knew.
     carriers::remove_unrecorded(ctx.ledger)?;
     report.in_grace = fresh.in_grace;
-    carry_out(ctx.ledger, &plan.doomed, &mut report, observer)?;
+    carry_out(ctx, &plan.doomed, &mut report, observer)?;
     ctx.ledger.refill_reserve();
     ctx.ledger.compact_if_due();
     ctx.ledger.clear_unfinished_if_any();
@@ -161,19 +162,69 @@ pub fn collect(
 }
 
 /// Condemns and removes, as far as nothing keeps them by then.
-fn carry_out(ledger: &Ledger, doomed: &[Doomed], report: &mut CollectReport, observer: &dyn Observer) -> Result<()> {
+fn carry_out(ctx: &Context<'_>, doomed: &[Doomed], report: &mut CollectReport, observer: &dyn Observer) -> Result<()> {
     observer.expect(doomed.len() as u64, doomed.iter().map(|d| d.size_bytes).sum());
-    condemn(ledger, doomed)?;
-    let session = session(ledger)?;
+    condemn(ctx.ledger, doomed)?;
+    let session = session(ctx.ledger)?;
+    let session = session.as_ref();
+    let mut out = Out::default();
     for batch in doomed.chunks(REMOVE_BATCH) {
         if observer.cancelled() {
             report.interrupted = true;
             break;
         }
-        remove(ledger, session.as_ref(), batch, report, observer)?;
+        // What is out of the way is unlinked while the next are brought there.
+        let before = std::mem::take(&mut out);
+        let (unlinked, taken) =
+            ctx.workers.both(|| unlink(ctx, session, before), || take_out(ctx.ledger, session, batch));
+        unlinked?.tell(report, observer);
+        out = taken?;
+        report.held.append(&mut out.held);
         observer.progress(batch.len() as u64, batch.iter().map(|d| d.size_bytes).sum());
     }
+    unlink(ctx, session, out)?.tell(report, observer);
     Ok(())
+}
+
+/// Blobs that are on record no more.
+#[derive(Default)]
+struct Out {
+    /// Where their files are by now, to be unlinked.
+    paths: Vec<PathBuf>,
+    gone: Vec<Gone>,
+    /// What was left, and why.
+    held: Vec<(Digest, String)>,
+}
+
+struct Gone {
+    digest: Digest,
+    size_bytes: u64,
+    freed_bytes: u64,
+    /// Its carriers.
+    numbers: Vec<u32>,
+}
+
+impl Out {
+    fn tell(self, report: &mut CollectReport, observer: &dyn Observer) {
+        for Gone { digest, size_bytes, freed_bytes, .. } in self.gone {
+            observer.event(&Event::Removed { digest, size_bytes, freed_bytes });
+            report.removed.push((digest, size_bytes));
+            report.removed_blobs += 1;
+            report.removed_bytes += size_bytes;
+            report.freed_bytes += freed_bytes;
+        }
+    }
+}
+
+/// Unlinks what was brought out of the way.
+fn unlink(ctx: &Context<'_>, session: Option<&Session>, mut out: Out) -> Result<Out> {
+    let unlink = |path: PathBuf| {
+        let entry = session.map_or(Entry::from(&path), |session| session.entry(&path));
+        ctx.ledger.machine.unlink_in(entry).map_err(|e| Error::io("remove", &path, e))
+    };
+    let paths = std::mem::take(&mut out.paths);
+    ctx.workers.map(paths, unlink).into_iter().collect::<Result<()>>()?;
+    Ok(out)
 }
 
 /// The session in whose folder files are put out of the way; none where not even one more inode is to be had, which no
@@ -487,15 +538,9 @@ fn condemn(ledger: &Ledger, doomed: &[Doomed]) -> Result<()> {
 }
 
 /// Removes what is still condemned and what no running work might rest on: a frame, synced, then the files out of the
-/// way under the same hold of `lock`, then unlinked outside of it. Without a session they are unlinked where they are.
-fn remove(
-    ledger: &Ledger,
-    session: Option<&Session>,
-    batch: &[Doomed],
-    report: &mut CollectReport,
-    observer: &dyn Observer,
-) -> Result<()> {
-    let (mut going, mut out) = (Vec::new(), Vec::new());
+/// way under the same hold of `lock`; they are unlinked outside of it. Without a session they are unlinked where they are.
+fn take_out(ledger: &Ledger, session: Option<&Session>, batch: &[Doomed]) -> Result<Out> {
+    let mut out = Out::default();
     ledger.hold(|hold| {
         refuse_fences(&hold.snapshot)?;
         let sessions = ledger.sessions.list()?;
@@ -512,7 +557,7 @@ fn remove(
                 continue;
             }
             if let Some(holder) = holder(&sessions, &digest, condemned.sequence) {
-                report.held.push((digest, holder));
+                out.held.push((digest, holder));
                 continue;
             }
             let Some(meta) = of_blob(ledger.blobs.meta(&digest))? else { continue };
@@ -523,30 +568,22 @@ fn remove(
             let rule = format!("gc: {}", doomed.rule);
             let numbers = carriers::unrecord(&hold.snapshot, &digest, &mut records)?;
             records.push(Record::Removed(RemovedRecord { digest, size_bytes, rule, when }));
-            going.push((digest, size_bytes, meta.map_or(0, |meta| frees(&meta)), numbers));
+            out.gone.push(Gone { digest, size_bytes, freed_bytes: meta.map_or(0, |meta| frees(&meta)), numbers });
         }
         hold.commit(&records)?;
-        for (digest, _, freed_bytes, numbers) in &mut going {
-            *freed_bytes += carriers::take_out(ledger, session, digest, numbers, &mut out)?;
-            match session.map(Session::next_path) {
-                Some(aside) if ledger.blobs.take_out(digest, &aside)? => out.push(aside),
+        for Gone { digest, freed_bytes, numbers, .. } in &mut out.gone {
+            *freed_bytes += carriers::take_out(ledger, session, digest, numbers, &mut out.paths)?;
+            match session.map(|session| (session, session.next_path())) {
+                Some((session, aside)) if ledger.blobs.take_out(digest, session.entry(&aside))? => {
+                    out.paths.push(aside)
+                }
                 Some(_) => {}
                 None => _ = ledger.blobs.remove(digest)?,
             }
         }
         Ok(())
     })?;
-    for path in out {
-        ledger.machine.unlink(&path).map_err(|e| Error::io("remove", &path, e))?;
-    }
-    for (digest, size_bytes, freed_bytes, _) in going {
-        observer.event(&Event::Removed { digest, size_bytes, freed_bytes });
-        report.removed.push((digest, size_bytes));
-        report.removed_blobs += 1;
-        report.removed_bytes += size_bytes;
-        report.freed_bytes += freed_bytes;
-    }
-    Ok(())
+    Ok(out)
 }
 
 /// The running work that holds a condemned blob, or might rest on it: an ingest whose look-ups are older than the

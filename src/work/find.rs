@@ -12,8 +12,10 @@ use super::ingest::AliasKind;
 use super::links::{Footprint, StagedLinks};
 use super::names::{self, Target};
 use crate::format::record::copies::CarrierRow;
+use crate::format::record::scrub::{FindingRow, Wrong};
 use crate::format::session::SessionKind;
 use crate::format::table::{AliasRow, BlobRow};
+use crate::format::uses::beginning;
 use crate::ledger::{Entries, Ledger, Snapshot, Tables};
 use crate::parts::blobs;
 use crate::parts::sessions::Found;
@@ -69,6 +71,11 @@ pub struct BlobInfo {
     pub entries: Vec<(Key, String)>,
     /// Whether its file is known to be damaged.
     pub damaged: bool,
+    /// What reading it or a carrier of it has found wrong and nobody has mended, with the number of the carrier; zero is its
+    /// own file.
+    pub findings: Vec<(u32, FindingRow)>,
+    /// When it was last read and found right, as far as is known; wall clock, nanoseconds since the epoch.
+    pub verified_ns: Option<u64>,
     /// The further inodes of it that the store keeps.
     pub carriers: Vec<CarrierInfo>,
     /// The files that it was added from, as far as they are remembered: `repair` looks there for good bytes.
@@ -111,6 +118,8 @@ pub struct Why {
     pub collectable: bool,
     /// Whether a fence keeps everything.
     pub fenced: bool,
+    /// What reading it or a carrier of it has found wrong and nobody has mended, as in [`BlobInfo::findings`].
+    pub findings: Vec<(u32, FindingRow)>,
 }
 
 /// What the store holds.
@@ -138,7 +147,8 @@ pub struct Stats {
     pub pins: u64,
     /// Blobs known to be damaged.
     pub damaged_blobs: u64,
-    /// Other findings on record: names not applied, fences.
+    /// Other findings on record: names not applied, fences, blobs that were missing or could not be read, carriers that are
+    /// wrong.
     pub findings: u64,
     /// Whether collection is fenced.
     pub fenced: bool,
@@ -221,6 +231,7 @@ pub fn why(ctx: &Context<'_>, digest: &Digest, grace: Duration) -> Result<Why> {
         collectable: !rooted && sessions.is_empty() && !fenced && waited >= grace,
         sessions,
         fenced,
+        findings: snapshot.findings_of(digest)?,
     })
 }
 
@@ -251,10 +262,11 @@ pub fn stats(ctx: &Context<'_>) -> Result<Stats> {
     let root = ledger.layout.root();
     let filesystem = ledger.machine.filesystem(root).map_err(|e| Error::io("look at the filesystem of", root, e))?;
     let fences = count(snapshot.all_fences())?;
+    let (corrupt, others) = findings_of_reading(&snapshot)?;
     let mut stats = Stats {
         pins: count(snapshot.all_pins())?,
-        damaged_blobs: count(snapshot.all_damaged())?,
-        findings: count(snapshot.all_name_findings())? + fences,
+        damaged_blobs: count(snapshot.all_damaged())? + corrupt,
+        findings: count(snapshot.all_name_findings())? + fences + others,
         fenced: fences > 0 || !snapshot.damage.is_empty(),
         journal_bytes: ledger.journal.sizes()?.0,
         index_bytes: index_bytes(ledger),
@@ -340,10 +352,33 @@ fn blob_info(ledger: &Ledger, snapshot: &Snapshot, digest: Digest, row: &BlobRow
         aliases,
         pin: snapshot.pin(&digest)?.map(|pin| pin.note),
         damaged: snapshot.damaged(&digest)?.is_some(),
+        findings: snapshot.findings_of(&digest)?,
+        verified_ns: verified_ns(ledger, snapshot, &digest)?,
         entries: entries(snapshot, &digest)?,
         carriers: carriers(ledger, snapshot, &digest)?,
         sources: sources(snapshot, &digest)?,
     })
+}
+
+/// When a blob was last read and found right: what is on record, or what a reader has noted since.
+fn verified_ns(ledger: &Ledger, snapshot: &Snapshot, digest: &Digest) -> Result<Option<u64>> {
+    let noted = ledger.pending_readings().get(&beginning(digest)).copied();
+    Ok(snapshot.verified(digest)?.map(|row| row.time_ns).max(noted))
+}
+
+/// Findings on record of what was read: blobs whose bytes are others and that are not marked, and all the rest.
+fn findings_of_reading(snapshot: &Snapshot) -> Result<(u64, u64)> {
+    let (mut corrupt, mut others) = (0, 0);
+    for row in snapshot.all_findings() {
+        let ((digest, carrier), found) = row?;
+        let marked = carrier == 0 && snapshot.damaged(&digest)?.is_some_and(|damaged| damaged.since.sequence != 0);
+        match (carrier, found.wrong) {
+            _ if marked => {}
+            (0, Wrong::Corrupt) => corrupt += 1,
+            _ => others += 1,
+        }
+    }
+    Ok((corrupt, others))
 }
 
 fn carriers(ledger: &Ledger, snapshot: &Snapshot, digest: &Digest) -> Result<Vec<CarrierInfo>> {

@@ -1,6 +1,7 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
 mod blob;
+mod cache;
 mod carrier;
 pub mod catalog;
 pub mod check;
@@ -27,7 +28,10 @@ pub mod names;
 pub mod repair;
 pub mod resumable;
 mod room;
+pub mod scrub;
+mod seen;
 mod spill;
+pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod upkeep;

@@ -253,3 +253,17 @@ impl Observer for Heard {
         self.stop_after.is_some_and(|(files, bytes)| done.0 >= files || done.1 >= bytes)
     }
 }
+
+/// The record that gives a counted name to the empty blob.
+pub(crate) fn counted(name: &Name, added: crate::format::record::Moment) -> Record {
+    Record::Alias(AliasRecord {
+        name: name.clone(),
+        digest: Digest::EMPTY,
+        size_bytes: 0,
+        hardlinked: false,
+        executable: false,
+        mtime_ns: 0,
+        replaces: None,
+        added,
+    })
+}

@@ -224,7 +224,18 @@ fn line(record: &Record) -> String {
         Record::EntryRemoved(r) => format!("entry {} {:?} removed by {:?}", r.key.id(), r.key, r.rule),
         Record::Used(r) => format!("entry {} used {} times", r.entry, r.usage.count),
         Record::Trashed(r) => format!("entry {} put into the trash by {:?}", r.entry, r.rule),
+        Record::SourceStamp(r) => format!("source of {:?}: inode {}, {}", r.name, r.source.inode, r.digest),
         Record::Untrashed(entry) => format!("entry {entry} taken out of the trash"),
+        Record::Verified(r) => format!("verified {}", r.digest),
+        Record::Finding(r) => {
+            format!("finding {} carrier {}: {:?} {:?}", r.digest, r.carrier, r.row.wrong, r.row.reason)
+        }
+        Record::FindingMended(r) => format!("finding {} carrier {} mended", r.digest, r.carrier),
+        Record::Suspect(r) => format!("suspect {}: changed {}", r.digest, r.row.changed),
+        Record::Pass(r) => {
+            format!("pass {} over the blobs, {:?}: {} blobs, {} findings", r.number, r.state, r.blobs, r.findings)
+        }
+        Record::Wish(r) => format!("passes over the blobs are to {:?}", r.wish),
     }
 }
 

@@ -16,6 +16,8 @@ use larder::work::lease::Leased;
 use larder::work::materialize::{MaterializeOptions, MaterializeReport, Mode};
 use larder::work::names::Target;
 use larder::work::repair::{RepairOptions, RepairScope};
+use larder::work::scrub::{ScrubEnd, ScrubOptions};
+use larder::work::status::StatusOptions;
 use larder::work::verify::VerifyOptions;
 use larder::{DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result, Silent};
 
@@ -633,6 +635,20 @@ fn mending() -> Vec<Verb> {
             let found = store.verify(&[], &[], &options, &Silent)?;
             assert_eq!((found.corrupt, found.missing), (0, 0), "an error of a call is no damage: {found:?}");
             Ok(Came::whole(found.unreadable == 0 && !found.interrupted))
+        }),
+        Verb::new("scrub", |store, _| {
+            let found = store.scrub(&ScrubOptions::default(), &Silent)?;
+            assert_eq!((found.corrupt, found.missing), (0, 0), "an error of a call is no damage: {found:?}");
+            Ok(Came::whole(found.unreadable == 0 && found.end == ScrubEnd::Done))
+        }),
+        Verb::new("status", |store, _| {
+            let found = store.status(&StatusOptions::default(), &Silent)?;
+            assert_eq!(
+                (found.size, found.mtime, found.inode, found.mode),
+                (0, 0, 0, 0),
+                "nobody changed it: {found:?}"
+            );
+            Ok(Came::whole(found.changed == 0 && !found.interrupted))
         }),
         Verb::new("repair", |store, _| {
             let report = store.repair(&RepairScope::All, &RepairOptions::default(), &Silent)?;

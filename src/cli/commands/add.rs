@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// Hash the stored copy of everything that is there already
     #[arg(long)]
     verify_existing: bool,
+    /// Do not read files again whose size, times and inode are those that were recorded when their names were given
+    #[arg(long, conflicts_with_all = ["take", "link"])]
+    trust_stamps: bool,
     /// Refuse any other bytes than these (exit 1, nothing kept)
     #[arg(long, value_name = "DIGEST")]
     expect: Option<Digest>,
@@ -74,6 +77,7 @@ impl Args {
                 _ => TakeIn::Copy,
             },
             verify_existing: self.verify_existing,
+            trust_stamps: self.trust_stamps,
             expect: self.expect,
             replace: self.replace,
             alias: self.alias.map(Into::into),
@@ -184,6 +188,7 @@ impl Done<'_> {
             .with("unchanged_bytes", report.unchanged_bytes)
             .with("healed_files", report.healed_files)
             .with("healed_bytes", report.healed_bytes)
+            .with("trusted_files", report.trusted_files)
             .with("skipped", report.skipped)
             .with("failed", report.failed)
             .with("interrupted", report.interrupted)
@@ -202,6 +207,10 @@ impl Done<'_> {
                 .iter()
                 .map(|(note, count)| format!("  note       {}: {}", text::count(*count, "file"), text::message(note))),
         );
+        if self.report.trusted_files > 0 {
+            let files = text::count(self.report.trusted_files, "file");
+            text.push(format!("  trusted    {files}, by size, times and inode: not read again"));
+        }
         text.extend(self.trouble());
         text.push(format!("  store      {}", redacted(&text::path(self.store.directory()))));
         text.push(format!("  names      {}", self.names()));

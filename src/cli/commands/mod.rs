@@ -35,9 +35,11 @@ mod register;
 mod repair;
 mod retention;
 mod rm;
+mod scrub;
 mod search;
 mod show;
 mod stats;
+mod status;
 mod trash;
 mod undelete;
 mod unlink;
@@ -55,8 +57,10 @@ use clap::Subcommand;
 use super::context::Context;
 use super::exit::Exit;
 
-/// What larder can be told to do.
+/// What larder can be told to do. The arguments of a command are put together when it is the one that is meant, or is to
+/// be described: all of them take longer than many a command.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Make a store
     Init(init::Args),
@@ -104,6 +108,10 @@ pub(crate) enum Command {
     Lease(lease::Args),
     /// Compare blobs with their digests
     Verify(verify::Args),
+    /// Read everything over time, resumably and out of the way, and tell what is wrong
+    Scrub(scrub::Args),
+    /// Find files that were tampered with, without reading them
+    Status(status::Args),
     /// Put good bytes in the place of damaged ones
     Repair(repair::Args),
     /// Compare the store's records with what is on the disk
@@ -192,6 +200,8 @@ impl Command {
             Command::Copies(_) => "copies",
             Command::Lease(_) => "lease",
             Command::Verify(_) => "verify",
+            Command::Scrub(_) => "scrub",
+            Command::Status(_) => "status",
             Command::Repair(_) => "repair",
             Command::Check(_) => "check",
             Command::Finalise(_) => "finalise",
@@ -249,6 +259,8 @@ impl Command {
             Command::Copies(args) => copies::run(context, args),
             Command::Lease(args) => lease::run(context, args),
             Command::Verify(args) => verify::run(context, args),
+            Command::Scrub(args) => scrub::run(context, args),
+            Command::Status(args) => status::run(context, args),
             Command::Repair(args) => repair::run(context, args),
             Command::Check(args) => check::run(context, args),
             Command::Finalise(args) => finalise::run(context, args),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use larder::format::record::scrub::{FindingRow, Wrong};
 use larder::work::find::{BlobInfo, CarrierInfo};
 use larder::{Blake3, Entry, Key, Stamp, StoredUri};
 
@@ -67,8 +68,13 @@ pub(super) fn line(blob: &BlobInfo) -> Line {
         .with("pin", blob.pin.as_ref())
         .list("entries", blob.entries.iter().map(entry))
         .list("carriers", blob.carriers.iter().map(carrier))
+        .list("findings", blob.findings.iter().map(finding))
         .list("sources", blob.sources.iter().map(|path| source(path)))
         .object("stamp", stamp(&blob.stamp));
+    let line = match blob.verified_ns {
+        Some(ns) => line.time("verified", ns),
+        None => line.with("verified", ()),
+    };
     let line = match &blob.now {
         Some(now) => line.object("now", stamp(now)),
         None => line.with("now", ()),
@@ -92,6 +98,33 @@ pub(super) fn entry((key, variant): &(Key, String)) -> Line {
 pub(super) fn entry_words((key, variant): &(Key, String)) -> String {
     let variant = if variant.is_empty() { String::new() } else { format!(", variant {variant}") };
     text::message(&format!("{key}{variant} (entry:{})", key.id()))
+}
+
+/// What reading has found wrong, in JSON.
+pub(super) fn finding((carrier, found): &(u32, FindingRow)) -> Line {
+    let ranges: Vec<[u64; 2]> = found.ranges.iter().map(|(start, end)| [*start, *end]).collect();
+    Line::part()
+        .with("carrier", (*carrier > 0).then_some(carrier))
+        .with("status", wrong(found))
+        .with("detail", &found.reason)
+        .with("ranges", ranges)
+        .time("first_found", found.first_ns)
+        .time("last_seen", found.seen_ns)
+}
+
+/// The same in words.
+pub(super) fn finding_words((carrier, found): &(u32, FindingRow)) -> String {
+    let of = if *carrier > 0 { format!("carrier {carrier}: ") } else { String::new() };
+    let (first, seen) = (text::time(found.first_ns), text::time(found.seen_ns));
+    format!("{of}{}: {} (found at {first}, last seen at {seen})", wrong(found), text::message(&found.reason))
+}
+
+fn wrong(found: &FindingRow) -> &'static str {
+    match found.wrong {
+        Wrong::Corrupt => "corrupt",
+        Wrong::Missing => "missing",
+        Wrong::Unreadable => "unreadable",
+    }
 }
 
 fn carrier(info: &CarrierInfo) -> Line {
@@ -122,7 +155,9 @@ fn words(context: &Context, blob: &BlobInfo) -> String {
         field("state", state(blob).to_owned()),
         field("links", blob.links.to_string()),
         field("added", text::time(blob.added_ns)),
+        field("verified", blob.verified_ns.map_or("not since it was added".to_owned(), text::time)),
     ];
+    rows.extend(blob.findings.iter().map(|found| field("finding", finding_words(found))));
     rows.extend(blob.carriers.iter().map(|info| {
         let state = if is_as_recorded(info) { "" } else { " (not as it was recorded)" };
         field("carrier", format!("{}{state}", text::path(&info.path)))
@@ -197,6 +232,8 @@ mod tests {
             pin: None,
             entries: Vec::new(),
             damaged: false,
+            findings: Vec::new(),
+            verified_ns: None,
             carriers: Vec::new(),
             sources: vec!["/src/a".into()],
         };

@@ -60,6 +60,7 @@ fn line(why: &Why) -> Line {
         .with("pin", why.pin.as_ref())
         .list("entries", why.entries.iter().map(show::entry))
         .with("sessions", &why.sessions)
+        .list("findings", why.findings.iter().map(show::finding))
         .with("outside_links", why.outside_links)
         .with("kept", kept(why));
     let line = match why.unrooted_ns {
@@ -80,6 +81,7 @@ fn words(why: &Why) -> String {
     lines.extend(why.pin.iter().map(|note| format!("  pin      {}", show::pinned(note))));
     lines.extend(why.entries.iter().map(|entry| format!("  entry    {}", show::entry_words(entry))));
     lines.extend(why.sessions.iter().map(|session| format!("  session  {}", text::message(session))));
+    lines.extend(why.findings.iter().map(|found| format!("  finding  {}", show::finding_words(found))));
     if why.fenced {
         lines
             .push("  fence    the journal is damaged, and a root may be hidden there: nothing is collected".to_owned());
@@ -119,6 +121,7 @@ mod tests {
             condemned: false,
             collectable: false,
             fenced: false,
+            findings: Vec::new(),
         }
     }
 

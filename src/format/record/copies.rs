@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
+use crate::format::checkpoint::SourceStamp;
 use crate::vocabulary::limits::{SOURCES_BYTES, SOURCES_MOST};
-use crate::vocabulary::{Digest, Stamp};
+use crate::vocabulary::{Digest, Name, Stamp};
 
 /// A file that a blob was added from, as it was then. Nothing is believed about it but that it is worth a look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,27 @@ pub struct SourcesRow {
     pub files: Vec<SourceFile>,
     /// When they were read.
     pub since: Moment,
+}
+
+/// The file that a name was given to was this when its bytes were read, and nobody can have changed it since without its
+/// being another one by its stamp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStampRecord {
+    /// The name.
+    pub name: Name,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// What it was.
+    pub source: SourceStamp,
+}
+
+/// The row of the file that a name was given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStampRow {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// What it was.
+    pub source: SourceStamp,
 }
 
 /// The store keeps one more inode of a blob: `carriers/ab/cdef….N` is in place and synced, and looked like this.

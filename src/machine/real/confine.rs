@@ -15,6 +15,8 @@ use std::sync::{Arc, RwLock};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 
+use super::file::OpenFile;
+use crate::machine::Entry;
 use crate::vocabulary::planted::{Bug, planted};
 
 /// Where sessions have their folders, below a root.
@@ -28,14 +30,25 @@ pub(super) struct Confined {
 
 /// Where an entry is: its name and the directory that it is in, or its path as it was given.
 pub(super) struct Place<'a> {
-    directory: Option<OwnedFd>,
+    directory: Directory<'a>,
     /// The name in the directory, or the whole path.
     pub(super) path: &'a Path,
 }
 
+enum Directory<'a> {
+    Working,
+    Own(OwnedFd),
+    /// One that somebody keeps open.
+    Kept(BorrowedFd<'a>),
+}
+
 impl AsFd for Place<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.directory.as_ref().map_or(AT_FDCWD, OwnedFd::as_fd)
+        match &self.directory {
+            Directory::Working => AT_FDCWD,
+            Directory::Own(directory) => directory.as_fd(),
+            Directory::Kept(directory) => *directory,
+        }
     }
 }
 
@@ -59,7 +72,7 @@ impl Confined {
 
     /// Where the entry at `path` is. `NotADirectory` where a link stands above it.
     pub(super) fn place<'a>(&self, path: &'a Path) -> io::Result<Place<'a>> {
-        let free = Place { directory: None, path };
+        let free = Place { directory: Directory::Working, path };
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(free) };
         let Some(root) = self.root_of(path) else { return Ok(free) };
         if is_of_a_session(parent, &root) {
@@ -67,9 +80,19 @@ impl Confined {
         }
         match open_below(parent, libc::O_DIRECTORY | PATH_ONLY, 0) {
             None => look_above(path, &root).map(|()| free),
-            Some(Ok(directory)) => Ok(Place { directory: Some(directory.into()), path: Path::new(name) }),
+            Some(Ok(directory)) => Ok(Place { directory: Directory::Own(directory.into()), path: Path::new(name) }),
             Some(Err(e)) if e.raw_os_error() == Some(libc::ELOOP) => Err(Errno::ENOTDIR.into()),
             Some(Err(e)) => Err(e),
+        }
+    }
+
+    /// As [`Confined::place`], for an entry whose directory may be open already.
+    pub(super) fn place_in<'a>(&self, entry: Entry<'a>) -> io::Result<Place<'a>> {
+        match (entry.within.map(OpenFile::behind).transpose()?, entry.path.file_name()) {
+            (Some(directory), Some(name)) => {
+                Ok(Place { directory: Directory::Kept(directory.as_fd()), path: Path::new(name) })
+            }
+            _ => self.place(entry.path),
         }
     }
 
@@ -102,10 +125,11 @@ fn look_above(path: &Path, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// For a directory that is opened for nothing but to reach its entries.
 #[cfg(target_os = "linux")]
-const PATH_ONLY: libc::c_int = libc::O_PATH;
+pub(super) const PATH_ONLY: libc::c_int = libc::O_PATH;
 #[cfg(not(target_os = "linux"))]
-const PATH_ONLY: libc::c_int = 0;
+pub(super) const PATH_ONLY: libc::c_int = 0;
 
 /// `None` where there is no such call, or a sandbox forbids it.
 #[cfg(target_os = "linux")]

@@ -12,7 +12,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::confine::{Confined, Place};
 use super::{file, open, uninterrupted};
-use crate::machine::{FileKind, Listed, Open};
+use crate::machine::{FileKind, Listed, Meta, Open};
 
 /// `mkdir` with exactly this mode. Nothing is left behind when the mode cannot be set.
 pub(super) fn create(confined: &Confined, path: &Path, mode: u32) -> io::Result<()> {
@@ -48,6 +48,12 @@ pub(super) fn list(confined: &Confined, path: &Path) -> io::Result<Vec<Listed>> 
         }
     }
     Ok(listed)
+}
+
+/// `lstat` of an entry of a directory that is open.
+pub(super) fn lstat_at(place: &Place<'_>) -> io::Result<Meta> {
+    let stat = fstatat(place, place.path, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    Ok(file::meta_of_stat(&stat))
 }
 
 fn name_of(entry: &Entry) -> OsString {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fs::{self, Metadata, TryLockError};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use nix::errno::Errno;
@@ -36,9 +37,14 @@ impl OpenFile {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file of another machine"))
     }
 
-    #[cfg(target_os = "linux")]
     pub(super) fn file(&self) -> &fs::File {
         &self.file
+    }
+}
+
+impl AsFd for OpenFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -158,6 +164,14 @@ impl File for OpenFile {
         hints::drop_cache(&self.file)
     }
 
+    fn resident(&self, piece_bytes: u64) -> Option<Vec<bool>> {
+        hints::resident(&self.file, piece_bytes)
+    }
+
+    fn forget(&self, offset: u64, length: u64) {
+        hints::forget(&self.file, offset, length);
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -191,6 +205,23 @@ pub(super) fn meta_of(meta: &Metadata) -> Meta {
     }
 }
 
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the fields have other widths elsewhere")]
+pub(super) fn meta_of_stat(stat: &nix::sys::stat::FileStat) -> Meta {
+    Meta {
+        kind: kind_of(stat.st_mode),
+        size_bytes: stat.st_size as u64,
+        mode: u32::from(stat.st_mode) & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        links: stat.st_nlink as u64,
+        mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        ctime_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        allocated_bytes: (stat.st_blocks as u64).saturating_mul(512),
+    }
+}
+
 /// The kind in the high bits of `st_mode`.
 #[allow(clippy::unnecessary_cast, reason = "a mode has 16 bits on macOS")]
 pub(super) fn kind_of(st_mode: impl Into<u32>) -> FileKind {
@@ -203,7 +234,7 @@ pub(super) fn kind_of(st_mode: impl Into<u32>) -> FileKind {
 }
 
 /// Times past the year 2262, which a file may claim, stay at the end of the range instead of wrapping around.
-fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+pub(super) fn nanoseconds(seconds: i64, rest: i64) -> i64 {
     seconds.saturating_mul(NS_PER_S).saturating_add(rest)
 }
 
@@ -240,6 +271,18 @@ mod hints {
     pub(super) fn drop_cache(file: &fs::File) -> bool {
         let advised = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         advised.is_ok() && super::super::map::is_uncached(file).unwrap_or(false)
+    }
+
+    pub(super) fn resident(file: &fs::File, piece_bytes: u64) -> Option<Vec<bool>> {
+        super::super::map::resident(file, piece_bytes).ok()
+    }
+
+    pub(super) fn forget(file: &fs::File, offset: u64, length: u64) {
+        let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
+        // To the call, a length of zero is everything up to the end.
+        if length != 0 {
+            let _a_hint = posix_fadvise(file, offset, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        }
     }
 }
 
@@ -290,4 +333,10 @@ mod hints {
     pub(super) fn drop_cache(_: &fs::File) -> bool {
         false
     }
+
+    pub(super) fn resident(_: &fs::File, _: u64) -> Option<Vec<bool>> {
+        None
+    }
+
+    pub(super) fn forget(_: &fs::File, _: u64, _: u64) {}
 }

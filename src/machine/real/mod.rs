@@ -12,6 +12,7 @@ mod lease;
 #[cfg(target_os = "linux")]
 mod map;
 mod open;
+mod polite;
 mod read;
 mod reflink;
 mod relay;
@@ -21,13 +22,14 @@ mod windows;
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::{AtFlags, readlinkat, renameat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use super::{File, Filesystem, Listed, Machine, Meta, Open};
+use super::{Entry, File, Filesystem, Listed, Machine, Meta, Open};
 use confine::Confined;
 use file::OpenFile;
 
@@ -63,6 +65,10 @@ impl Machine for Real {
         Ok(Box::new(OpenFile::new(open::open(&self.confined, path, how)?, !self.without_maps)))
     }
 
+    fn stream(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(fs::File::open(path)?))
+    }
+
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         directory::create(&self.confined, path, mode)
     }
@@ -75,17 +81,39 @@ impl Machine for Real {
         fs::symlink_metadata(path).map(|m| file::meta_of(&m))
     }
 
+    fn lstat_in(&self, entry: Entry<'_>) -> io::Result<Meta> {
+        match entry.within {
+            None => self.lstat(entry.path),
+            Some(_) => directory::lstat_at(&self.confined.place_in(entry)?),
+        }
+    }
+
     fn stat(&self, path: &Path) -> io::Result<Meta> {
         fs::metadata(path).map(|m| file::meta_of(&m))
     }
 
+    fn keep_open(&self, path: &Path) -> Option<Box<dyn File>> {
+        let directory = open::raw(&self.confined, path, libc::O_DIRECTORY | confine::PATH_ONLY, 0).ok()?;
+        // The lowest free number is given out: it tells how many are in use.
+        let spare = (directory.as_raw_fd() as u64) < system::most_descriptors() / 2;
+        spare.then(|| Box::new(OpenFile::new(directory, false)) as Box<dyn File>)
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let (from, to) = (self.confined.place(from)?, self.confined.place(to)?);
+        self.link_in(Entry::of(from, None), Entry::of(to, None))
+    }
+
+    fn link_in(&self, from: Entry<'_>, to: Entry<'_>) -> io::Result<()> {
+        let (from, to) = (self.confined.place_in(from)?, self.confined.place_in(to)?);
         Ok(linkat(&from, from.path, &to, to.path, AtFlags::empty())?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let (from, to) = (self.confined.place(from)?, self.confined.place(to)?);
+        self.rename_in(Entry::of(from, None), Entry::of(to, None))
+    }
+
+    fn rename_in(&self, from: Entry<'_>, to: Entry<'_>) -> io::Result<()> {
+        let (from, to) = (self.confined.place_in(from)?, self.confined.place_in(to)?);
         Ok(renameat(&from, from.path, &to, to.path)?)
     }
 
@@ -98,7 +126,11 @@ impl Machine for Real {
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        let place = self.confined.place(path)?;
+        self.unlink_in(Entry::of(path, None))
+    }
+
+    fn unlink_in(&self, entry: Entry<'_>) -> io::Result<()> {
+        let place = self.confined.place_in(entry)?;
         Ok(unlinkat(&place, place.path, UnlinkatFlags::NoRemoveDir)?)
     }
 
@@ -155,6 +187,18 @@ impl Machine for Real {
 
     fn user(&self) -> u32 {
         nix::unistd::geteuid().as_raw()
+    }
+
+    fn idle_io(&self) -> Option<u32> {
+        polite::idle_io()
+    }
+
+    fn restore_io(&self, before: u32) {
+        polite::restore_io(before);
+    }
+
+    fn io_stalled_ns(&self) -> Option<u64> {
+        polite::io_stalled_ns()
     }
 
     fn syncfs_reports_errors(&self) -> bool {

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
 
 /// Nanoseconds since the epoch; zero before it.
@@ -71,6 +72,12 @@ fn umask_by_setting() -> u32 {
 /// A mode has 16 bits on macOS.
 fn wide(bits: impl Into<u32>) -> u32 {
     bits.into()
+}
+
+/// How many descriptors this process may have.
+pub(super) fn most_descriptors() -> u64 {
+    static MOST: LazyLock<u64> = LazyLock::new(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft));
+    *MOST
 }
 
 /// Linux 5.8 and later: before, the error of a write-back went to whoever synced the file, and `syncfs` said nothing.

@@ -44,6 +44,8 @@ pub struct Options {
     pub umask: u32,
     /// The user of all processes.
     pub user: u32,
+    /// Of a thousand nanoseconds, how many some task waits for the disk; `None` where the kernel does not tell.
+    pub stalled_per_mille: Option<u64>,
     /// At how many sector boundaries a write is torn, at most, in the exhaustive images.
     pub tears: usize,
 }
@@ -88,6 +90,7 @@ impl Default for Options {
             syncfs_reports_errors: true,
             umask: 0o022,
             user: 1000,
+            stalled_per_mille: None,
             tears: 32,
         }
     }

@@ -341,6 +341,11 @@ impl Machine for Simulated {
         self.caller.shared.lock().options.user
     }
 
+    fn io_stalled_ns(&self) -> Option<u64> {
+        let state = self.caller.shared.lock();
+        state.options.stalled_per_mille.map(|share| state.monotonic_ns / 1000 * share)
+    }
+
     fn syncfs_reports_errors(&self) -> bool {
         self.caller.shared.lock().options.syncfs_reports_errors
     }

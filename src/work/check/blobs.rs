@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CHUNK, Checker, Looker};
+use crate::format::record::Moment;
+use crate::format::record::scrub::{FindingRow, Wrong};
 use crate::format::table::{BlobRow, DamagedRow, Table};
 use crate::ledger::{Snapshot, Tables};
 use crate::machine::{FileKind, Meta};
@@ -171,6 +173,15 @@ fn known_from(snapshot: &Snapshot, first: u8) -> Result<BTreeMap<Digest, Known>>
     })?;
     rows(Table::Damaged, &mut |known, value| {
         known.damaged = Some(read(value)?);
+        Ok(())
+    })?;
+    rows(Table::Finding, &mut |known, value| {
+        // Of carriers, too: whatever looks wrong here is looked at again.
+        let found: FindingRow = read(value)?;
+        if found.wrong == Wrong::Corrupt && known.damaged.is_none() {
+            let since = Moment { sequence: 0, time_ns: found.first_ns };
+            known.damaged = Some(DamagedRow { inode: 0, reason: found.reason, quarantined: false, since });
+        }
         Ok(())
     })?;
     let mut rooted = |known: &mut Known, _: &[u8]| {

@@ -26,7 +26,7 @@ pub fn collect_these(ctx: &Context<'_>, digests: &[Digest], observer: &dyn Obser
     doomed.retain(|doomed| !rooted.contains(&doomed.digest));
     let mut report = CollectReport::default();
     if !doomed.is_empty() {
-        carry_out(ctx.ledger, &doomed, &mut report, observer)?;
+        carry_out(ctx, &doomed, &mut report, observer)?;
         ctx.ledger.refill_reserve();
         ctx.ledger.compact_if_due();
     }

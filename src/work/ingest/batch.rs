@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::claims::reaches_more;
-use super::stage::Staged;
-use crate::format::record::copies::{SourceFile, SourcesRecord, remembered};
+use super::free::FreeNames;
+use super::stage::{Any, Staged};
+use crate::format::checkpoint::SourceStamp;
+use crate::format::record::copies::{SourceFile, SourceStampRecord, SourcesRecord, remembered};
 use crate::format::record::{AliasRecord, BlobRecord, HealedRecord, Record, Replaced};
 use crate::format::settings::Durability;
 use crate::format::table::{AliasRow, BlobRow};
@@ -18,6 +20,7 @@ use crate::parts::blobs::{self, BlobDirs, Readers};
 use crate::parts::carriers::CarrierDirs;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::AddStatus;
+use crate::vocabulary::limits::STAMPED_NAME_BYTES;
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result, Stamp};
 use crate::work::carrier;
@@ -46,6 +49,16 @@ pub(super) enum Outcome {
     Again,
 }
 
+/// Of which sources the stamps are put on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stamps {
+    None,
+    /// Of those whose name is written down anyway.
+    OfNewNames,
+    /// Of all that were read.
+    All,
+}
+
 /// What a commit needs to know besides the sources.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
@@ -53,6 +66,12 @@ pub(super) struct Rules {
     pub hardlinked: bool,
     /// Whether the sources stay where they are, and may be asked for their bytes again.
     pub sources_stay: bool,
+    /// Of which sources the stamps are put on record.
+    pub stamps: Stamps,
+    /// The sequence of the records that the look-ups for this batch rest on.
+    pub seen: u64,
+    /// The sequence of the records that the look-ups for a younger batch rest on, if there is one.
+    pub rests_on: Option<u64>,
 }
 
 /// What a committed batch came to.
@@ -92,7 +111,8 @@ pub(super) fn sync_staged(
         Some(witness) if paths.len() > FEW_FILES && !planted(Bug::StagedSync) => {
             witness.sync_filesystem().map_err(|e| Error::io("sync", &ledger.layout.staging(), e))
         }
-        _ => workers.map(paths, |path| sync_file(ledger, path)).into_iter().collect(),
+        // The others are at work on the next batch.
+        _ => workers.map_apart(paths, |path| sync_file(ledger, path)).into_iter().collect(),
     }
 }
 
@@ -124,7 +144,7 @@ pub(super) fn commit(
         let Some((path, _)) = own.filter(|_| published.insert(digest)) else { continue };
         // A blob on record whose file is bad or gone is healed by its record, not by a link: its names follow then.
         if known.blob(&digest)?.is_none() {
-            ledger.blobs.publish(path, &digest, &mut dirs)?;
+            ledger.blobs.publish(session.entry(path), &digest, &mut dirs)?;
         }
     }
     if ledger.policy.durability != Durability::None {
@@ -150,21 +170,32 @@ fn record(
     rules: Rules,
     keeping: Option<&dyn Keeping>,
 ) -> Result<Committed> {
-    let mut resolving = Resolving::of(session, batch);
+    let mut resolving = Resolving::of(session, batch, Any::of(tx)?);
     let mut notices = Vec::new();
     let mut outcomes = Vec::with_capacity(batch.len());
+    let mut free = FreeNames::default();
+    // What was seen is as it was. Names that mean their bytes already keep them, since this batch replaces none.
+    let as_seen = keeping.is_none() && !rules.replace && tx.is_as_of(rules.seen);
     for staged in batch {
+        if as_seen && staged.unchanged {
+            outcomes.push(Outcome::Added(AddStatus::Unchanged));
+            continue;
+        }
         let wanted = match keeping {
             Some(keeping) => keeping.name(tx, &staged.digests.digest)?,
             None => Some((staged.item.name.clone(), rules.replace)),
         };
         let wanted = wanted.as_ref().map(|(name, replace)| (name, *replace));
-        let outcome = match claim(tx, staged, wanted, &mut notices)? {
+        let outcome = match claim(tx, staged, wanted, &mut free, &mut notices)? {
             Claim::Refused(reason) => Outcome::Refused(reason),
             Claim::Granted(before) => match resolving.resolve_for(tx, staged)? {
                 Resolved::Again => Outcome::Again,
                 Resolved::Refused(reason) => Outcome::Refused(reason.clone()),
-                Resolved::Kept(status) => name(tx, staged, status, wanted.map(|(name, _)| name), rules, before)?,
+                Resolved::Kept(status) => {
+                    let wanted = wanted.map(|(name, _)| name);
+                    wanted.into_iter().for_each(|name| free.gave(name));
+                    name(tx, staged, status, wanted, rules, before)?
+                }
             },
         };
         if let (Outcome::Added(_), Some(keeping)) = (&outcome, keeping) {
@@ -183,8 +214,9 @@ fn record(
         let count = resolving.kept_for_more;
         notices.push(format!("kept once more, in files that all may read who may read the source: {count}"));
     }
-    // Nothing is rested on yet that this very frame says.
-    session.restamp(tx.moment().sequence - 1)?;
+    // Nothing is rested on yet that this very frame says; and a younger batch rests on older records.
+    let before = tx.moment().sequence - 1;
+    session.restamp(rules.rests_on.map_or(before, |older| older.min(before)))?;
     Ok(Committed { outcomes, notices })
 }
 
@@ -234,6 +266,7 @@ enum Resolved {
 /// The digests of a batch, of which each is seen to be on record and in place once a source of it is granted its name.
 struct Resolving<'a> {
     session: &'a Session,
+    any: Any,
     sources: BTreeMap<Digest, Vec<&'a Staged>>,
     dirs: BlobDirs,
     carrier_dirs: CarrierDirs,
@@ -245,19 +278,19 @@ struct Resolving<'a> {
 }
 
 impl<'a> Resolving<'a> {
-    fn of(session: &'a Session, batch: &'a [Staged]) -> Self {
+    fn of(session: &'a Session, batch: &'a [Staged], any: Any) -> Self {
         let mut sources: BTreeMap<Digest, Vec<&Staged>> = BTreeMap::new();
         for staged in batch {
             sources.entry(staged.digests.digest).or_default().push(staged);
         }
         let (dirs, carrier_dirs) = (BlobDirs::default(), CarrierDirs::default());
         let (done, fresh) = (BTreeMap::new(), BTreeMap::new());
-        Resolving { session, sources, dirs, carrier_dirs, kept_for_more: 0, done, fresh }
+        Resolving { session, any, sources, dirs, carrier_dirs, kept_for_more: 0, done, fresh }
     }
 
     fn resolve(&mut self, tx: &mut Tx<'_>, digest: Digest) -> Result<&mut Resolved> {
         if !self.done.contains_key(&digest) {
-            let resolved = match resolve_one(tx, self.session, &self.sources[&digest], &mut self.dirs) {
+            let resolved = match resolve_one(tx, self.session, &self.sources[&digest], self.any, &mut self.dirs) {
                 Err(e) if e.kind() == ErrorKind::Damaged => Resolved::Refused(e.to_string()),
                 other => other?,
             };
@@ -319,11 +352,17 @@ impl<'a> Resolving<'a> {
     }
 }
 
-fn resolve_one(tx: &mut Tx<'_>, session: &Session, sources: &[&Staged], dirs: &mut BlobDirs) -> Result<Resolved> {
+fn resolve_one(
+    tx: &mut Tx<'_>,
+    session: &Session,
+    sources: &[&Staged],
+    any: Any,
+    dirs: &mut BlobDirs,
+) -> Result<Resolved> {
     let digest = sources[0].digests.digest;
     let row = tx.blob(&digest)?;
     let there = tx.ledger().blobs.meta(&digest)?.as_ref().map(blobs::stamp);
-    let damaged = tx.damaged(&digest)?.is_some();
+    let damaged = any.damaged && tx.damaged(&digest)?.is_some();
     let hashed = |good: bool| {
         let seen =
             |s: &&Staged| s.hashed.is_some_and(|(stamp, was)| was == good && there.is_some_and(|t| stamp.agrees(&t)));
@@ -408,17 +447,23 @@ enum Claim {
     Refused(String),
 }
 
-fn claim(tx: &Tx<'_>, staged: &Staged, wanted: Option<(&Name, bool)>, notices: &mut Vec<String>) -> Result<Claim> {
+fn claim(
+    tx: &Tx<'_>,
+    staged: &Staged,
+    wanted: Option<(&Name, bool)>,
+    free: &mut FreeNames,
+    notices: &mut Vec<String>,
+) -> Result<Claim> {
     let Some((name, replace)) = wanted else { return Ok(Claim::Granted(None)) };
-    match tx.alias(name)? {
+    match free.alias(tx, name)? {
         Some(alias) if alias.digest == staged.digests.digest || replace => Ok(Claim::Granted(Some(alias))),
         Some(alias) => Ok(Claim::Refused(format!("the name {name:?} already means other bytes ({})", alias.digest))),
         None => {
-            if let Some(other) = tx.clash(name)? {
+            if let Some(other) = free.clash(tx, name)? {
                 let reason = format!("the name {name:?} cannot be beside {other:?}: one would be a directory");
                 return Ok(Claim::Refused(reason));
             }
-            for other in tx.same_but_for_case(name)? {
+            for other in free.same_but_for_case(tx, name)? {
                 notices.push(format!("the names {name:?} and {other:?} differ by case only"));
             }
             Ok(Claim::Granted(None))
@@ -439,14 +484,31 @@ fn name(
     let healed = *status == AddStatus::Healed;
     if before.as_ref().is_some_and(|alias| alias.digest == staged.digests.digest) {
         *status = AddStatus::Dedup;
+        if rules.stamps == Stamps::All {
+            push_stamp(tx, staged, name);
+        }
         return Ok(Outcome::Added(if healed { AddStatus::Healed } else { AddStatus::Unchanged }));
     }
     let replaces = before.map(|alias| replaced(tx, &alias)).transpose()?;
     tx.push(Record::Alias(alias_record(tx, staged, name, rules, replaces)));
+    if rules.stamps != Stamps::None {
+        push_stamp(tx, staged, name);
+    }
     if let Some(replaced) = replaces {
         tx.note_if_unrooted(&replaced.digest)?;
     }
     Ok(Outcome::Added(std::mem::replace(status, AddStatus::Dedup)))
+}
+
+/// Puts on record what a source was, if any change of it since it was read must show.
+fn push_stamp(tx: &mut Tx<'_>, staged: &Staged, name: &Name) {
+    let (digest, name) = (staged.digests.digest, name.clone());
+    if name.as_bytes().len() > STAMPED_NAME_BYTES {
+        return;
+    }
+    if let Some(meta) = staged.source.filter(|_| (!staged.racy || planted(Bug::RacyStampRecorded)) && !staged.trusted) {
+        tx.push(Record::SourceStamp(SourceStampRecord { name, digest, source: SourceStamp::of(&meta) }));
+    }
 }
 
 fn replaced(tx: &Tx<'_>, alias: &AliasRow) -> Result<Replaced> {

@@ -1,40 +1,37 @@
 //! Adding: bytes and names into the store.
 //!
-//! Sources are staged and hashed in parallel (`stage`), batch by batch; a batch is synced, published and recorded as
-//! one (`batch`), and only then told to the observer; what was taken in by link or moved is then settled (`settle`).
+//! Sources are staged and hashed in parallel (`stage`), batch by batch (`fill`); a batch is synced, published and recorded
+//! as one (`batch`) while the next one is filled (`turns`), and only then told to the observer; what was taken in by link
+//! or moved is then settled (`settle`).
 
 mod batch;
 mod claims;
+mod fill;
+mod free;
+mod group;
 mod named;
 mod racy;
 mod resume;
 mod settle;
 mod stage;
 mod take;
+mod turns;
 mod walk;
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub(in crate::work) use self::batch::Keeping;
-use self::batch::{Committed, Outcome, Rules};
 pub use self::named::add_named;
 pub use self::resume::Checkpoints;
-use self::settle::Vouched;
-use self::stage::{Staged, Stager};
 use self::walk::{Item, Walk, chain};
 use super::Context;
-use super::spill::spill;
 use crate::format::session::SessionKind;
-use crate::format::settings::Durability;
 use crate::ledger::Ledger;
-use crate::machine::File;
 use crate::parts::sessions::Session;
-use crate::vocabulary::events::AddStatus;
 use crate::vocabulary::limits::{BATCH_BYTES, BATCH_FILES, BATCH_TIME};
-use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Name, Observer, Result};
 
 /// How an alias is kept.
@@ -69,6 +66,9 @@ pub struct AddOptions {
     pub take_in: TakeIn,
     /// Hash the stored copy of every dedup hit.
     pub verify_existing: bool,
+    /// Do not read a source again that has the device, inode, size, mtime and ctime that were put on record when its name
+    /// was given. Only for copies, and not where bytes are expected.
+    pub trust_stamps: bool,
     /// Refuse any other bytes than these.
     pub expect: Option<Digest>,
     /// A name that means other bytes is given these instead.
@@ -77,6 +77,25 @@ pub struct AddOptions {
     pub alias: Option<AliasKind>,
     /// How large sources are copied, so that one that was broken off can be gone on with.
     pub checkpoints: Checkpoints,
+    /// How much is synced and recorded at once.
+    pub batches: Batches,
+}
+
+/// Where a batch ends: at whichever of these comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batches {
+    /// Files.
+    pub files: usize,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Time since it was begun.
+    pub time: Duration,
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        Batches { files: BATCH_FILES, bytes: BATCH_BYTES, time: BATCH_TIME }
+    }
 }
 
 /// What was added, when it is over.
@@ -98,6 +117,8 @@ pub struct AddReport {
     pub healed_files: u64,
     /// Bytes of those.
     pub healed_bytes: u64,
+    /// Files of all these whose bytes were not read, since their stamps were trusted.
+    pub trusted_files: u64,
     /// Sources left out on purpose.
     pub skipped: u64,
     /// Sources that failed.
@@ -113,11 +134,6 @@ pub struct Source {
     pub path: PathBuf,
 }
 
-/// How often a batch is staged again because stored copies that it rested on went away.
-const BATCH_TRIES: usize = 8;
-/// Files staged between two looks at whether the batch is full.
-const CHUNK_FILES: usize = 64;
-
 /// Adds files and trees (R22, R37). Each file is told to `observer` after it and its name are durable as the store promises; what
 /// fails is told and counted, and the rest goes on. An error ends it; what was told is kept all the same.
 ///
@@ -130,7 +146,7 @@ pub fn add(ctx: &Context<'_>, sources: &[Source], options: &AddOptions, observer
             "a name or an expected digest is for one alone",
         ));
     }
-    take_all(Adding::begin(ctx, options, observer, None)?, sources).map(|(report, _)| report)
+    take_all(&Adding::begin(ctx, options, observer, None)?, sources).map(|(report, _)| report)
 }
 
 /// Adds one file, with `keeping` asked about it in the transaction that keeps it; and what it failed for.
@@ -142,24 +158,23 @@ pub(in crate::work) fn add_one(
     keeping: Arc<dyn Keeping>,
 ) -> Result<(AddReport, Option<Error>)> {
     let source = Source { path: source.to_owned() };
-    take_all(Adding::begin(ctx, options, observer, Some(keeping))?, &[source])
+    take_all(&Adding::begin(ctx, options, observer, Some(keeping))?, &[source])
 }
 
-fn take_all(mut adding: Adding<'_>, sources: &[Source]) -> Result<(AddReport, Option<Error>)> {
-    let (options, observer) = (adding.options, adding.observer);
-    let mut walk = Walk::new(adding.ledger().machine.as_ref(), adding.ledger().layout.root(), observer)?;
+fn take_all(adding: &Adding<'_>, sources: &[Source]) -> Result<(AddReport, Option<Error>)> {
     for source in sources {
         adding.check_expectable(&source.path)?;
-        if let Err(e) = walk.begin(&source.path, options) {
-            adding.failed(&source.path, &e);
-            continue;
-        }
-        adding.take(&mut walk)?;
     }
-    adding.flush()?;
-    adding.report.skipped += walk.skipped;
-    adding.report.failed += walk.failed;
-    let trouble = adding.trouble.take();
+    let walk = Walk::new(adding.ledger().machine.as_ref(), adding.ledger().layout.root(), adding.observer)?;
+    let mut sources = sources.iter();
+    adding.take(walk, &mut |walk| {
+        let Some(source) = sources.next() else { return false };
+        if let Err(e) = walk.begin(&source.path, adding.options) {
+            adding.failed(&source.path, &e);
+        }
+        true
+    })?;
+    let trouble = adding.tally().trouble.take();
     Ok((adding.finish(), trouble))
 }
 
@@ -171,36 +186,38 @@ pub fn add_stream(
     options: &AddOptions,
     observer: &dyn Observer,
 ) -> Result<AddReport> {
-    let mut adding = Adding::begin(ctx, options, observer, None)?;
+    let adding = Adding::begin(ctx, options, observer, None)?;
     let name = walk::stream_name(name, options)?;
-    let item = Item { path: PathBuf::from("-"), name, size_bytes: 0, through_symlink: true };
-    let staged = match adding.stager(false)?.stage_stream(&item, input) {
+    let item = Item { path: PathBuf::from("-"), name, size_bytes: 0, seen: None, through_symlink: true };
+    let mut batch = adding.batch(None, false)?;
+    let staged = match batch.stager.stage_stream(&item, input) {
         Err(e) if e.kind() == ErrorKind::Interrupted => {
-            adding.report.interrupted = true;
+            adding.tally().report.interrupted = true;
             return Ok(adding.finish());
         }
         other => other.map_err(|e| with_room(ctx.ledger, e))?,
     };
-    adding.put(batch::sync_if_each(ctx.ledger, staged)?)?;
-    adding.flush()?;
+    batch.put(batch::sync_if_each(ctx.ledger, staged)?);
+    adding.flush(batch, None)?;
     Ok(adding.finish())
 }
 
-/// An addition under way: its session, and the batch that is being filled.
+/// An addition under way: its session, and what it came to so far.
 struct Adding<'a> {
     ctx: &'a Context<'a>,
     options: &'a AddOptions,
     observer: &'a dyn Observer,
     session: Arc<Session>,
-    stager: Option<Stager<'a>>,
-    batch: Vec<Staged>,
-    batch_bytes: u64,
-    batch_began_ns: u64,
-    witness: Option<Box<dyn File>>,
     keeping: Option<Arc<dyn Keeping>>,
+    tally: Mutex<Tally>,
+}
+
+/// What an addition came to so far.
+#[derive(Default)]
+struct Tally {
+    report: AddReport,
     /// What the last source that failed by an error failed for.
     trouble: Option<Error>,
-    report: AddReport,
 }
 
 impl<'a> Adding<'a> {
@@ -213,44 +230,15 @@ impl<'a> Adding<'a> {
         let session = ctx
             .ledger
             .hold(|hold| ctx.ledger.sessions.open(SessionKind::Ingest, hold.snapshot.cursor.sequence, Vec::new()))?;
-        Ok(Adding {
-            ctx,
-            options,
-            observer,
-            session: Arc::new(session),
-            stager: None,
-            batch: Vec::new(),
-            batch_bytes: 0,
-            batch_began_ns: 0,
-            witness: None,
-            keeping,
-            trouble: None,
-            report: AddReport::default(),
-        })
+        Ok(Adding { ctx, options, observer, session: Arc::new(session), keeping, tally: Mutex::default() })
     }
 
     fn ledger(&self) -> &'a Ledger {
         self.ctx.ledger
     }
 
-    /// What the sources of the batch are staged with. Made at its beginning: it looks things up in the records as they
-    /// are then, and its `syncfs` vouches for what is written from then on.
-    fn stager(&mut self, always: bool) -> Result<&Stager<'a>> {
-        if self.stager.is_none() {
-            self.witness = batch::witness(self.ledger())?;
-            self.batch_began_ns = self.ledger().machine.monotonic_ns();
-            self.stager = Some(Stager {
-                ledger: self.ledger(),
-                session: Arc::clone(&self.session),
-                snapshot: self.ledger().snapshot()?,
-                options: self.options,
-                observer: self.observer,
-                claims: Default::default(),
-                always,
-                several_names: Default::default(),
-            });
-        }
-        Ok(self.stager.as_ref().expect("it was just made"))
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An expected digest is for one file.
@@ -263,210 +251,15 @@ impl<'a> Adding<'a> {
         Ok(())
     }
 
-    /// Takes everything that a walk finds.
-    fn take(&mut self, walk: &mut Walk<'_>) -> Result<()> {
-        loop {
-            if self.observer.cancelled() {
-                self.report.interrupted = true;
-                return Ok(());
-            }
-            let mut chunk = Vec::new();
-            let mut bytes = 0;
-            while chunk.len() < CHUNK_FILES && bytes < BATCH_BYTES {
-                let Some(item) = walk.next() else { break };
-                bytes += item.size_bytes;
-                chunk.push(item);
-            }
-            if chunk.is_empty() {
-                return Ok(());
-            }
-            self.observer.expect(chunk.len() as u64, bytes);
-            self.stage_chunk(chunk)?;
-        }
-    }
-
-    fn stage_chunk(&mut self, chunk: Vec<Item>) -> Result<()> {
-        let workers = self.ctx.workers;
-        let stager = self.stager(false)?;
-        let stage = |item: &Item| stager.stage(item).and_then(|staged| batch::sync_if_each(stager.ledger, staged));
-        let mut staged = workers.map(chunk, |item| {
-            let staged = stage(&item);
-            (item, staged)
-        });
-        // Several names of one file that are linked at once change its ctime under each other: one by one they do not.
-        for (item, result) in &mut staged {
-            if stager.options.take_in != TakeIn::Copy
-                && matches!(result, Err(e) if e.kind() == ErrorKind::SourceChanged)
-            {
-                *result = stage(item);
-            }
-        }
-        let mut fatal = None;
-        for (item, staged) in staged {
-            match staged {
-                Ok(staged) => self.put(staged)?,
-                Err(e) if e.kind() == ErrorKind::Interrupted => self.report.interrupted = true,
-                Err(e) if e.kind() == ErrorKind::Mismatch || e.kind() == ErrorKind::NoSpace => fatal = Some(e),
-                Err(e) => self.failed(&item.path, &e),
-            }
-        }
-        match fatal {
-            Some(e) => {
-                let batch = std::mem::take(&mut self.batch);
-                Err(self.lose(batch, e))
-            }
-            None => self.flush_if_full(),
-        }
-    }
-
-    fn put(&mut self, staged: Staged) -> Result<()> {
-        self.batch_bytes += staged.digests.size_bytes;
-        self.batch.push(staged);
-        Ok(())
-    }
-
-    fn flush_if_full(&mut self) -> Result<()> {
-        let age = self.ledger().machine.monotonic_ns().saturating_sub(self.batch_began_ns);
-        let old = u128::from(age) >= BATCH_TIME.as_nanos();
-        if self.batch.len() >= BATCH_FILES || self.batch_bytes >= BATCH_BYTES || old { self.flush() } else { Ok(()) }
-    }
-
-    /// Commits the batch; what rested on a stored copy that went away is staged and committed again.
-    fn flush(&mut self) -> Result<()> {
-        let mut batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
-        for _ in 0..BATCH_TRIES {
-            if batch.is_empty() {
-                break;
-            }
-            let committed = self.commit(&batch);
-            let committed = match committed {
-                Ok(committed) => committed,
-                Err(e) => return Err(self.lose(batch, e)),
-            };
-            let digests: BTreeSet<Digest> = batch.iter().map(|staged| staged.digests.digest).collect();
-            batch = self.acknowledge(batch, committed)?;
-            self.spill(&digests);
-        }
-        let busy = Error::new(ErrorKind::Busy, "add it", "its stored copy went away each time it was looked at");
-        for staged in batch {
-            self.failed(&staged.item.path, &busy);
-        }
-        self.stager = None;
-        Ok(())
-    }
-
-    /// Names that found no room for one more link get one. What is kept is kept without it: trouble is only told.
-    fn spill(&self, digests: &BTreeSet<Digest>) {
-        if let Err(e) = spill(self.ledger(), &|digest| digests.contains(digest)) {
-            let text = format!("Some names could not be applied, and are counted meanwhile: {}", chain(&e));
-            self.observer.event(&Event::Notice { text });
-        }
-    }
-
-    fn commit(&mut self, batch: &[Staged]) -> Result<Committed> {
-        if planted(Bug::MoveTooEarly) {
-            batch.iter().for_each(|staged| _ = self.take_name(staged));
-        }
-        if self.ledger().policy.durability == Durability::Batch {
-            batch::sync_staged(self.ledger(), self.ctx.workers, self.witness.as_deref(), batch)?;
-        }
-        let hardlinked = self.options.alias.map_or(self.ctx.hardlinked, |kind| kind == AliasKind::Hardlinked);
-        let (replace, sources_stay) = (self.options.replace, self.options.take_in != TakeIn::Move);
-        let rules = Rules { replace, hardlinked, sources_stay };
-        batch::commit(self.ledger(), &self.session, batch, rules, self.keeping.clone())
-    }
-
-    /// Nothing of the batch is kept: every source of it failed, and what went wrong is the error of it all.
-    fn lose(&mut self, batch: Vec<Staged>, error: Error) -> Error {
-        let error = with_room(self.ledger(), error);
-        if error.kind() == ErrorKind::OutcomeUnknown {
-            self.session.keep();
-        }
-        for staged in batch {
-            if error.kind() != ErrorKind::OutcomeUnknown {
-                self.give_back(&staged);
-                self.unstage(&staged);
-            }
-            self.failed(&staged.item.path, &error);
-        }
-        error
-    }
-
-    /// Tells what is kept, lets go of what was staged for it, and gives back what is to be tried again, staged.
-    fn acknowledge(&mut self, batch: Vec<Staged>, committed: Committed) -> Result<Vec<Staged>> {
-        for text in committed.notices {
-            self.observer.event(&Event::Notice { text });
-        }
-        let mut again = Vec::new();
-        let mut vouched = Vouched::by(&batch);
-        for (staged, outcome) in batch.into_iter().zip(committed.outcomes) {
-            match outcome {
-                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched) => self.added(&staged, status),
-                Outcome::Refused(reason) => {
-                    self.report.failed += 1;
-                    self.observer.event(&Event::Failed { path: staged.item.path.clone(), reason });
-                }
-                Outcome::Added(_) | Outcome::Again => again.push(staged.item.clone()),
-            }
-            self.give_back(&staged);
-            self.unstage(&staged);
-        }
-        self.restage(again)
-    }
-
-    fn restage(&mut self, items: Vec<Item>) -> Result<Vec<Staged>> {
-        let mut staged = Vec::new();
-        if items.is_empty() {
-            return Ok(staged);
-        }
-        self.stager = None;
-        for item in items {
-            let ledger = self.ledger();
-            match self.stager(true)?.stage(&item).and_then(|staged| batch::sync_if_each(ledger, staged)) {
-                Ok(again) => staged.push(again),
-                Err(e) => self.failed(&item.path, &e),
-            }
-        }
-        Ok(staged)
-    }
-
-    fn added(&mut self, staged: &Staged, status: AddStatus) {
-        let size_bytes = staged.digests.size_bytes;
-        let (files, bytes) = match status {
-            AddStatus::New => (&mut self.report.new_files, &mut self.report.new_bytes),
-            AddStatus::Dedup => (&mut self.report.dedup_files, &mut self.report.dedup_bytes),
-            AddStatus::Unchanged => (&mut self.report.unchanged_files, &mut self.report.unchanged_bytes),
-            AddStatus::Healed => (&mut self.report.healed_files, &mut self.report.healed_bytes),
-        };
-        *files += 1;
-        *bytes += size_bytes;
-        let note = self.take_name(staged);
-        self.observer.progress(1, 0);
-        self.observer.event(&Event::Added {
-            name: staged.item.name.clone(),
-            digest: staged.digests.digest,
-            size_bytes,
-            status,
-            note,
-        });
-    }
-
-    fn unstage(&self, staged: &Staged) {
-        if let Some((path, _)) = &staged.file
-            && self.session.unsave(path).is_ok()
-        {
-            let _ = self.ledger().machine.unlink(path);
-        }
-    }
-
-    fn failed(&mut self, path: &Path, error: &Error) {
-        self.report.failed += 1;
-        self.trouble = Some(error.duplicate());
+    fn failed(&self, path: &Path, error: &Error) {
+        let mut tally = self.tally();
+        tally.report.failed += 1;
+        tally.trouble = Some(error.duplicate());
+        drop(tally);
         self.observer.event(&Event::Failed { path: path.to_owned(), reason: chain(error) });
     }
 
-    fn finish(self) -> AddReport {
+    fn finish(&self) -> AddReport {
         if let Some(trouble) = self.ctx.ledger.take_fold_trouble() {
             let text = format!(
                 "The index could not take up what is new, and is tried again with the next change: {}. Nothing is lost.",
@@ -475,7 +268,7 @@ impl<'a> Adding<'a> {
             self.observer.event(&Event::Notice { text });
         }
         self.ctx.ledger.compact_if_due();
-        self.report
+        self.tally().report.clone()
     }
 }
 

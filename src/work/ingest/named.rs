@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{AddOptions, AddReport, Adding, CHUNK_FILES, Walk};
+use super::{AddOptions, AddReport, Adding, Walk};
 use crate::vocabulary::{Name, Observer, Result};
 use crate::work::Context;
 
@@ -13,25 +13,15 @@ pub fn add_named(
     options: &AddOptions,
     observer: &dyn Observer,
 ) -> Result<AddReport> {
-    let mut adding = Adding::begin(ctx, options, observer, None)?;
-    let mut walk = Walk::new(ctx.ledger.machine.as_ref(), ctx.ledger.layout.root(), observer)?;
-    for chunk in files.chunks(CHUNK_FILES) {
-        if observer.cancelled() {
-            adding.report.interrupted = true;
-            break;
+    let adding = Adding::begin(ctx, options, observer, None)?;
+    let walk = Walk::new(ctx.ledger.machine.as_ref(), ctx.ledger.layout.root(), observer)?;
+    let mut files = files.iter();
+    adding.take(walk, &mut |walk| {
+        let Some((path, name)) = files.next() else { return false };
+        if let Err(e) = walk.begin(path, &AddOptions { name: Some(name.clone()), ..options.clone() }) {
+            adding.failed(path, &e);
         }
-        let mut items = Vec::new();
-        for (path, name) in chunk {
-            match walk.begin(path, &AddOptions { name: Some(name.clone()), ..options.clone() }) {
-                Ok(()) => items.extend(std::iter::from_fn(|| walk.next())),
-                Err(e) => adding.failed(path, &e),
-            }
-        }
-        observer.expect(items.len() as u64, items.iter().map(|item| item.size_bytes).sum());
-        adding.stage_chunk(items)?;
-    }
-    adding.flush()?;
-    adding.report.skipped += walk.skipped;
-    adding.report.failed += walk.failed;
+        true
+    })?;
     Ok(adding.finish())
 }

@@ -109,8 +109,11 @@ impl Stager<'_> {
         while at < meta.size_bytes {
             let next = meta.size_bytes.min(at + every);
             let mut write_error = None;
-            let read = read_range(source, at..next, &mut hasher, &|bytes| self.ticks(bytes), &mut |piece, at| {
-                self.write_piece(target, piece, at, &mut write_error)
+            let read;
+            (hasher, read) = self.hashed_by(hasher, |hasher| {
+                read_range(source, at..next, hasher, &|bytes| self.ticks(bytes), &mut |piece, at| {
+                    self.write_piece(target, piece, at, &mut write_error)
+                })
             });
             if let Some(e) = write_error {
                 return Err(Error::io("write", path, e));

@@ -2,20 +2,23 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::claims::{Claims, LinkClaim, reaches_more};
 use super::walk::Item;
 use super::{AddOptions, TakeIn};
+use crate::format::checkpoint::SourceStamp;
+use crate::format::table::BlobRow;
 use crate::hashing::file::read_through;
-use crate::hashing::{Digests, HashState, Hasher, PartHasher, digest_file};
+use crate::hashing::{Absorb, Digests, HashState, Hasher, PartHasher, Sha256, beside, digest_file};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::parts::blobs::{self, Readers};
 use crate::parts::sessions::Session;
 use crate::vocabulary::limits::{IO_CHUNK_BYTES, SMALL_FILE_BYTES, SOURCE_TRIES};
 use crate::vocabulary::planted::{Bug, planted};
-use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result, Stamp};
+use crate::vocabulary::{Blake3, Digest, Error, ErrorKind, Observer, Result, Stamp};
 use crate::work::blob::open_readable;
 use crate::work::room::refuse_what_cannot_fit;
 
@@ -34,8 +37,12 @@ pub(super) struct Staged {
     pub linked: bool,
     /// Whether it was hashed through a link that is gone again, which changed its ctime.
     pub was_linked: bool,
-    /// Whether it was copied so soon after a change that a write while it was read might not show.
+    /// Whether it was read so soon after a change that a write since then might not show.
     pub racy: bool,
+    /// Whether it was not read, since its stamp was trusted.
+    pub trusted: bool,
+    /// Whether its name meant these bytes already, in a stored copy that is as recorded.
+    pub unchanged: bool,
     /// What was done otherwise than asked.
     pub note: Option<String>,
 }
@@ -44,7 +51,35 @@ impl Staged {
     /// A source whose bytes are known and for which nothing is staged.
     fn known(item: &Item, source: Option<Meta>, digests: Digests, hashed: Option<(Stamp, bool)>) -> Self {
         let item = item.clone();
-        Staged { item, digests, source, file: None, hashed, linked: false, was_linked: false, racy: false, note: None }
+        Staged {
+            item,
+            digests,
+            source,
+            file: None,
+            hashed,
+            linked: false,
+            was_linked: false,
+            racy: false,
+            trusted: false,
+            unchanged: false,
+            note: None,
+        }
+    }
+}
+
+/// What there is at all on record: most stores have none of it, and need not be asked for each file.
+#[derive(Clone, Copy)]
+pub(super) struct Any {
+    /// Whether any blob is condemned.
+    pub condemned: bool,
+    /// Whether any is damaged.
+    pub damaged: bool,
+}
+
+impl Any {
+    pub(super) fn of(tables: &impl Tables) -> Result<Self> {
+        let condemned = tables.all_condemned().next().transpose()?.is_some();
+        Ok(Any { condemned, damaged: tables.all_damaged().next().transpose()?.is_some() })
     }
 }
 
@@ -55,13 +90,24 @@ pub(super) struct Stager<'a> {
     pub snapshot: Arc<Snapshot>,
     pub options: &'a AddOptions,
     pub observer: &'a dyn Observer,
+    /// What there is at all in that snapshot.
+    pub any: Any,
     /// What the sources of this batch have staged.
     pub claims: Mutex<Claims>,
     /// Stage even what is known: a stored copy went away meanwhile.
     pub always: bool,
+    /// Threads that stage.
+    pub jobs: usize,
+    /// Threads that copy a large file just now.
+    pub copying: AtomicUsize,
     /// Held while a source with several names is taken in: its names share one mode, and one inode at a time changes it.
     pub several_names: Mutex<()>,
 }
+
+/// Stored blobs that a large source of the same size is compared with, by a few of their bytes.
+const SAMPLED_BLOBS: usize = 64;
+/// How many bytes, in each of three places.
+const SAMPLE_BYTES: usize = 4 << 10;
 
 /// A staged file that can be gone on with.
 pub(super) struct GoneOn {
@@ -129,7 +175,7 @@ impl Stager<'_> {
         if (moved || self.is_large(before.size_bytes)) && self.settles(&before) {
             before = source.meta().map_err(|e| Error::io("look at", &item.path, e))?;
         }
-        let racy = moved && self.is_racy(&before);
+        let racy = self.is_racy(&before);
         let read = if before.size_bytes <= SMALL_FILE_BYTES && !self.is_large(before.size_bytes) {
             self.copy_small(item, source.as_ref(), &before)?
         } else {
@@ -147,21 +193,21 @@ impl Stager<'_> {
     /// A small file is hashed in memory and, if it is known, never written.
     fn copy_small(&self, item: &Item, source: &dyn File, meta: &Meta) -> Result<Option<Staged>> {
         self.go_on(meta.size_bytes)?;
-        let mut bytes = vec![0; usize::try_from(meta.size_bytes).expect("a small file fits memory") + 1];
+        // One that grows meanwhile shows it by its stamp.
+        let mut bytes = vec![0; usize::try_from(meta.size_bytes).expect("a small file fits memory")];
         let read = source.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &item.path, e))?;
-        bytes.truncate(read);
-        if bytes.len() as u64 != meta.size_bytes {
+        if read != bytes.len() {
             return Ok(None);
         }
-        let digests = Digests::of(&bytes);
-        self.staged(item, meta, digests, |path, file| file.write_at(&bytes, 0).map_err(|e| Error::io("write", path, e)))
-            .map(Some)
+        let mut hasher = Sha256::default();
+        hasher.absorb(&bytes);
+        self.staged(item, meta, hasher.finish(), &bytes).map(Some)
     }
 
     /// A large file is hashed first where a blob of its size is on record; else it is hashed as it is copied.
     fn copy_large(&self, item: &Item, source: &dyn File, meta: &Meta) -> Result<Option<Staged>> {
         let gone_on = self.go_on_with(meta)?;
-        if gone_on.is_none() && self.snapshot.has_size(meta.size_bytes)? {
+        if gone_on.is_none() && self.may_be_known(source, meta.size_bytes)? {
             let Some(digests) = self.hash(item, source, meta)? else { return Ok(None) };
             if let Known::Yes(hashed) = self.known(&digests.digest, Some(meta))? {
                 return Ok(Some(self.hit(item, meta, digests, hashed)));
@@ -232,11 +278,10 @@ impl Stager<'_> {
         if self.is_large(meta.size_bytes) {
             return self.copy_with_checkpoints(item, source, meta, path, target, PartHasher::default());
         }
-        let mut hasher = Hasher::default();
         let go_on = |bytes| self.ticks(bytes);
         let mut write_error = None;
-        let read = read_through(source, &mut hasher, &go_on, &mut |piece, at| {
-            self.write_piece(target, piece, at, &mut write_error)
+        let (hasher, read) = self.hashed_by(Hasher::default(), |hasher| {
+            read_through(source, hasher, &go_on, &mut |piece, at| self.write_piece(target, piece, at, &mut write_error))
         });
         if let Some(e) = write_error {
             return Err(Error::io("write", path, e));
@@ -248,6 +293,47 @@ impl Stager<'_> {
         // A hole at the end was not written, and is part of the file all the same.
         target.set_len(size).map_err(|e| Error::io("write", path, e))?;
         Ok(Some(hasher.finish()))
+    }
+
+    /// Lets `copy` read and write while another thread hashes, unless every thread has a file of its own to copy.
+    pub(super) fn hashed_by<H: Absorb + Send, R>(
+        &self,
+        mut hasher: H,
+        copy: impl FnOnce(&mut dyn Absorb) -> R,
+    ) -> (H, R) {
+        let others = self.copying.fetch_add(1, Ordering::Relaxed);
+        let done = if others + 1 < self.jobs {
+            beside(hasher, copy)
+        } else {
+            let done = copy(&mut hasher);
+            (hasher, done)
+        };
+        self.copying.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
+    /// Whether a large file may be one that is stored already, so that it is worth while to hash it before anything is
+    /// written: a blob has its size, and the same bytes wherever a few are compared.
+    fn may_be_known(&self, source: &dyn File, size_bytes: u64) -> Result<bool> {
+        let alike = self.snapshot.of_size(size_bytes, SAMPLED_BLOBS + 1)?;
+        if alike.is_empty() {
+            return Ok(false);
+        }
+        let sample = |file: &dyn File| -> Option<Vec<u8>> {
+            let mut bytes = vec![0; 3 * SAMPLE_BYTES];
+            let last = size_bytes.saturating_sub(SAMPLE_BYTES as u64);
+            for (piece, at) in bytes.chunks_mut(SAMPLE_BYTES).zip([0, last / 2, last]) {
+                file.read_at(piece, at).ok()?;
+            }
+            Some(bytes)
+        };
+        let Some(own) = sample(source).filter(|_| alike.len() <= SAMPLED_BLOBS) else { return Ok(true) };
+        // What cannot be read may be anything.
+        let differs = |digest: &Digest| {
+            let stored = self.ledger.blobs.open(digest).ok().and_then(|file| sample(file.as_ref()));
+            stored.is_some_and(|stored| stored != own)
+        };
+        Ok(!alike.iter().all(differs))
     }
 
     /// Writes a piece of a copy and starts its write-back. What fails is kept apart from failures of reading.
@@ -283,28 +369,52 @@ impl Stager<'_> {
         }
     }
 
-    /// What becomes of bytes whose digests are known: a hit, or a staged file that `write` fills.
-    fn staged(
-        &self,
-        item: &Item,
-        meta: &Meta,
-        digests: Digests,
-        write: impl FnOnce(&Path, &dyn File) -> Result<()>,
-    ) -> Result<Staged> {
+    /// What becomes of a small file that is in memory, and whose digest is known: a hit, or a staged file.
+    pub(super) fn staged(&self, item: &Item, meta: &Meta, digest: Digest, bytes: &[u8]) -> Result<Staged> {
+        let row = self.snapshot.blob(&digest)?;
+        let known = self.known_by(row.as_ref(), &digest, Some(meta))?;
+        let blake3 = match (&known, row.filter(BlobRow::is_verified)) {
+            (Known::Yes(_), Some(row)) => row.blake3,
+            _ => Blake3::from_bytes(*blake3::hash(bytes).as_bytes()),
+        };
+        let digests = Digests { digest, blake3, size_bytes: meta.size_bytes };
         self.check_expected(item, &digests)?;
-        let hashed = match self.known(&digests.digest, Some(meta))? {
-            Known::Yes(hashed) => return Ok(self.hit(item, meta, digests, hashed)),
+        let hashed = match known {
+            Known::Yes(hashed) => {
+                let unchanged = hashed.is_none() && !self.options.trust_stamps && self.means_already(item, &digest)?;
+                return Ok(Staged { unchanged, ..self.hit(item, meta, digests, hashed) });
+            }
             Known::No(hashed) => hashed,
         };
-        if !self.claim(&digests.digest, self.mode_for(meta)) {
+        if !self.claim(&digest, self.mode_for(meta)) {
             return Ok(self.hit(item, meta, digests, None));
         }
         let path = self.session.next_path();
-        let mode = self.mode_for(meta);
-        let file = self.create(&path, mode)?;
-        write(&path, file.as_ref())?;
+        let file = self.create(&path, self.mode_for(meta))?;
+        file.write_at(bytes, 0).map_err(|e| Error::io("write", &path, e))?;
         let stamp = self.seal(file.as_ref(), &path, Some(meta))?;
         Ok(Staged { file: Some((path, stamp)), ..self.hit(item, meta, digests, hashed) })
+    }
+
+    /// A source that is what it was when it was read for its name, and whose bytes are stored; `None` where it is to be
+    /// read.
+    pub(super) fn trusted(&self, item: &Item) -> Result<Option<Staged>> {
+        let asked = self.options.trust_stamps && !self.always && self.options.expect.is_none();
+        let copied = self.options.take_in == TakeIn::Copy;
+        let Some(meta) = item.seen.filter(|_| asked && copied) else { return Ok(None) };
+        let Some(stamp) = self.snapshot.source_stamp(&item.name)? else { return Ok(None) };
+        let same = stamp.source == SourceStamp::of(&meta) || planted(Bug::SourceStampIgnored);
+        let Some(row) = self.snapshot.blob(&stamp.digest)?.filter(|row| same && row.is_verified()) else {
+            return Ok(None);
+        };
+        let Known::Yes(hashed) = self.known_by(Some(&row), &stamp.digest, Some(&meta))? else { return Ok(None) };
+        let digests = Digests { digest: stamp.digest, blake3: row.blake3, size_bytes: meta.size_bytes };
+        let unchanged = hashed.is_none() && self.means_already(item, &stamp.digest)?;
+        Ok(Some(Staged { unchanged, trusted: true, ..self.hit(item, &meta, digests, hashed) }))
+    }
+
+    fn means_already(&self, item: &Item, digest: &Digest) -> Result<bool> {
+        Ok(self.snapshot.alias(&item.name)?.is_some_and(|alias| alias.digest == *digest))
     }
 
     /// Whether this source is the one of its batch that stages these bytes, for all who may read it.
@@ -340,15 +450,20 @@ impl Stager<'_> {
     /// Whether a good copy is stored already that everybody may read who may read this source. A stamp that disagrees is
     /// settled by hashing.
     pub(super) fn known(&self, digest: &Digest, source: Option<&Meta>) -> Result<Known> {
-        let Some(row) = self.snapshot.blob(digest)? else { return Ok(Known::No(None)) };
+        self.known_by(self.snapshot.blob(digest)?.as_ref(), digest, source)
+    }
+
+    /// As [`Stager::known`], with what is on record.
+    fn known_by(&self, row: Option<&BlobRow>, digest: &Digest, source: Option<&Meta>) -> Result<Known> {
+        let Some(row) = row else { return Ok(Known::No(None)) };
         // A condemned blob may go at any time: no reason to skip staging.
-        if self.snapshot.condemned(digest)?.is_some() {
+        if self.any.condemned && self.snapshot.condemned(digest)?.is_some() {
             return Ok(Known::No(None));
         }
         // Gone is as bad as bad: it is healed, and every name of it with it.
         let Some(meta) = self.ledger.blobs.meta(digest)? else { return Ok(Known::No(Some((row.stamp, false)))) };
         let now = blobs::stamp(&meta);
-        let damaged = self.snapshot.damaged(digest)?.is_some();
+        let damaged = self.any.damaged && self.snapshot.damaged(digest)?.is_some();
         let as_recorded = row.stamp.agrees(&now) || planted(Bug::StampIgnored);
         let doubtful = damaged || !row.is_verified() || !as_recorded || self.options.verify_existing;
         // A moved source is traded for the stored copy, so that is never believed for its stamp alone.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{AddOptions, TakeIn};
-use crate::machine::{FileKind, Machine};
+use crate::machine::{FileKind, Machine, Meta};
 use crate::vocabulary::{Error, ErrorKind, Event, Name, Observer, Result};
 
 /// One file to be added.
@@ -18,6 +18,8 @@ pub(super) struct Item {
     pub name: Name,
     /// Its length in bytes when it was seen.
     pub size_bytes: u64,
+    /// What it was then; `None` for a stream.
+    pub seen: Option<Meta>,
     /// Whether it was reached through a symbolic link of the tree: then it is never taken in by link.
     pub through_symlink: bool,
 }
@@ -137,7 +139,8 @@ impl<'a> Walk<'a> {
         };
         match self.machine.lstat(path) {
             Ok(meta) if meta.kind == FileKind::File => {
-                Some(Item { path: path.to_owned(), name, size_bytes: meta.size_bytes, through_symlink })
+                let (size_bytes, seen) = (meta.size_bytes, Some(meta));
+                Some(Item { path: path.to_owned(), name, size_bytes, seen, through_symlink })
             }
             Ok(_) => self.skip(path, "it is no regular file any more"),
             Err(e) => self.fail(path, &Error::io("look at", path, e)),

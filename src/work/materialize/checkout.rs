@@ -15,7 +15,10 @@ use crate::work::Context;
 use crate::work::blob::in_full;
 
 /// Names that are worked on at once: memory is bounded by this, however many there are.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 2048;
+/// Files of one directory that one thread makes, at most: two threads in one directory wait for each other, one thread
+/// with a whole large directory lets the others wait.
+const GROUP: usize = 256;
 
 /// Recreates below `directory` what is below `prefix`, in parallel, by default by hardlink. The directory is made if it
 /// is not there; the directory above it must be.
@@ -46,22 +49,58 @@ pub fn checkout(
     let mut directories = Directories::new(*ctx, &snapshot, prefix, root)?;
     let mut report = MaterializeReport { destination: directory.to_owned(), ..MaterializeReport::default() };
     let mut names = snapshot.aliases(prefix);
-    while !report.interrupted {
-        let chunk = names.by_ref().take(CHUNK).collect::<Result<Vec<_>>>()?;
-        if chunk.is_empty() {
-            break;
-        }
-        let items = chunk.into_iter().filter_map(|(name, row)| {
-            let size = row.size_bytes;
-            item(&mut directories, name, row).map_err(|(path, e)| fail(&mut report, observer, path, size, &e)).ok()
-        });
-        let items: Vec<Item> = items.collect();
-        let done = ctx.workers.map(items, |item| (maker.make(&item, observer), item));
-        for (made, item) in done {
+    let mut groups = Vec::new();
+    loop {
+        // The next names are read while the files of those before are made.
+        let make = || ctx.workers.map(groups, |group: Vec<Item>| maker.make_all(group, observer));
+        let mut read = || groups_of(names.by_ref().take(CHUNK), &mut directories);
+        let (done, next) = ctx.workers.both(make, &mut read);
+        for (made, item) in done.into_iter().flatten() {
             count(&mut report, observer, made, item);
         }
+        let next = next?;
+        for (path, size_bytes, e) in next.failed {
+            fail(&mut report, observer, path, size_bytes, &e);
+        }
+        if report.interrupted || (next.groups.is_empty() && next.names == 0) {
+            return Ok(report);
+        }
+        groups = next.groups;
     }
-    Ok(report)
+}
+
+/// Files to be made, those of one directory together.
+#[derive(Default)]
+struct Groups {
+    groups: Vec<Vec<Item>>,
+    /// How many names were read for it.
+    names: usize,
+    /// What cannot be made: where, its bytes, and why.
+    failed: Vec<(PathBuf, u64, Error)>,
+}
+
+fn groups_of(
+    names: impl Iterator<Item = Result<(Name, AliasRow)>>,
+    directories: &mut Directories<'_>,
+) -> Result<Groups> {
+    let mut found = Groups::default();
+    for row in names {
+        let (name, row) = row?;
+        found.names += 1;
+        let size_bytes = row.size_bytes;
+        match item(directories, name, row) {
+            Err((path, e)) => found.failed.push((path, size_bytes, e)),
+            Ok(item) => match found.groups.last_mut() {
+                Some(group) if group.len() < GROUP && is_beside(&group[0], &item) => group.push(item),
+                _ => found.groups.push(vec![item]),
+            },
+        }
+    }
+    Ok(found)
+}
+
+fn is_beside(one: &Item, other: &Item) -> bool {
+    one.destination.parent() == other.destination.parent()
 }
 
 fn item(directories: &mut Directories<'_>, name: Name, row: AliasRow) -> Result<Item, (PathBuf, Error)> {

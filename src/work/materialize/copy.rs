@@ -23,13 +23,16 @@ impl Maker<'_> {
         reasons: &mut Vec<String>,
         meter: &Meter<'_>,
     ) -> Result<(Mode, bool)> {
-        let (_, from) = open(&self.ctx, &self.snapshot, &item.digest)?;
+        let (path_of_blob, from) = open(&self.ctx, &self.snapshot, &item.digest)?;
         let to = self.machine().open(path, Open::CreateNew { mode: 0o600 });
         let to = to.map_err(|e| Error::io("make", &item.destination, e))?;
         let mode = if self.shares(item, from.as_ref(), to.as_ref(), reasons)? {
             Mode::Reflink
         } else {
             self.copy(item, from.as_ref(), to.as_ref(), meter)?;
+            if path_of_blob == self.ctx.ledger.blobs.path(&item.digest) {
+                self.was_read(&item.digest);
+            }
             Mode::Copy
         };
         self.restore(item, from.as_ref(), to.as_ref()).map(|restored| (mode, restored))

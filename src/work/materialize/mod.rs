@@ -176,7 +176,7 @@ pub fn cat(ctx: &Context<'_>, target: &Target, out: &mut dyn Write) -> Result<u6
     let (digest, _) = resolve(&*snapshot, target)?;
     let row = usable(&*snapshot, &digest)?;
     sound(ctx.ledger, &*snapshot, &digest, &row, &Meter::new(&Silent, 0))?;
-    let (_, file) = open(ctx, &snapshot, &digest)?;
+    let (path, file) = open(ctx, &snapshot, &digest)?;
     let mut hasher = Sha256::default();
     let (mut buffer, mut held) = (vec![0; IO_CHUNK_BYTES], Vec::new());
     let mut written = 0;
@@ -194,6 +194,9 @@ pub fn cat(ctx: &Context<'_>, target: &Target, out: &mut dyn Write) -> Result<u6
         written += read as u64;
     }
     compare(&snapshot, &digest, hasher.finish(), written)?;
+    if path == ctx.ledger.blobs.path(&digest) {
+        ctx.ledger.note_readings(&[digest]);
+    }
     write(&held)?;
     out.flush().map_err(|e| Error::system("write what was read", e))?;
     Ok(written)

@@ -11,7 +11,7 @@ use crate::format::table::{AliasRow, BlobRow};
 use crate::hashing::Sha256;
 use crate::hashing::file::read_through;
 use crate::ledger::{Snapshot, Tables};
-use crate::machine::{FileKind, Machine, Meta, Open, trouble};
+use crate::machine::{Entry, File, FileKind, Machine, Meta, Open, trouble};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Result, Stamp};
 use crate::work::Context;
@@ -35,6 +35,18 @@ pub(super) struct Maker<'a> {
     has_carriers: bool,
     store: PathBuf,
     proved: Mutex<BTreeMap<Digest, Stamp>>,
+    /// Blobs that were read whole and are right, and of which nobody knows yet.
+    read: Mutex<Vec<Digest>>,
+}
+
+/// Blobs that were read before it is noted.
+const READ_MOST: usize = 1024;
+
+impl Drop for Maker<'_> {
+    fn drop(&mut self) {
+        let read = std::mem::take(self.read.get_mut().unwrap_or_else(PoisonError::into_inner));
+        self.ctx.ledger.note_readings(&read);
+    }
 }
 
 /// One file that is wanted.
@@ -81,13 +93,36 @@ impl<'a> Maker<'a> {
             replace,
             store: store_root(&ctx)?,
             proved: Mutex::default(),
+            read: Mutex::default(),
         })
+    }
+
+    /// A blob's own file was read to its end, and its bytes are right: a verification that cost nothing.
+    pub(super) fn was_read(&self, digest: &Digest) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.push(*digest);
+        if read.len() >= READ_MOST {
+            let read = std::mem::take(&mut *read);
+            self.ctx.ledger.note_readings(&read);
+        }
+    }
+
+    /// Makes files of one directory, as [`Maker::make`] makes each.
+    pub(super) fn make_all(&self, items: Vec<Item>, observer: &dyn Observer) -> Vec<(Result<Made>, Item)> {
+        let above = items.first().and_then(|item| item.destination.parent());
+        let within = above.filter(|_| items.len() > 1).and_then(|above| self.machine().keep_open(above));
+        items.into_iter().map(|item| (self.make_within(&item, within.as_deref(), observer), item)).collect()
     }
 
     /// Makes one file and tells `observer`. [`ErrorKind::Interrupted`] where that asked to stop; nothing is left then.
     pub(super) fn make(&self, item: &Item, observer: &dyn Observer) -> Result<Made> {
+        self.make_within(item, None, observer)
+    }
+
+    /// As [`Maker::make`], in a directory that may be open.
+    fn make_within(&self, item: &Item, within: Option<&dyn File>, observer: &dyn Observer) -> Result<Made> {
         let meter = Meter::new(observer, item.size_bytes);
-        let made = if meter.goes_on() { self.by_some_way(item, &meter) } else { Err(interrupted(item)) };
+        let made = if meter.goes_on() { self.by_some_way(item, within, &meter) } else { Err(interrupted(item)) };
         match &made {
             Err(e) if e.kind() == ErrorKind::Interrupted => return made,
             _ => meter.finish(),
@@ -104,10 +139,14 @@ impl<'a> Maker<'a> {
         made
     }
 
-    fn by_some_way(&self, item: &Item, meter: &Meter<'_>) -> Result<Made> {
+    fn by_some_way(&self, item: &Item, within: Option<&dyn File>, meter: &Meter<'_>) -> Result<Made> {
         let row = usable(&*self.snapshot, &item.digest)?;
         let blob = self.sound(item, &row, meter)?;
         let mut reasons = Vec::new();
+        if self.is_simply_linked(item, within) {
+            let (mode, not_restored) = (Some(Mode::Hardlink), differs(item, &blob));
+            return Ok(Made { mode, size_bytes: item.size_bytes, reasons, not_restored });
+        }
         if let Some(there) = self.private_already(item, &blob, meter)? {
             let not_restored = differs(item, &there);
             return Ok(Made { mode: None, size_bytes: item.size_bytes, reasons, not_restored });
@@ -172,6 +211,13 @@ impl<'a> Maker<'a> {
 
     fn proved(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Stamp>> {
         self.proved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The usual case: nothing is at the destination, and the blob's own file is linked there. Whatever keeps that from
+    /// being done is looked at when it is tried step by step.
+    fn is_simply_linked(&self, item: &Item, within: Option<&dyn File>) -> bool {
+        let usual = self.ways[0] == Mode::Hardlink && item.size_bytes > 0 && !self.has_carriers;
+        usual && self.ctx.ledger.blobs.link(&item.digest, Entry::of(&item.destination, within)).is_ok()
     }
 
     fn hardlink(&self, item: &Item, blob: &Meta) -> Result<Linked> {

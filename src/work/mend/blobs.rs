@@ -10,6 +10,7 @@ use crate::ledger::{Tables, Tx};
 use crate::machine::{FileKind, Meta, Open};
 use crate::parts::blobs::{BlobDirs, stamp};
 use crate::vocabulary::{Digest, Error, Finding, FindingCode, Result, Stamp};
+use crate::work::seen::mended;
 
 /// Whether it was done, or why not.
 pub(super) type Done = Result<Result<(), String>>;
@@ -302,6 +303,7 @@ fn restamp(
     let (digest, added) = (*digest, row.added);
     if now.inode == row.stamp.inode {
         tx.push(Record::Blob(BlobRecord { digest, blake3, stamp: now, added }));
+        mended(tx, &digest, 0)?;
     } else {
         let (bad, staged) = (Some(row.stamp), String::new());
         tx.heal(HealedRecord { digest, blake3, bad, good: now, staged, added })?;

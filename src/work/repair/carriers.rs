@@ -16,6 +16,7 @@ use crate::vocabulary::events::{Origin, Repair, RepairStatus, VerifyStatus};
 use crate::vocabulary::{Digest, Error, ErrorKind, Name, Result, Stamp};
 use crate::work::blob::{Meter, in_full, usable};
 use crate::work::carrier::{record, stage_copy, sync};
+use crate::work::seen::mended;
 use crate::work::spill::{NAMES_AT_ONCE, apply_again, say_again};
 use crate::work::verify::examine::Look;
 use crate::work::verify::select::Selection;
@@ -68,7 +69,7 @@ impl Repairing<'_> {
 
     fn mend_some(&mut self, mut carriers: Vec<Carrier>, known_only: bool) -> Result<()> {
         if known_only {
-            carriers.retain(|carrier| !is_as_recorded(self.ctx.ledger, carrier));
+            carriers.retain(|carrier| !is_as_recorded(self.ctx.ledger, carrier) || self.has_finding(carrier));
         }
         let snapshot = Arc::clone(&self.snapshot);
         let examiner = self.examiner(&snapshot);
@@ -85,11 +86,19 @@ impl Repairing<'_> {
                     if let Some(file) = other.filter(|_| !self.dry_run) {
                         confirm(self.ctx.ledger, carrier, file)?;
                     }
+                    if !self.dry_run && self.has_finding(&carrier) {
+                        self.ctx.ledger.transact(move |tx| mended(tx, &carrier.digest, carrier.number))?;
+                    }
                 }
                 Some(look) => self.mend_carrier(carrier, &look)?,
             }
         }
         Ok(())
+    }
+
+    /// Whether it is on record that it is wrong. What cannot be read says nothing.
+    fn has_finding(&self, carrier: &Carrier) -> bool {
+        matches!(self.snapshot.finding(&carrier.digest, carrier.number), Ok(Some(_)))
     }
 
     fn mend_carrier(&mut self, carrier: Carrier, look: &Look) -> Result<()> {

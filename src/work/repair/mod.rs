@@ -24,8 +24,9 @@ use super::Context;
 use super::carrier::open_session;
 use super::links::StagedLinks;
 use super::names::Target;
+use super::seen::mended;
 use super::spill::spill;
-use super::verify::examine::Examiner;
+use super::verify::examine::{Examiner, Reading};
 use crate::ledger::{Snapshot, Tables};
 use crate::machine::Meta;
 use crate::parts::sessions::Session;
@@ -42,8 +43,8 @@ const ROUNDS: u32 = 3;
 /// Which blobs are repaired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RepairScope {
-    /// Those that are marked damaged, whose file is missing, or whose file is not the one on record any more. Bytes of
-    /// no other blob are read.
+    /// Those that are marked damaged, of which `verify` or `scrub` put a finding on record, whose file is missing, or whose
+    /// file is not the one on record any more. Bytes of no other blob are read.
     Known,
     /// Every blob: all are read.
     All,
@@ -150,7 +151,7 @@ struct Repairing<'a> {
 impl Repairing<'_> {
     fn examiner<'a>(&'a self, snapshot: &'a Snapshot) -> Examiner<'a> {
         let quarantine = !self.dry_run && self.ctx.ledger.policy.writable;
-        Examiner { ctx: *self.ctx, snapshot, quarantine, observer: self.observer }
+        Examiner { ctx: *self.ctx, snapshot, quarantine, reading: Reading::default(), observer: self.observer }
     }
 
     /// The next blobs that are wrong; whether there are no more behind them.
@@ -181,6 +182,7 @@ impl Repairing<'_> {
             Picked::Broken(found) => broken.push(*found),
             Picked::Sound(found) => {
                 self.put_right(&found)?;
+                self.clear(&found)?;
                 self.sound(&found)?;
             }
         }
@@ -193,6 +195,18 @@ impl Repairing<'_> {
             return Ok(());
         }
         restore::confirm(self.ctx.ledger, found)
+    }
+
+    /// A finding about a blob whose bytes are right is over.
+    fn clear(&self, found: &Broken) -> Result<()> {
+        let digest = found.digest;
+        if self.dry_run
+            || !self.ctx.ledger.policy.writable
+            || self.ctx.ledger.snapshot()?.finding(&digest, 0)?.is_none()
+        {
+            return Ok(());
+        }
+        self.ctx.ledger.transact(move |tx| mended(tx, &digest, 0))
     }
 
     fn sound(&mut self, found: &Broken) -> Result<()> {

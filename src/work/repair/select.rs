@@ -84,14 +84,15 @@ impl<'a> Picker<'a> {
         }
     }
 
-    /// Those that are marked, and those whose file is not what is on record.
+    /// Those that are marked or of which a finding is on record, and those whose file is not what is on record.
     fn suspects(&self, batch: Batch) -> Result<Batch> {
         let looked = self.ctx.workers.map(batch, |(digest, size)| {
             let (row, marked) = (self.snapshot.blob(&digest)?, self.snapshot.damaged(&digest)?);
             let path = self.ctx.ledger.blobs.path(&digest);
             let now = self.ctx.ledger.machine.lstat(&path).ok().as_ref().map(stamp);
             let as_recorded = row.is_some_and(|row| now.is_some_and(|now| row.stamp.agrees(&now)));
-            Ok((marked.is_some() || !as_recorded).then_some((digest, size)))
+            let found = marked.is_some() || self.snapshot.finding(&digest, 0)?.is_some();
+            Ok((found || !as_recorded).then_some((digest, size)))
         });
         looked.into_iter().filter_map(Result::transpose).collect()
     }

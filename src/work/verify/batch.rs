@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::VerifyReport;
-use super::examine::{Examined, Examiner, FirstLook, Looked, Proved, judge};
+use super::examine::{Examined, Examiner, FirstLook, Looked, judge};
 use crate::format::record::copies::CarrierRow;
 use crate::format::table::BlobRow;
 use crate::hashing::sealed::Stopped;
@@ -54,7 +54,7 @@ struct Turns {
 #[derive(Default)]
 struct Outcome {
     report: VerifyReport,
-    proved: Vec<Proved>,
+    seen: Vec<crate::work::seen::Seen>,
     error: Option<Error>,
 }
 
@@ -87,19 +87,18 @@ impl<'a> Batch<'a> {
         Ok(Batch { examiner, blobs, files, sizes, turns, outcome, failed })
     }
 
-    /// Verifies them all, tells what was found, and adds it to `report`. Gives back what is now known to be good and
-    /// was not before.
-    pub(super) fn run(self, report: &mut VerifyReport) -> Result<Vec<Proved>> {
+    /// Verifies them all, tells what was found, and adds it to `report`. Gives back what is to be put on record.
+    pub(super) fn run(self, report: &mut VerifyReport) -> Result<Vec<crate::work::seen::Seen>> {
         self.outcome.lock().expect("no panic holds it").report = *report;
         let whole = hash_all(self.examiner.ctx.workers, &self.sizes, &&self);
         if let Some(turns) = &self.turns {
             let ready = std::mem::take(&mut turns.lock().expect("no panic holds it").ready);
             ready.into_iter().for_each(|blob| self.conclude(blob));
         }
-        let Outcome { report: found, proved, error } = self.outcome.into_inner().expect("no panic holds it");
+        let Outcome { report: found, seen, error } = self.outcome.into_inner().expect("no panic holds it");
         *report = found;
         report.interrupted |= !whole;
-        error.map_or(Ok(proved), Err)
+        error.map_or(Ok(seen), Err)
     }
 
     fn path(&self, blob: &Blob<'_>, carrier: Option<u32>) -> PathBuf {
@@ -170,8 +169,8 @@ impl<'a> Batch<'a> {
         match concluded {
             Ok(examined) => {
                 outcome.report.count(&examined);
-                if let Examined::Found { proved, .. } = examined {
-                    outcome.proved.extend(proved);
+                if let Examined::Found { seen, .. } = examined {
+                    outcome.seen.push(*seen);
                 }
             }
             Err(error) => self.fail(outcome, error),

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use crate::format::record::copies::CarrierRow;
 use crate::format::table::BlobRow;
-use crate::hashing::sealed::{Stopped, digests_sealed};
+use crate::hashing::sealed::{Stopped, blake3_sealed, digests_sealed};
 use crate::hashing::{Hashed, digest_sealed};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open, trouble};
-use crate::parts::blobs::stamp;
 use crate::vocabulary::events::{CarrierSeen, VerifyStatus};
 use crate::vocabulary::limits::MAP_WINDOW_BYTES;
-use crate::vocabulary::{Blake3, Digest, Error, Event, Observer, Result, Stamp};
+use crate::vocabulary::{Blake3, Digest, Error, Event, Observer, Result};
 use crate::work::Context;
 use crate::work::blob::{Meter, NOT_REGULAR};
+use crate::work::cache::Cache;
+use crate::work::seen::Seen;
 
 /// How often a blob is read whose record, or file, changes every time.
 const TRIES: u32 = 8;
@@ -30,25 +31,28 @@ pub(in crate::work) struct Examiner<'a> {
     pub(in crate::work) ctx: Context<'a>,
     pub(in crate::work) snapshot: &'a Snapshot,
     pub(in crate::work) quarantine: bool,
+    /// How it reads where it reads by itself.
+    pub(in crate::work) reading: Reading,
     pub(in crate::work) observer: &'a dyn Observer,
+}
+
+/// How blobs are read, and with what they are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::work) struct Reading {
+    /// With the BLAKE3 on record, where there is one; SHA-256 decides where that does not match.
+    pub(in crate::work) by_blake3: bool,
+    /// Leave the page cache as it was.
+    pub(in crate::work) spare_cache: bool,
 }
 
 /// What became of one blob.
 pub(in crate::work) enum Examined {
     /// It was examined, and told.
-    Found { status: VerifyStatus, read_bytes: u64, quarantined: bool, bad_carriers: u64, proved: Option<Proved> },
+    Found { seen: Box<Seen>, read_bytes: u64, quarantined: bool },
     /// It was collected meanwhile.
     Gone,
     /// The observer asked to stop.
     Stopped,
-}
-
-/// A blob that was taken from the disk alone, and whose bytes are now known to be right.
-pub(in crate::work) struct Proved {
-    pub(super) digest: Digest,
-    pub(super) blake3: Blake3,
-    /// Its file, as it was read.
-    pub(super) stamp: Stamp,
 }
 
 /// What one look at a blob's file has shown.
@@ -64,9 +68,19 @@ pub(in crate::work) struct Look {
     pub(in crate::work) by_disk: bool,
     /// Only where the record has none.
     pub(in crate::work) blake3: Option<Blake3>,
+    /// Whether it was compared with SHA-256, and not with another digest on record alone.
+    pub(in crate::work) sha256: bool,
 }
 
 impl Examiner<'_> {
+    /// Reads a blob that is on record with `size_bytes`, and its carriers, and concludes.
+    pub(in crate::work) fn examine(&self, digest: &Digest, size_bytes: u64) -> Result<Examined> {
+        let meter = Meter::new(self.observer, size_bytes);
+        let carriers = self.snapshot.carriers(digest)?.into_iter().map(|(number, row)| (number, row, None)).collect();
+        let row = self.snapshot.blob(digest)?;
+        self.conclude(Looked { digest, size_bytes, row, look: None, carriers, meter: &meter })
+    }
+
     /// Concludes what is to be said of a blob of which each file was looked at once, and tells it.
     pub(in crate::work) fn conclude(&self, blob: Looked<'_>) -> Result<Examined> {
         let Looked { digest, size_bytes, row, look, carriers, meter } = blob;
@@ -81,12 +95,12 @@ impl Examiner<'_> {
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
         let Some(carriers) = self.carriers(digest, size_bytes, carriers, meter)? else { return Ok(Examined::Stopped) };
         meter.finish();
-        let Look { status, detail, read_bytes, file, blake3, .. } = *look;
-        let proved = blake3.zip(file).map(|(blake3, file)| Proved { digest: *digest, blake3, stamp: stamp(&file) });
-        let names = self.snapshot.names_of(digest)?;
-        let bad_carriers = carriers.iter().filter(|carrier| carrier.status != VerifyStatus::Ok).count() as u64;
-        self.observer.event(&Event::Verified { digest: *digest, names, size_bytes, status, detail, carriers });
-        Ok(Examined::Found { status, read_bytes, quarantined, bad_carriers, proved })
+        let Look { status, detail, read_bytes, file, blake3, sha256, .. } = *look;
+        let (digest, ranges, time_ns) = (*digest, Vec::new(), self.ctx.ledger.machine.now_ns());
+        let seen = Seen { digest, status, detail, ranges, row, file, sha256, blake3, time_ns, carriers };
+        let (names, detail, carriers) = (self.snapshot.names_of(&digest)?, seen.detail.clone(), seen.carriers.clone());
+        self.observer.event(&Event::Verified { digest, names, size_bytes, status, detail, carriers });
+        Ok(Examined::Found { seen: Box::new(seen), read_bytes, quarantined })
     }
 
     /// What is to be said of every carrier of a blob; `None`: asked to stop. One that was removed meanwhile is none.
@@ -122,7 +136,10 @@ impl Examiner<'_> {
         meter: &Meter<'_>,
     ) -> Option<Look> {
         let path = self.ctx.ledger.carriers.path(digest, number);
-        let look = look_once(self.ctx.ledger, digest, &path, Some(size_bytes), false, meter);
+        let row = if self.reading.by_blake3 { self.snapshot.blob(digest).ok().flatten() } else { None };
+        let blake3 = row.map_or(Blake3::UNKNOWN, |row| row.blake3);
+        let against = Against { digest, size_bytes: Some(size_bytes), blake3 };
+        let look = look_once(self.ctx.ledger, &path, &against, self.reading, false, meter);
         look.or_else(|unread| unread.into_look(&path, Some(size_bytes)).ok_or(())).ok()
     }
 
@@ -172,7 +189,9 @@ impl Examiner<'_> {
         let expected = row.map(|row| row.stamp.size_bytes);
         let path = ledger.blobs.path(digest);
         let unverified = row.is_some_and(|row| !row.is_verified());
-        let look_once = || look_once(ledger, digest, &path, expected, unverified, meter);
+        let blake3 = row.map_or(Blake3::UNKNOWN, |row| row.blake3);
+        let against = Against { digest, size_bytes: expected, blake3 };
+        let look_once = || look_once(ledger, &path, &against, self.reading, unverified, meter);
         let mut result = first.unwrap_or_else(look_once);
         if matches!(&result, Err(unread) if trouble::is_transient(&unread.stopped.error)) {
             ledger.machine.pause(RECOVERY);
@@ -273,15 +292,31 @@ impl Unread {
         let at = if offset == 0 { String::new() } else { format!(" at byte {offset}{of}") };
         let detail = format!("cannot {attempt} {}: {error}{at}", path.display());
         let by_disk = trouble::is_disk(&error);
-        Some(Look { status: VerifyStatus::Unreadable, detail, file: None, read_bytes: offset, by_disk, blake3: None })
+        Some(Look {
+            status: VerifyStatus::Unreadable,
+            detail,
+            file: None,
+            read_bytes: offset,
+            by_disk,
+            blake3: None,
+            sha256: true,
+        })
     }
+}
+
+/// What the bytes of a file should be.
+struct Against<'a> {
+    digest: &'a Digest,
+    size_bytes: Option<u64>,
+    /// [`Blake3::UNKNOWN`] where nothing is on record.
+    blake3: Blake3,
 }
 
 fn look_once(
     ledger: &Ledger,
-    digest: &Digest,
     path: &Path,
-    expected: Option<u64>,
+    against: &Against<'_>,
+    reading: Reading,
     unverified: bool,
     meter: &Meter<'_>,
 ) -> Result<Look, Unread> {
@@ -300,13 +335,34 @@ fn look_once(
         Err(e) => return Err(at_beginning("open", e)),
     };
     let meta = file.meta().map_err(|e| at_beginning("look at", e))?;
-    let go_on = |bytes| meter.advance(bytes);
+    let cache = Cache::of(file.as_ref(), reading.spare_cache);
+    let go_on = |bytes| {
+        cache.passed(bytes);
+        meter.advance(bytes)
+    };
+    let Against { digest, size_bytes: expected, blake3 } = *against;
+    if reading.by_blake3
+        && blake3 != Blake3::UNKNOWN
+        && let Some(read) = by_blake3(file.as_ref(), &blake3, &go_on)
+    {
+        let read = read.map(|size_bytes| Hashed { digest: *digest, blake3: None, size_bytes });
+        return judge(file.as_ref(), meta, digest, expected, read).map(|look| Look { sha256: false, ..look });
+    }
     let read = match unverified {
         false => digest_sealed(file.as_ref(), &go_on).map(|(digest, size_bytes)| (digest, size_bytes, None)),
         true => digests_sealed(file.as_ref(), &go_on).map(|d| (d.digest, d.size_bytes, Some(d.blake3))),
     };
     let read = read.map(|(digest, size_bytes, blake3)| Hashed { digest, blake3, size_bytes });
     judge(file.as_ref(), meta, digest, expected, read)
+}
+
+/// The length of a file whose BLAKE3 is that on record; `None` where it is not, which says nothing yet: the record may be
+/// wrong.
+fn by_blake3(file: &dyn File, expected: &Blake3, go_on: &dyn Fn(u64) -> bool) -> Option<Result<u64, Stopped>> {
+    match blake3_sealed(file, go_on) {
+        Ok((found, size)) => (found == *expected).then_some(Ok(size)),
+        Err(stopped) => Some(Err(stopped)),
+    }
 }
 
 /// What it means that a file, once it was opened, was read so.
@@ -320,7 +376,7 @@ pub(super) fn judge(
     match read {
         Ok(Hashed { digest: found, size_bytes, blake3 }) if found == *digest => {
             let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
-            Ok(Look { status, detail, file, read_bytes: size_bytes, by_disk: false, blake3 })
+            Ok(Look { status, detail, file, read_bytes: size_bytes, by_disk: false, blake3, sha256: true })
         }
         Ok(Hashed { digest: found, size_bytes, .. }) => {
             Ok(corrupt(difference(&found, size_bytes, expected), meta, size_bytes))
@@ -334,11 +390,27 @@ pub(super) fn judge(
 
 fn missing() -> Look {
     let detail = "its file is not there".to_owned();
-    Look { status: VerifyStatus::Missing, detail, file: None, read_bytes: 0, by_disk: false, blake3: None }
+    Look {
+        status: VerifyStatus::Missing,
+        detail,
+        file: None,
+        read_bytes: 0,
+        by_disk: false,
+        blake3: None,
+        sha256: true,
+    }
 }
 
 fn corrupt(detail: String, file: Meta, read_bytes: u64) -> Look {
-    Look { status: VerifyStatus::Corrupt, detail, file: Some(file), read_bytes, by_disk: false, blake3: None }
+    Look {
+        status: VerifyStatus::Corrupt,
+        detail,
+        file: Some(file),
+        read_bytes,
+        by_disk: false,
+        blake3: None,
+        sha256: true,
+    }
 }
 
 /// In what way bytes are other ones than they should be.

@@ -2,7 +2,8 @@
 //!
 //! Every blob is read whole, whatever its stamp says; nothing recorded is trusted but its digest. What is found is an
 //! event with the digest and all names, and never stops the rest. Bytes that are wrong and bytes that could not be read
-//! are kept apart: only the first are corruption, and only they are moved away, when asked for.
+//! are kept apart: only the first are corruption, and only they are moved away, when asked for. Where the store can be
+//! written to, what was found is on record until it is mended (`seen.rs`).
 
 mod batch;
 pub(in crate::work) mod examine;
@@ -13,13 +14,12 @@ mod tests;
 
 use super::Context;
 use super::names::Target;
-use crate::format::record::{BlobRecord, Record, SinceRecord};
+use super::seen::Recorder;
 use crate::ledger::Tables;
-use crate::parts::blobs::stamp;
 use crate::vocabulary::events::VerifyStatus;
 use crate::vocabulary::{Event, Observer, Prefix, Result};
 use batch::Batch;
-use examine::{Examined, Examiner, Proved};
+use examine::{Examined, Examiner, Reading};
 use select::Selection;
 
 /// Blobs that are worked on at once: memory is bounded by this, however many there are, and at the end of each such part
@@ -60,9 +60,9 @@ pub struct VerifyReport {
 /// where both are empty or a prefix is everything. Blobs are taken in the order of their digests, several at once.
 ///
 /// Tells one [`Event::Verified`] for each. A bad finding is compared with fresh records before it is told: a blob that
-/// was collected meanwhile is none, one that was healed meanwhile is read again. Without
-/// [`quarantine`](VerifyOptions::quarantine) nothing is written, so it works on a store that can only be read; with it,
-/// corrupt blobs are moved away where the store can be written to. Missing and unreadable ones never are.
+/// was collected meanwhile is none, one that was healed meanwhile is read again. Where the store can be written to, it is
+/// put on record when each was verified and what is wrong until it is mended; otherwise it works all the same. With
+/// [`quarantine`](VerifyOptions::quarantine) corrupt blobs are moved away. Missing and unreadable ones never are.
 ///
 /// A name, digest or prefix that is not in the store is [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
 pub fn verify(
@@ -75,48 +75,27 @@ pub fn verify(
     let snapshot = ctx.ledger.snapshot()?;
     let selection = Selection::new(&snapshot, targets, prefixes)?;
     let quarantine = options.quarantine && can_quarantine(ctx, observer);
-    let examiner = Examiner { ctx: *ctx, snapshot: &snapshot, quarantine, observer };
+    let examiner = Examiner { ctx: *ctx, snapshot: &snapshot, quarantine, reading: Reading::default(), observer };
+    let recorder = Recorder::new(ctx);
     let mut report = VerifyReport::default();
     selection.announce_all(observer)?;
     let carriers = snapshot.has_carriers()?;
     let mut last = None;
-    loop {
+    'all: loop {
         let batch = selection.after(last.as_ref())?;
-        let Some((digest, _)) = batch.last() else { return Ok(report) };
+        let Some((digest, _)) = batch.last() else { break };
         last = Some(*digest);
         selection.announce(&batch, observer);
         for chunk in batch.chunks(CHUNK) {
-            let done = Batch::new(&examiner, chunk, carriers)?.run(&mut report)?;
-            // What cannot be put on record is proved again next time.
-            let _ = put_on_record(ctx, done);
+            Batch::new(&examiner, chunk, carriers)?.run(&mut report)?.into_iter().for_each(|seen| recorder.saw(seen));
+            recorder.batch();
             if report.interrupted {
-                return Ok(report);
+                break 'all;
             }
         }
     }
-}
-
-/// Blobs that were taken from the disk are trusted once they were hashed.
-fn put_on_record(ctx: &Context<'_>, proved: Vec<Proved>) -> Result<()> {
-    if proved.is_empty() || !ctx.ledger.policy.writable {
-        return Ok(());
-    }
-    ctx.ledger.transact(move |tx| {
-        for Proved { digest, blake3, stamp: read } in proved {
-            let there = tx.ledger().blobs.meta(&digest)?;
-            let row = tx.blob(&digest)?.filter(|row| !row.is_verified());
-            let Some(row) = row.filter(|_| there.is_some_and(|meta| stamp(&meta).agrees(&read))) else { continue };
-            let (unrooted, condemned) = (tx.unrooted(&digest)?, tx.condemned(&digest)?);
-            tx.push(Record::Blob(BlobRecord { digest, blake3, stamp: read, added: row.added }));
-            // Being looked at keeps nothing.
-            unrooted.map(|since| Record::Unrooted(SinceRecord { digest, since })).into_iter().for_each(|r| tx.push(r));
-            condemned
-                .map(|since| Record::Condemned(SinceRecord { digest, since }))
-                .into_iter()
-                .for_each(|r| tx.push(r));
-        }
-        Ok(())
-    })
+    recorder.finish(observer);
+    Ok(report)
 }
 
 fn can_quarantine(ctx: &Context<'_>, observer: &dyn Observer) -> bool {
@@ -130,8 +109,8 @@ fn can_quarantine(ctx: &Context<'_>, observer: &dyn Observer) -> bool {
 impl VerifyReport {
     fn count(&mut self, examined: &Examined) {
         match examined {
-            Examined::Found { status, read_bytes, quarantined, bad_carriers, .. } => {
-                let status = match status {
+            Examined::Found { seen, read_bytes, quarantined } => {
+                let status = match seen.status {
                     VerifyStatus::Ok => &mut self.ok,
                     VerifyStatus::Corrupt => &mut self.corrupt,
                     VerifyStatus::Missing => &mut self.missing,
@@ -141,7 +120,7 @@ impl VerifyReport {
                 self.blobs += 1;
                 self.bytes += read_bytes;
                 self.quarantined += u64::from(*quarantined);
-                self.bad_carriers += bad_carriers;
+                self.bad_carriers += seen.findings() - u64::from(seen.status != VerifyStatus::Ok);
             }
             Examined::Gone => {}
             Examined::Stopped => self.interrupted = true,

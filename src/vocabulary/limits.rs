@@ -81,9 +81,6 @@ pub const READ_BYTES: usize = 64 << 10;
 /// Files that a thread has opened and the disk is fetching, beside those that it hashes: enough requests for a disk to be
 /// at its fastest, and few descriptors.
 pub const READ_AHEAD_FILES: usize = 16;
-/// How much a thread has the disk fetch before it is wanted, of all its files together: with less, a disk waits for the
-/// thread whenever that waits for a core.
-pub const READ_AHEAD_BYTES: usize = 64 << 20;
 /// How often a source that changes while it is read is tried before it is refused.
 pub const SOURCE_TRIES: u32 = 3;
 

@@ -64,27 +64,19 @@ pub(super) struct Reading<S> {
     buffer: Buffer,
     /// The data that was found last: outside it, the file may have holes.
     data: (u64, u64),
-    /// How much the disk fetches before it is wanted, and up to where it was told to.
-    ahead: u64,
+    /// Up to where the disk was told to fetch.
     fetched: u64,
 }
 
 impl<S: Source> Reading<S> {
-    /// Of which the disk is to fetch so many bytes before they are wanted.
-    pub(super) fn new(source: S, ahead: u64) -> Self {
+    pub(super) fn new(source: S) -> Self {
         let meta = source.meta();
         let (size, sparse) = (meta.size_bytes, meta.allocated_bytes < meta.size_bytes);
         let blake3 = source.wants_blake3().then(Box::default);
         let data = if sparse { (0, 0) } else { (0, size) };
         let (piece, end, buffer) = (Piece::Zeros, None, Buffer::new());
         let (at, piece_at, from, to, last, fetched) = (0, 0, 0, 0, false, 0);
-        let state = START;
-        Reading { source, state, blake3, size, at, piece_at, piece, from, to, end, last, buffer, data, ahead, fetched }
-    }
-
-    /// Bytes that are being fetched while it waits.
-    pub(super) fn fetching(&self) -> u64 {
-        self.size.min(self.ahead)
+        Reading { source, state: START, blake3, size, at, piece_at, piece, from, to, end, last, buffer, data, fetched }
     }
 
     /// Gives it a buffer, without which it loads nothing.
@@ -104,8 +96,8 @@ impl<S: Source> Reading<S> {
         (self.source, Hashed { digest: digest(&self.state), blake3, size_bytes: self.at })
     }
 
-    /// Has the next blocks at hand, all those before having been taken. Without `wait`, which is for the first piece, a
-    /// file that is not in the cache is left for later.
+    /// Has the next blocks at hand, all those before having been taken. Without `wait`, a small file that is not in the
+    /// cache is left for later.
     pub(super) fn load(&mut self, wait: bool) -> Result<Loaded, Stopped> {
         self.close().map_err(|error| Stopped { offset: self.piece_at, error })?;
         self.try_load(wait).map_err(|error| Stopped { offset: self.at, error })
@@ -142,34 +134,20 @@ impl<S: Source> Reading<S> {
             return Ok(Loaded::More);
         }
         self.fetch_ahead();
-        if !wait {
-            return self.load_cached();
-        }
         let length = self.data.1 - self.at;
         if length > IO_CHUNK_BYTES as u64 && self.source.is_sealed() && self.blake3.is_none() && self.map(length)? {
             return Ok(Loaded::More);
         }
-        self.read(length.min(READ_BYTES as u64) as usize)?;
-        Ok(Loaded::More)
-    }
-
-    /// The first piece, if it is in the cache; otherwise the disk is told to fetch it.
-    fn load_cached(&mut self) -> io::Result<Loaded> {
-        let length = (self.data.1 - self.at).min(READ_BYTES as u64) as usize;
-        let buffer = &mut self.buffer.as_flattened_mut()[..length];
-        match self.source.file().read_cached(buffer, self.at)? {
-            Some(read) if read < length => Err(io::ErrorKind::UnexpectedEof.into()),
-            Some(_) => {
-                self.take_in(length);
-                Ok(Loaded::More)
-            }
-            None => {
-                if self.size <= READ_BYTES as u64 {
-                    self.source.file().will_need(0, self.size);
-                }
-                Ok(Loaded::Later)
-            }
+        let length = length.min(READ_BYTES as u64) as usize;
+        if !wait && self.size <= READ_BYTES as u64 && !self.read_cached(length)? {
+            self.source.file().will_need(0, self.size);
+            return Ok(Loaded::Later);
         }
+        if wait || self.size > READ_BYTES as u64 {
+            self.read(length)?;
+        }
+        self.take_in(length);
+        Ok(Loaded::More)
     }
 
     /// Finds the next data at or behind where it is, in whole blocks.
@@ -220,11 +198,16 @@ impl<S: Source> Reading<S> {
 
     fn read(&mut self, length: usize) -> io::Result<()> {
         let read = self.source.file().read_at(&mut self.buffer.as_flattened_mut()[..length], self.at)?;
-        if read < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        if read < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
+    /// `false`: it is not in the cache.
+    fn read_cached(&mut self, length: usize) -> io::Result<bool> {
+        let buffer = &mut self.buffer.as_flattened_mut()[..length];
+        match self.source.file().read_cached(buffer, self.at)? {
+            Some(read) if read < length => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => Ok(read.is_some()),
         }
-        self.take_in(length);
-        Ok(())
     }
 
     /// Bytes that are in the buffer now are the next piece; the last of them bring the end of the message with them.
@@ -245,10 +228,8 @@ impl<S: Source> Reading<S> {
     /// Has the disk fetch what comes after the next piece, so that it has something to do meanwhile.
     fn fetch_ahead(&mut self) {
         let window = MAP_WINDOW_BYTES as u64;
-        let wanted = self.size.min(self.at + window + self.ahead);
-        let is_much = wanted.saturating_sub(self.fetched) >= window;
-        let is_last = wanted == self.size && self.fetched < wanted;
-        if self.size > READ_BYTES as u64 && (is_much || is_last || self.fetched < self.at) {
+        let wanted = self.size.min(self.at + 2 * window);
+        if self.size > READ_BYTES as u64 && (self.fetched + window <= wanted || self.fetched <= self.at) {
             let from = self.fetched.max(self.at);
             self.source.file().will_need(from, wanted - from);
             self.fetched = wanted;

@@ -8,7 +8,7 @@ use super::{Queue, Source, Sources};
 use crate::hashing::choice::Choice;
 use crate::hashing::sealed::Stopped;
 use crate::hashing::stream::{Stream, advance};
-use crate::vocabulary::limits::{MAP_WINDOW_BYTES, READ_AHEAD_BYTES, READ_AHEAD_FILES};
+use crate::vocabulary::limits::READ_AHEAD_FILES;
 
 pub(super) struct Worker<'a, S: Sources> {
     choice: &'a Choice,
@@ -19,20 +19,17 @@ pub(super) struct Worker<'a, S: Sources> {
     /// What is opened and not in the cache yet.
     waiting: VecDeque<Reading<S::Source>>,
     buffers: Vec<Buffer>,
-    /// How much of a large file the disk fetches before it is wanted.
-    ahead: u64,
 }
 
 impl<'a, S: Sources> Worker<'a, S> {
     pub(super) fn new(choice: &'a Choice, lanes: usize, queue: &'a Queue, sources: &'a S) -> Self {
         let (readings, waiting, buffers) = (Vec::with_capacity(lanes), VecDeque::new(), Vec::new());
-        let ahead = (READ_AHEAD_BYTES / lanes).max(MAP_WINDOW_BYTES) as u64;
-        Worker { choice, lanes, queue, sources, readings, waiting, buffers, ahead }
+        Worker { choice, lanes, queue, sources, readings, waiting, buffers }
     }
 
     /// As [`Worker::run`], with a source that is open already.
     pub(super) fn run_with(mut self, source: S::Source) {
-        let mut reading = Reading::new(source, self.ahead);
+        let mut reading = Reading::new(source);
         reading.lend(buffer());
         match reading.load(true) {
             Ok(_) => self.readings.push(reading),
@@ -80,13 +77,11 @@ impl<'a, S: Sources> Worker<'a, S> {
     /// A reading with blocks at hand: one that the disk was waited for, or another from the queue.
     fn next(&mut self) -> Option<Reading<S::Source>> {
         loop {
-            let fetching: u64 = self.waiting.iter().map(Reading::fetching).sum();
-            let enough = self.waiting.len() >= READ_AHEAD_FILES || fetching >= READ_AHEAD_BYTES as u64;
-            let fresh = if enough { None } else { self.queue.take(self.sources) };
+            let fresh = (self.waiting.len() < READ_AHEAD_FILES).then(|| self.queue.take(self.sources)).flatten();
             let (mut reading, wait) = match fresh {
                 Some(index) => {
                     let Some(source) = self.sources.open(index) else { continue };
-                    (Reading::new(source, self.ahead), false)
+                    (Reading::new(source), false)
                 }
                 None => (self.waiting.pop_front()?, true),
             };

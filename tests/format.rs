@@ -172,12 +172,9 @@ fn every_kind() -> [Record; 34] {
         Record::Used(UsedRecord { entry: card().id(), usage: Usage { count: 300, last_ns: 5 } }),
         Record::Trashed(TrashedRecord { entry: card().id(), rule: "delete".into(), since }),
         Record::Untrashed(card().id()),
-        Record::Verified(VerifiedRecord {
-            digest: digest(0x11),
-            row: VerifiedRow { sequence: 9, time_ns: TIME + 9, sha256_ns: 0 },
-        }),
+        Record::Verified(VerifiedRecord { digest, row: VerifiedRow { sequence: 9, time_ns: TIME + 9, sha256_ns: 0 } }),
         Record::Finding(FindingRecord {
-            digest: digest(0x11),
+            digest,
             carrier: 300,
             row: FindingRow {
                 wrong: Wrong::Unreadable,
@@ -188,8 +185,8 @@ fn every_kind() -> [Record; 34] {
                 sequence: 9,
             },
         }),
-        Record::FindingMended(FindingMendedRecord { digest: digest(0x11), carrier: 300 }),
-        Record::Suspect(SuspectRecord { digest: digest(0x11), row: SuspectRow { changed: 6, seen_ns: TIME + 9 } }),
+        Record::FindingMended(FindingMendedRecord { digest, carrier: 300 }),
+        Record::Suspect(SuspectRecord { digest, row: SuspectRow { changed: 6, seen_ns: TIME + 9 } }),
         Record::Pass(PassRecord {
             number: 300,
             state: PassState::Stopped,

@@ -6,7 +6,6 @@ use super::control::ScrubLock;
 use super::*;
 use crate::format::record::scrub::Wrong;
 use crate::ledger::Ledger;
-use crate::machine::Machine;
 use crate::machine::simulated::{CallKind, World};
 use crate::vocabulary::{ErrorKind, Name, Silent};
 use crate::work::materialize::{MaterializeOptions, Mode, get};

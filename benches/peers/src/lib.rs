@@ -3,7 +3,7 @@
 //! They are programs for `benches/compare`: whatever goes wrong ends them with a message.
 
 #[path = "../../common/data.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::should_implement_trait)]
 pub mod data;
 #[path = "../../common/log.rs"]
 pub mod log;

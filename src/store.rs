@@ -11,6 +11,7 @@ mod options;
 #[cfg(feature = "otel")]
 pub mod otel;
 mod scrub;
+mod telling;
 mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::metrics::{Metrics, Op};
+use self::telling::Telling;
 use crate::format::layout::Layout;
 use crate::format::options::{Chosen, OptionKey, Options};
 use crate::format::settings::{FORMAT, Settings};
@@ -27,8 +29,10 @@ use crate::hashing::Workers;
 use crate::ledger::{Engine, Ledger, Policy, Tables};
 use crate::machine::{FileKind, Filesystem, Machine, Open};
 use crate::parts::catalog::Totals;
+use crate::parts::totals::Kept;
 use crate::vocabulary::limits::{LOCK_TIMEOUT, SETTINGS_BYTES};
 use crate::vocabulary::planted::{Bug, planted};
+use crate::vocabulary::recorder::Level;
 use crate::vocabulary::{
     Digest, DigestPrefix, Entry, EntryTarget, Error, ErrorKind, Key, Name, Observer, Prefix, Query, Result, State,
 };
@@ -189,8 +193,9 @@ impl Store {
             blob_mode: policy.blob_mode,
         };
         let workers = Workers::new(options.jobs)?;
+        let metrics = Metrics::of(Kept::new(Arc::clone(&machine), layout.clone()), only_read.is_none());
         let ledger = Ledger::open(machine, layout, policy)?;
-        Ok(Store { directory, settings, options: resolved, ledger, workers, only_read, metrics: Metrics::default() })
+        Ok(Store { directory, settings, options: resolved, ledger, workers, only_read, metrics })
     }
 
     /// Makes the journal of the store in `directory` anew from what is on its disk, and `larder.toml` if it is gone, and
@@ -241,6 +246,7 @@ impl Store {
 
     /// Adds files and trees.
     pub fn add(&self, sources: &[Source], options: &AddOptions, observer: &dyn Observer) -> Result<AddReport> {
+        let observer = &Telling::of(self, "add", observer);
         self.added(self.within_limits(None, observer, || ingest::add(&self.writing()?, sources, options, observer)))
     }
 
@@ -252,6 +258,7 @@ impl Store {
         options: &AddOptions,
         observer: &dyn Observer,
     ) -> Result<AddReport> {
+        let observer = &Telling::of(self, "add", observer);
         self.added(
             self.within_limits(None, observer, || ingest::add_stream(&self.writing()?, input, name, options, observer)),
         )
@@ -301,16 +308,27 @@ impl Store {
 
     /// Registers models and documents in one transaction (R73, R89, R94); see [`catalog::register::register`].
     pub fn register(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Registered>> {
-        let done = catalog::register::register(&self.writing()?, all, if_there);
-        self.did_many(Op("register", "register"), &"", done, |done| done.len() as u64)
+        let subject = all.first().map(|first| first.key.to_string()).filter(|_| all.len() == 1).unwrap_or_default();
+        let hashed: Vec<bool> = all.iter().map(|one| one.hashed_by.is_some()).collect();
+        match catalog::register::register(&self.writing()?, all, if_there) {
+            Ok(done) => {
+                let done: Vec<_> = done.into_iter().map(Ok).collect();
+                self.registered(done.iter().zip(hashed), if_there);
+                done.into_iter().collect()
+            }
+            refused => self.did(Op("register", "register"), &subject, refused),
+        }
     }
 
     /// Registers any number of models and documents, each for itself; see [`catalog::register::register_each`].
     pub fn register_each(&self, all: Vec<Registration>, if_there: IfThere) -> Result<Vec<Result<Registered>>> {
+        let hashed: Vec<bool> = all.iter().map(|one| one.hashed_by.is_some()).collect();
         let done = catalog::register::register_each(&self.writing()?, all, if_there);
-        self.did_many(Op("register", "register"), &"", done, |done| {
-            done.iter().filter(|one| one.is_ok()).count() as u64
-        })
+        match &done {
+            Ok(each) => self.registered(each.iter().zip(hashed), if_there),
+            Err(error) => self.tell(Level::Error, "register", &"", error),
+        }
+        done
     }
 
     /// The entry of a key (R74), but none in the trash.
@@ -375,8 +393,15 @@ impl Store {
     }
 
     /// Hashes the bytes of an entry and records what they show (R78, R81, R98); see [`catalog::verify::verify`].
-    pub fn verify_entry(&self, key: &Key, path: Option<&Path>, by: &str) -> Result<Verified> {
-        self.verified_entry(key, catalog::verify::verify(&self.writing()?, key, path, by))
+    pub fn verify_entry(
+        &self,
+        key: &Key,
+        path: Option<&Path>,
+        expected: Option<Digest>,
+        by: &str,
+        observer: &dyn Observer,
+    ) -> Result<Verified> {
+        self.verified_entry(key, catalog::verify::verify(&self.writing()?, key, path, expected, by, observer))
     }
 
     /// Removes the record of an entry and nothing else (R90).
@@ -593,6 +618,7 @@ impl Store {
         options: &CollectOptions,
         observer: &dyn Observer,
     ) -> Result<CollectReport> {
+        let observer = &Telling::of(self, "collect", observer);
         let done = collect::collect(&self.writing()?, plan, options, observer);
         self.collected(Op("collect", "collect"), &"", done, |report| report)
     }

@@ -264,7 +264,7 @@ impl Play {
             }
             Step::State { who, to } => change::set_state(&ctx, &key(*who), State::ALL[*to]).map(drop),
             Step::Touch { who } => touch(&ctx, &key(*who)).map(drop),
-            Step::Verify { who } => verify::verify(&ctx, &key(*who), None, "test").map(drop),
+            Step::Verify { who } => verify::verify(&ctx, &key(*who), None, None, "test", &Silent).map(drop),
             Step::Remove { who } => remove::remove(&ctx, &key(*who)).map(drop),
             Step::Trash { who, back } => {
                 self.trash(&key(*who), *back);

@@ -261,7 +261,7 @@ fn an_index_that_disagrees_with_the_journal_is_found() {
         let view = larder::parts::index::View::default();
         let none = view.overlay();
         let run =
-            larder::parts::index::write_run(vandal.as_ref(), &ledger.layout.index(), none.seek(&[]), 0, true).unwrap();
+            larder::parts::index::write_run(vandal.as_ref(), &ledger.layout.index(), none.seek(&[]), 0, &[]).unwrap();
         let mut lying = current;
         lying.runs = vec![run];
         larder::parts::index::replace_current(vandal.as_ref(), &ledger.layout.index(), &lying).unwrap();

@@ -465,3 +465,138 @@ fn completions_and_manual_pages_know_every_command() {
     place.json(&["man", "no/such/place"]).exits(1);
     assert!(!place.store().exists());
 }
+
+#[test]
+fn what_is_no_file_is_not_verified_and_a_long_verification_stops_when_it_is_asked_to() {
+    let place = Place::with_store();
+    let fifo = place.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for (name, path) in [("fifo", fifo.to_str().unwrap()), ("zero", "/dev/zero"), ("directory", "/tmp")] {
+        let key = format!("model:l/{name}");
+        place.larder(&["register", &key, "--uri", &format!("file://{path}")]).exits(0);
+        let seen = place.json(&["verify", &key]).exits(3).event("verified_entry");
+        assert_eq!(
+            (&seen["state"], &seen["variants"][0]["status"]),
+            (&"pending".into(), &"unreadable".into()),
+            "{seen}"
+        );
+        place.json(&["verify", "--file", path, "--expect", &digest(b"")]).exits(1);
+    }
+    let large = place.file("large", "");
+    std::fs::OpenOptions::new().write(true).open(&large).unwrap().set_len(1 << 43).unwrap();
+    place.larder(&["register", "model:l/large", "--uri", &format!("file://{}", large.display())]).exits(0);
+    let child = place.command(&["--json", "verify", "model:l/large"]).spawn().unwrap();
+    // Until it listens, a signal ends it as any program.
+    let listens = format!("/proc/{}/status", child.id());
+    loop {
+        let status = std::fs::read_to_string(&listens).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        if u64::from_str_radix(caught, 16).unwrap() & 0b10 != 0 {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    outside::signal(child.id(), libc::SIGINT);
+    let stopped = outside::finish(child, "verify").exits(1);
+    assert_eq!(stopped.event("summary")["interrupted"], true);
+    let entry = place.json(&["show", "model:l/large"]).exits(0).event("entry");
+    assert_eq!((&entry["state"], &entry["evidence"]), (&"pending".into(), &().into()));
+}
+
+#[test]
+fn other_bytes_are_not_what_was_verified_and_what_is_retired_stays_that() {
+    let place = Place::with_store();
+    for (file, bytes) in [("a", "1"), ("b", "2"), ("c", "3")] {
+        place.file(file, bytes);
+    }
+    place.larder(&["add", "b"]).exits(0);
+    place.larder(&["register", "model:l/x", "a", "--expect", &digest(b"1")]).exits(0);
+    place.larder(&["register", "model:l/x", "--tag", "t", "--if-registered", "merge"]).exits(0);
+    let entry = || place.json(&["show", "model:l/x"]).exits(0).event("entry");
+    assert_eq!((&entry()["state"], &entry()["trust"]), (&"active".into(), &"verified".into()), "the same bytes");
+    place.larder(&["register", "model:l/x", "--blob", "b", "--if-registered", "merge"]).exits(0);
+    let changed = entry();
+    assert_eq!((&changed["state"], &changed["trust"]), (&"pending".into(), &"unverified".into()));
+    assert_eq!((&changed["evidence"], &changed["verified_at"]), (&().into(), &().into()));
+    place.larder(&["verify", "model:l/x"]).exits(3);
+    assert_eq!(entry()["state"], "failed", "what was expected of the first is expected still");
+    // Another variant that is right does not make this one right.
+    place.larder(&["register", "model:l/x", "c", "--variant", "other", "--if-registered", "merge"]).exits(3);
+    assert_eq!(entry()["state"], "failed");
+    place.larder(&["set-state", "model:l/x", "retired"]).exits(0);
+    place.larder(&["register", "model:l/x", "a", "--name", "again", "--if-registered", "merge"]).exits(0);
+    let retired = entry();
+    assert_eq!((&retired["state"], &retired["digest"]), (&"retired".into(), &digest(b"1").into()));
+}
+
+#[test]
+fn the_catalog_keeps_no_secret_wherever_it_stands() {
+    let place = Place::with_store();
+    let url = "https://bob:hunter2@e.org/x?token=hunter2";
+    let told = format!("see {url} there");
+    let key = format!("model:l/{url}");
+    place.file("a", "1");
+    let many = ["--title", url, "--note", &told, "--tag", url, "--run", url, "--meta"];
+    let meta = format!("origin={url}");
+    let more = ["--source", url, "--sbom", url, "--signature", url, "--content-type", url];
+    let said = place.json(&[&["register", &key, "a"][..], &many, &[&meta], &more].concat()).exits(0);
+    assert!(!said.text().contains("hunter2") && !said.err.contains("hunter2"), "{}", said.text());
+    place.json(&["show", &key]).exits(0);
+    place.json(&["register", &format!("document:{url}"), "--url", url, "--resolver", url]).exits(0);
+    place.json(&["note", &key, &told]).exits(0);
+    place.json(&["tag", &key, url]).exits(0);
+    place.json(&["meta", &key, &meta]).exits(0);
+    // Lines as larder writes them, and as anybody else does.
+    let fields = format!(
+        "\"artifact_id\":\"w\",\"source_url\":\"{url}\",\"resolver\":\"{url}\",\"source\":\"{url}\",\"sbom\":\"{url}\",\
+         \"signature\":\"{url}\",\"notes\":\"{told}\",\"run_id\":\"{url}\",\"metadata\":{{\"u\":\"{url}\"}},\
+         \"tags\":[\"{url}\"],\"title\":\"{url}\",\"else\":\"{url}\""
+    );
+    let lines = format!(
+        "{{\"schema\":1,\"event\":\"entry\",\"kind\":\"document\",{fields}}}\n{{{fields},\"version\":\"2\"}}\n"
+    );
+    place.fed(&["import-manifest", "-"], lines.as_bytes()).exits(0);
+    for call in [&["search"][..], &["search", "-v"], &["export-manifest"], &["search", "--json"], &["ls", "-l"]] {
+        let ran = place.larder(call).exits(0);
+        assert!(!ran.text().contains("hunter2") && !ran.err.contains("hunter2"), "{call:?}: {}", ran.text());
+    }
+    assert_eq!(place.larder(&["export-manifest"]).exits(0).text().lines().count(), 4);
+    for path in outside::files(&place.store()) {
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(7).any(|window| window == b"hunter2"), "{}", path.display());
+    }
+    // What is exported is read back as it is.
+    let exported = place.larder(&["export-manifest"]).exits(0).out;
+    let other = place.path("other");
+    let into = |args: &[&str]| place.fed(&[&["--store", other.to_str().unwrap()], args].concat(), &exported).exits(0);
+    into(&["import-manifest", "-"]);
+    assert_eq!(into(&["export-manifest"]).out, exported);
+}
+
+#[test]
+fn an_entry_is_held_against_a_digest_that_is_given_and_a_file_that_was_mended_is_right_again() {
+    let place = Place::with_store();
+    let file = place.file("f", "wrong");
+    place.larder(&["register", "model:l/x", "--uri", &format!("file://{}", file.display())]).exits(0);
+    let right = digest(b"right");
+    let seen = place.json(&["verify", "model:l/x", "--expect", &right]).exits(3).event("verified_entry");
+    assert_eq!((&seen["state"], &seen["variants"][0]["status"]), (&json!("failed"), &json!("mismatch")));
+    assert_eq!(
+        (&seen["variants"][0]["expected"], &seen["variants"][0]["found"]),
+        (&json!(right), &json!(digest(b"wrong")))
+    );
+    fs::write(&file, "right").unwrap();
+    place.larder(&["verify", "model:l/x"]).exits(0);
+    let entry = place.json(&["show", "model:l/x"]).exits(0).event("entry");
+    assert_eq!((&entry["state"], &entry["trust"]), (&json!("active"), &json!("verified")));
+    assert_eq!((&entry["digest"], &entry["variants"][0]["expected"]), (&json!(right), &json!(right)));
+    assert_eq!(keys(&place.json(&["search", "--digest", &right]).exits(0)), ["model:l/x"]);
+    for wrong in [&["verify", "--expect", &right][..], &["verify", "--file", "f"], &["verify", "x", "--expect", &right]]
+    {
+        place.json(wrong).exits(2);
+    }
+    place.file("d/1", "1");
+    place.file("d/2", "2");
+    place.larder(&["register", "model:l/two", "d"]).exits(0);
+    place.json(&["verify", "model:l/two", "--expect", &right]).exits(2);
+}

@@ -202,3 +202,21 @@ fn a_policy_that_keeps_nothing_is_wrong_usage_but_for_what_the_store_says() {
     assert_eq!(place.json(&["retention", "--dry-run"]).exits(0).event("summary")["entries"], 0);
     place.larder(&["retention", "--tag", "nightly"]).exits(2);
 }
+
+#[test]
+fn where_one_of_several_is_refused_none_goes_and_the_preview_says_so() {
+    let place = place(2);
+    place.larder(&["pin", "d/1"]).exits(0);
+    let all: Vec<String> = keys(&place.json(&["search"]).exits(0), "entry");
+    for verb in ["delete", "evict"] {
+        for flags in [&["--now", "--dry-run"][..], &["--now"], &["--dry-run"], &[]] {
+            if verb == "delete" && !flags.contains(&"--now") {
+                continue;
+            }
+            let call = [&[verb, all[0].as_str(), all[1].as_str()], flags].concat();
+            let refused = place.json(&call).exits(5);
+            assert_eq!(refused.event("error")["kind"], "pinned", "{call:?}");
+            assert_eq!(keys(&place.json(&["search"]).exits(0), "entry"), all, "{call:?}");
+        }
+    }
+}

@@ -70,6 +70,14 @@ fn what_goes_wrong_leaves_the_file_where_it_was() {
     let wrong = finalise(&place, "b.part", &["--expect", &digest(b"three")]).exits(3).event("finalised");
     assert_eq!((&wrong["state"], &wrong["name"]), (&"failed".into(), &Value::Null));
     assert_eq!(fs::read(wrong["path"].as_str().unwrap()).unwrap(), b"two");
+    // What was expected once is expected the next time, too.
+    place.file("c.part", "four");
+    let wrong = finalise(&place, "c.part", &[]).exits(3).event("finalised");
+    assert_eq!((&wrong["state"], &wrong["name"]), (&"failed".into(), &Value::Null));
+    place.file("d.part", "three");
+    let right = finalise(&place, "d.part", &[]).exits(0).event("finalised");
+    assert_eq!((&right["state"], &right["trust"]), (&"active".into(), &"verified".into()));
+    assert!(right["name"].is_string());
 }
 
 #[test]

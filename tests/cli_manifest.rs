@@ -417,3 +417,36 @@ fn what_is_no_manifest_is_refused() {
     place.json(&["import-manifest", "m"]).exits(0);
     place.json(&["import-manifest", "m", "--if-registered", "refuse"]).exits(3);
 }
+
+#[test]
+fn a_manifest_is_read_from_a_pipe_that_has_a_name() {
+    let place = Place::with_store();
+    let fifo = place.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let text = format!("{}\n{}\n", line("a", "a", b"1"), line("b", "b", b"2"));
+    let writer = thread::spawn({
+        let fifo = fifo.clone();
+        move || fs::write(fifo, text).unwrap()
+    });
+    place.larder(&["import-manifest", "fifo"]).exits(0);
+    writer.join().unwrap();
+    assert_eq!(entries(&place, "store").len(), 2);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_row_that_is_too_long_is_told_and_held_in_no_memory() {
+    let place = Place::with_store();
+    let sql = "CREATE TABLE documents (id INTEGER PRIMARY KEY, artifact_id TEXT, notes TEXT);
+        CREATE TABLE variants (id INTEGER PRIMARY KEY, document_id INTEGER, variant TEXT, storage_uri TEXT);
+        INSERT INTO documents (artifact_id, notes) VALUES ('a', 'n'), ('huge', hex(zeroblob(100000000))), ('many', 'n'), ('z', 'n');
+        WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 500000)
+            INSERT INTO variants (document_id, variant) SELECT 3, 'v' || x FROM c;";
+    let database = rusqlite::Connection::open(place.path("c.db")).unwrap();
+    database.execute_batch(sql).unwrap();
+    drop(database);
+    let ran = outside::run(with_memory(&place, 512 << 20, &["import-manifest", "c.db"])).exits(3);
+    let bad: Vec<_> = ran.events("bad_line").iter().map(|line| line["line"].as_u64().unwrap()).collect();
+    assert_eq!(bad, [2, 3], "{}", ran.text());
+    assert_eq!(ran.event("summary")["registered"], 2);
+}

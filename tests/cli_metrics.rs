@@ -82,7 +82,9 @@ fn what_commands_count_adds_up_in_the_file_and_promtool_takes_it() {
         ("larder_verifications_total{result=\"ok\"}", 3),
         ("larder_dedup_hits_total{resolver=\"re\\\"sol\\\\ver\"}", 1),
         ("larder_gc_removed_total", 1),
-        ("larder_verify_failures_total", 0),
+        ("larder_verifications_total{result=\"mismatch\"}", 1),
+        ("larder_verifications_total{result=\"hashed\"}", 1),
+        ("larder_verify_failures_total", 1),
         ("larder_evictions_total", 0),
         ("larder_models_total{state=\"active\"}", 1),
         ("larder_models_total{state=\"failed\"}", 1),
@@ -178,4 +180,107 @@ fn a_log_tells_what_was_done_and_no_secrets() {
     let bad = logged(&[("LARDER_LOG", "loud")], &["ls"]).exits(2).err;
     assert!(bad.contains("LARDER_LOG") && bad.contains("debug"), "{bad}");
     logged(&[], &["ls", "--log", "loud"]).exits(2);
+}
+
+fn totals(place: &Place) -> serde_json::Value {
+    place.json(&["stats"]).exits(0).event("stats")
+}
+
+#[test]
+fn stats_tells_what_all_commands_have_counted_whether_or_not_they_were_asked_to() {
+    let place = Place::with_store();
+    let fresh = totals(&place);
+    assert_eq!((&fresh["counted_since"], &fresh["operations_total"]), (&().into(), &serde_json::json!({})));
+    for (file, bytes) in [("a", "1"), ("b", "2"), ("c", "1"), ("d", "3"), ("e", "4"), ("f", "5")] {
+        place.file(file, bytes);
+    }
+    place.larder(&["add", "a", "b"]).exits(0);
+    place.larder(&["finalise", "c", "--artifact", "x", "--url", "https://e.org/c", "--resolver", "r"]).exits(0);
+    let wrong = digest(b"other");
+    place.larder(&["finalise", "d", "--artifact", "y", "--expect", &wrong]).exits(3);
+    place.larder(&["register", "model:l/e", "e", "--expect", &wrong]).exits(3);
+    place.larder(&["register", "model:l/f", "f", "--expect", &digest(b"5")]).exits(0);
+    place.larder(&["register", "model:l/f", "f"]).exits(0);
+    place.larder(&["verify"]).exits(0);
+    place.larder(&["tag", "model:l/f", "t"]).exits(0);
+    place.larder(&["set-state", "model:l/f", "pending"]).exits(5);
+    place.larder(&["evict", "model:l/e", "--now"]).exits(0);
+    place.larder(&["evict", "model:l/f"]).exits(0);
+    place.larder(&["rm", "b"]).exits(0);
+    place.larder(&["gc", "--grace", "0s", "--yes-most"]).exits(0);
+    let stats = totals(&place);
+    assert!(stats["counted_since"].is_string());
+    let operations = &stats["operations_total"];
+    for (operation, expected) in
+        [("add", 4), ("finalise", 2), ("register", 4), ("update", 1), ("remove", 2), ("collect", 1), ("verify", 1)]
+    {
+        assert_eq!(operations[operation], expected, "{operation}: {stats}");
+    }
+    assert_eq!(stats["dedup_hits_total"], serde_json::json!({"r": 1}));
+    assert_eq!(stats["verifications_total"], serde_json::json!({"hashed": 1, "mismatch": 2, "ok": 6}));
+    for (counter, expected) in [("verify_failures_total", 2), ("evictions_total", 2), ("gc_removed_total", 2)] {
+        assert_eq!(stats[counter], expected, "{counter}: {stats}");
+    }
+    assert_eq!(stats["models_total"], serde_json::json!({"pending": 0, "active": 1, "retired": 0, "failed": 1}));
+    let words = place.larder(&["stats"]).exits(0).text();
+    for told in ["operations", "4 add", "evictions      2", "dedup hits     1 r", "(1 active, 1 failed)"] {
+        assert!(words.contains(told), "{told}: {words}");
+    }
+    // Damage to what is counted costs what was counted, and nothing else.
+    fs::write(place.store().join("totals"), "no totals").unwrap();
+    assert_eq!(totals(&place)["evictions_total"], 0);
+    place.larder(&["verify"]).exits(0);
+    assert_eq!(totals(&place)["operations_total"], serde_json::json!({"verify": 1}));
+    fs::remove_file(place.store().join("totals")).unwrap();
+    fs::create_dir(place.store().join("totals")).unwrap();
+    place.larder(&["verify"]).exits(0);
+    assert_eq!(totals(&place)["operations_total"], serde_json::json!({}));
+}
+
+#[test]
+fn commands_at_once_lose_nothing_of_the_totals_and_a_store_that_is_only_read_has_them_too() {
+    let place = Place::with_store();
+    let children: Vec<_> = (0..8)
+        .map(|number| {
+            let file = format!("f{number}");
+            place.file(&file, &file);
+            place.command(&["register", &format!("model:l/{number}"), &file]).spawn().unwrap()
+        })
+        .collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    let stats = totals(&place);
+    assert_eq!(
+        (&stats["operations_total"]["register"], &stats["verifications_total"]["hashed"]),
+        (&8.into(), &8.into())
+    );
+    // Whoever holds the file is not waited for, and whoever may not write does without.
+    let held = fs::File::open(place.store().join("totals")).unwrap();
+    held.lock().unwrap();
+    place.larder(&["verify"]).exits(0);
+    assert_eq!(totals(&place)["operations_total"], stats["operations_total"]);
+    held.unlock().unwrap();
+    let before = fs::read(place.store().join("totals")).unwrap();
+    run(place.nobody(&["verify"])).exits(0);
+    if outside::root() {
+        assert_eq!(fs::read(place.store().join("totals")).unwrap(), before);
+    }
+    let seen = run(place.nobody(&["--json", "stats"])).exits(0).event("stats");
+    assert_eq!(seen["operations_total"]["register"], 8);
+}
+
+#[test]
+fn a_log_names_what_was_registered_added_and_imported() {
+    let place = Place::with_store();
+    place.file("a", "1");
+    place.file("m.jsonl", "{\"artifact_id\":\"x\",\"resolver\":\"r\"}\n{bad\n");
+    let logged = |arguments: &[&str]| place.larder(&[arguments, &["--log", "info"]].concat()).err;
+    let told = logged(&["register", "model:l/a", "a"]);
+    assert!(told.contains("operation=\"add\" subject=\"l/a/a\" outcome=\"new\""), "{told}");
+    assert!(told.contains("operation=\"register\" subject=\"model:l/a\" outcome=\"new\""), "{told}");
+    let told = logged(&["import-manifest", "m.jsonl"]);
+    assert!(told.contains("INFO") && told.contains("subject=\"document:x\""), "{told}");
+    assert!(told.contains("WARN") && told.contains("subject=\"line 2\""), "{told}");
+    assert!(!logged(&["import-manifest", "m.jsonl"]).contains("document:x"), "what changed nothing is for debugging");
 }

@@ -32,7 +32,7 @@ use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
 };
-use larder::format::run::{Footer, RUN_FOOTER_BYTES, RunId, RunKey, encode_header};
+use larder::format::run::{Footer, RUN_FOOTER_BYTES, RunId, RunKey, TablesHeld, encode_header};
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, Features, Settings};
 use larder::format::{hint, table};
@@ -54,17 +54,22 @@ fn frozen() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen/format-1")
 }
 
+/// The same with an index of the present version.
+fn frozen_index() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen/index-2")
+}
+
 fn bytes_of(path: &str) -> Vec<u8> {
     fs::read(frozen().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 /// The one file of `journal/` or `index/` whose name has this part.
-fn file_with(directory: &str, part: &str) -> (String, Vec<u8>) {
-    let entries = fs::read_dir(frozen().join(directory)).unwrap();
+fn file_with(directory: &Path, part: &str) -> (String, Vec<u8>) {
+    let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| name.contains(part));
-    assert_eq!(names.len(), 1, "{part} in {directory}: {names:?}");
-    (names[0].clone(), bytes_of(&format!("{directory}/{}", names[0])))
+    assert_eq!(names.len(), 1, "{part} in {}: {names:?}", directory.display());
+    (names[0].clone(), fs::read(directory.join(&names[0])).unwrap())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -313,9 +318,35 @@ fn answers(tables: &impl Tables) {
     assert!(!tables.is_fenced().unwrap());
 }
 
+/// An index of a former version is none: everything comes from the journal, and the next fold makes it anew.
+#[test]
+fn the_frozen_index_of_the_former_version_is_not_used_and_made_anew() {
+    let world = World::new(1);
+    for (path, _) in walk(&frozen(), &frozen()) {
+        world.put(Path::new("/").join(&path), &fs::read(frozen().join(&path)).unwrap());
+    }
+    let runs = || world.tree().into_keys().filter(|path| path.extension().is_some_and(|e| e == "run")).collect();
+    let before: Vec<PathBuf> = runs();
+    let machine: Arc<dyn Machine> = world.process("reader");
+    assert_eq!(larder::parts::index::current(machine.as_ref(), Path::new("/index")).unwrap(), None);
+    assert_eq!(larder::parts::index::unnamed(machine.as_ref(), Path::new("/index")).unwrap(), Vec::<String>::new());
+    let ledger = open(Arc::clone(&machine), Path::new("/"));
+    assert!(ledger.known().view.index().runs().is_empty() && ledger.known().damage.is_empty());
+    answers(ledger.known().as_ref());
+    world.put("/compaction", b"");
+    let policy = Policy { writable: true, ..ledger.policy.clone() };
+    let writer = Ledger::open(world.process("writer"), Layout::new("/"), policy).unwrap();
+    writer.fold(true).unwrap();
+    let after: Vec<PathBuf> = runs();
+    assert!(after.len() == 1 && before.len() == 1 && after != before, "{before:?}, {after:?}");
+    let again = open(machine, Path::new("/"));
+    assert_eq!((again.known().view.index().runs().len(), again.known().tail_records), (1, 0));
+    answers(again.known().as_ref());
+}
+
 #[test]
 fn the_frozen_store_gives_the_known_answers_with_its_index() {
-    let ledger = open(Arc::new(Real::new()), &frozen());
+    let ledger = open(Arc::new(Real::new()), &frozen_index());
     let snapshot = ledger.snapshot().unwrap();
     assert_eq!(snapshot.damage, []);
     assert_eq!((snapshot.cursor.sequence, snapshot.cursor.synced_through, snapshot.cursor.time_ns), (9, 7, TIME + 9));
@@ -364,7 +395,7 @@ fn every_frame_of_the_frozen_journal_is_written_the_same_again() {
         ("0000000000000004-", SegmentKind::Later, 4, 3, 5),
         ("0000000000000009-", SegmentKind::Later, 9, 7, 1),
     ] {
-        let (file, bytes) = file_with("journal", part);
+        let (file, bytes) = file_with(&frozen().join("journal"), part);
         let header = Header::decode(&bytes).unwrap();
         assert_eq!((header.kind, header.store, header.first, header.follows), (kind, STORE, first, follows), "{file}");
         assert_eq!(header.encode()[..], bytes[..160], "{file}");
@@ -517,10 +548,10 @@ fn the_hints_and_a_session_file_are_these_bytes() {
 }
 
 const CURRENT: &str = concat!(
-    "6c617264657220430100000001000000612066726f7a656e2073746f72652121060000000000000002020202020202020202",
+    "6c617264657220430200000001000000612066726f7a656e2073746f72652121060000000000000002020202020202020202",
     "0202020202020202020202020202020202020202020204000000000000000505050505050505050505050505050588040000",
     "000000000700000000000000e8030000000000000000faed5172861801020304050607080010000000000000150000000000",
-    "000003123a6af0e71264b245e498d3aec147",
+    "0000b89a4833ebc19bab5828cc83f51f4ce8",
 );
 
 #[test]
@@ -540,14 +571,18 @@ fn current_is_these_bytes() {
         },
     };
     assert_eq!(hex(&current.encode().unwrap()), CURRENT);
-    let frozen = bytes_of("index/CURRENT");
-    assert_eq!(Current::decode(&frozen).unwrap().encode().unwrap(), frozen);
+    let frozen = fs::read(frozen_index().join("index/CURRENT")).unwrap();
+    assert_eq!(Current::decode(&frozen).unwrap().unwrap().encode().unwrap(), frozen);
+    let former = bytes_of("index/CURRENT");
+    assert_eq!(Current::decode(&former), Ok(None), "of format 1");
+    let (version, named) = Current::decode_any(&former).unwrap();
+    assert_eq!((version, named.runs.len(), named.reach.sequence), (1, 1, 6));
 }
 
 /// Header, leaf, page of bounds, filter and footer are taken apart and put together again.
 #[test]
 fn the_frozen_run_is_written_the_same_again() {
-    let (file, bytes) = file_with("index", ".run");
+    let (file, bytes) = file_with(&frozen_index().join("index"), ".run");
     let id = RunId::from_file_name(file.as_bytes()).unwrap();
     let key = RunKey::of(id);
     assert_eq!(encode_header(id)[..], bytes[..40]);
@@ -573,7 +608,13 @@ fn the_frozen_run_is_written_the_same_again() {
     let (bounds, ends) = page(footer.bounds.offset, footer.bounds.length);
     assert_eq!((bounds, ends), (BOUNDS_LEVEL, vec![(rows[0].0.clone(), None), (rows[rows.len() - 1].0.clone(), None)]));
     let mut filter = FilterBuilder::new(rows.len() as u64);
-    rows.iter().for_each(|(name, _)| filter.insert(&KeyHash::of(name)));
+    let mut tables = TablesHeld::default();
+    for (name, _) in &rows {
+        tables.note(name);
+        filter.insert(&KeyHash::of(name));
+        table::group_bytes(name).iter().for_each(|bytes| filter.insert(&KeyHash::of(&name[..*bytes])));
+    }
+    assert_eq!(tables, footer.tables);
     assert_eq!((filter.blocks(), filter.probes()), (footer.filter_blocks, footer.filter_probes));
     let range = footer.filter_offset as usize..(footer.filter_offset + footer.filter_blocks * 64) as usize;
     assert_eq!(filter.finish(&key, footer.filter_offset), bytes[range]);
@@ -587,7 +628,7 @@ fn the_frozen_run_holds_the_effects_of_its_records() {
     for record in in_base().into_iter().chain(reached) {
         table::effects(&record, |(key, value)| _ = expected.insert(key, value));
     }
-    let index = open(Arc::new(Real::new()), &frozen());
+    let index = open(Arc::new(Real::new()), &frozen_index());
     let mut rows = Vec::new();
     for row in View::new(Arc::clone(index.known().view.index())).prefix(&[]) {
         rows.push(row.unwrap());
@@ -645,7 +686,7 @@ fn made() -> Vec<(PathBuf, Vec<u8>)> {
     let mut overlay = Overlay::default();
     let mut put = |records: &[Record]| {
         for record in records {
-            table::effects(record, |(key, value)| overlay.put(key, value));
+            table::effects(record, |(key, value)| _ = overlay.put(key, value));
         }
     };
     put(&in_base());
@@ -672,7 +713,7 @@ fn made() -> Vec<(PathBuf, Vec<u8>)> {
     }
     let index = Path::new("/index");
     let live = rows_text(overlay.seek(&[])).lines().count();
-    let meta = write_run(machine.as_ref(), index, overlay.seek(&[]), live as u64, true).unwrap();
+    let meta = write_run(machine.as_ref(), index, overlay.seek(&[]), live as u64, &[]).unwrap();
     let reach = Reach {
         sequence: reached.sequence,
         hash: reached.hash,
@@ -734,7 +775,7 @@ fn a_store_made_today_has_the_same_files_and_lengths() {
         )
     };
     let today: Vec<_> = made().iter().map(|(path, bytes)| (shape(path), bytes.len())).collect();
-    let frozen_files = walk(&frozen(), &frozen());
+    let frozen_files = walk(&frozen_index(), &frozen_index());
     assert_eq!(today, frozen_files.iter().map(|(path, length)| (shape(path), *length)).collect::<Vec<_>>());
     assert!(frozen_files.iter().map(|(_, length)| length).sum::<usize>() < 100 << 10);
 }

@@ -27,7 +27,7 @@ use larder::format::record::{
     self, AliasRecord, BlobRecord, DamagedRecord, DepartedRecord, EndRecord, FenceRecord, HealedRecord, Moment,
     NameFindingRecord, OrphanRecord, PinRecord, Record, RemovedRecord, Replaced, SinceRecord, UnaliasRecord,
 };
-use larder::format::run::{Footer, PageRef, RunId, RunKey, encode_header};
+use larder::format::run::{Footer, PageRef, RunId, RunKey, TablesHeld, encode_header};
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, FORMAT, Features, Settings};
 use larder::format::{hint, manifest};
@@ -358,6 +358,7 @@ fn run_parts() -> Vec<(&'static str, Vec<u8>)> {
         root: PageRef { offset: 192, length: 90 },
         root_level: 0,
         bounds: PageRef { offset: 282, length: 60 },
+        tables: TablesHeld::default(),
     };
     vec![
         ("leaf", at(page(0, leaf))),

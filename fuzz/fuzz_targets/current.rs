@@ -17,12 +17,14 @@ fn seal(bytes: &mut [u8]) {
 }
 
 fn look(bytes: &[u8]) {
-    let Ok(current) = Current::decode(bytes) else { return };
+    let Ok((_, current)) = Current::decode_any(bytes) else { return };
     assert!(bytes.len() <= CURRENT_BYTES);
     assert!(current.runs.len() <= RUNS_NAMED);
     let ids: HashSet<_> = current.runs.iter().map(|run| run.id).collect();
     assert_eq!(ids.len(), current.runs.len(), "no run is named twice");
-    assert_eq!(current.encode().as_deref(), Ok(bytes), "there is one way to write it");
+    if Current::decode(bytes) != Ok(None) {
+        assert_eq!(current.encode().as_deref(), Ok(bytes), "there is one way to write it");
+    }
     let other = flipped(bytes, choice(bytes)).expect("there are bytes");
     assert!(Current::decode(&other).is_err(), "a flipped bit is noticed");
 }

@@ -29,9 +29,24 @@ pub(crate) fn of_error(error: &Error, command: &str) -> Option<String> {
             "the filesystem has no lock to give: its lock service does not run, or has too many; put the store on a local \
              filesystem (`larder doctor` says which it is on)"
         }
-        _ => return of(error.kind(), command),
+        _ => return by_words(error).unwrap_or_else(|| of(error.kind(), command)),
     };
     Some(by_number.to_owned())
+}
+
+/// What the kind alone would get wrong, by what the error says.
+fn by_words(error: &Error) -> Option<Option<String>> {
+    let says = error.to_string();
+    Some(match error.kind() {
+        ErrorKind::Invalid if says.contains("several entries are called so") => {
+            Some("say which: entry: and the beginning of one of these".to_owned())
+        }
+        ErrorKind::Invalid if !says.contains("digest") && !says.contains("name") => None,
+        ErrorKind::Unsupported if says.contains("is not built into this program") => Some(
+            "`larder config show --origin` says where that comes from; fs and embedded are always built in".to_owned(),
+        ),
+        _ => return None,
+    })
 }
 
 /// The remedy for an error of `kind` in `command`, if there is one.

@@ -10,7 +10,9 @@ use crate::vocabulary::limits::RUNS_NAMED;
 use crate::vocabulary::planted::{Bug, planted};
 
 const MAGIC: [u8; 8] = *b"larder C";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Its runs have other checksums; but for its number it is the same.
+const BEFORE: u32 = 1;
 const CONTEXT: &str = "larder 2026 index CURRENT v1";
 const FIXED_BYTES: usize = 128;
 const RUN_BYTES: usize = 24;
@@ -90,8 +92,17 @@ impl Current {
         Ok(bytes)
     }
 
-    /// Reads the bytes of the file; otherwise the reason why they are not one.
-    pub fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+    /// Reads the bytes of the file; `None` where an earlier version of this program wrote them, whose runs are of no use.
+    /// Otherwise the reason why they are not one.
+    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+        match Self::decode_any(bytes)? {
+            (VERSION, current) => Ok(Some(current)),
+            _ => Ok(None),
+        }
+    }
+
+    /// As [`Current::decode`], whatever runs it names; with its version.
+    pub fn decode_any(bytes: &[u8]) -> Result<(u32, Self), &'static str> {
         let (body, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or("it is cut short")?;
         if bytes.len() > CURRENT_BYTES {
             return Err("it is too long");
@@ -103,11 +114,10 @@ impl Current {
         if checksum(body) != *sum && !planted(Bug::CurrentChecksum) {
             return Err("its checksum does not match");
         }
-        if fields.u32() != Some(VERSION) {
-            return Err("its format version is unknown");
-        }
+        let version = fields.u32().filter(|version| [BEFORE, VERSION].contains(version));
+        let version = version.ok_or("its format version is unknown")?;
         let current = Self::fields(&mut fields).ok_or("its length is not what it says")?;
-        objection(&current.runs).map_or(Ok(current), Err)
+        objection(&current.runs).map_or(Ok((version, current)), Err)
     }
 
     fn fields(fields: &mut Fields<'_>) -> Option<Self> {
@@ -174,7 +184,7 @@ mod tests {
         for runs in [0, 1, 3, RUNS_NAMED as u8] {
             let bytes = current(runs).encode().unwrap();
             assert_eq!(bytes.len(), FIXED_BYTES + RUN_BYTES * usize::from(runs) + CHECKSUM_BYTES);
-            assert_eq!(Current::decode(&bytes), Ok(current(runs)));
+            assert_eq!(Current::decode(&bytes), Ok(Some(current(runs))));
             for bit in 0..bytes.len() * 8 {
                 let mut bad = bytes.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
@@ -184,6 +194,23 @@ mod tests {
                 assert!(Current::decode(&bytes[..length]).is_err());
             }
         }
+    }
+
+    #[test]
+    fn one_of_an_earlier_version_is_none_and_tells_its_runs() {
+        let mut bytes = current(2).encode().unwrap();
+        for (version, told) in [(BEFORE, Ok(None)), (VERSION + 1, Err("its format version is unknown"))] {
+            bytes[8..12].copy_from_slice(&version.to_le_bytes());
+            let end = bytes.len() - CHECKSUM_BYTES;
+            let sum = checksum(&bytes[..end]);
+            bytes[end..].copy_from_slice(&sum);
+            assert_eq!(Current::decode(&bytes), told);
+        }
+        bytes[8..12].copy_from_slice(&BEFORE.to_le_bytes());
+        let end = bytes.len() - CHECKSUM_BYTES;
+        let sum = checksum(&bytes[..end]);
+        bytes[end..].copy_from_slice(&sum);
+        assert_eq!(Current::decode_any(&bytes), Ok((BEFORE, current(2))));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A blocked Bloom filter. Every block carries its own checksum: a bit lost in it would hide a key, which is a wrong
 //! answer and not only a slow one. The byte layout is in `docs/format.md`.
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::run::RunKey;
 use crate::vocabulary::limits::{RUN_FILTER_BITS_PER_KEY, RUN_FILTER_BYTES};
 
@@ -11,7 +13,7 @@ pub const BLOCK_BYTES: usize = 64;
 const SUM_BYTES: usize = 8;
 const BLOCK_BITS: u64 = 8 * (BLOCK_BYTES - SUM_BYTES) as u64;
 
-/// What the filter sees of a key: the first 16 bytes of its BLAKE3.
+/// What the filter sees of a key: its XXH3 with 128 bits (the xxHash specification) and the seed 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHash {
     block: u64,
@@ -22,12 +24,8 @@ pub struct KeyHash {
 impl KeyHash {
     /// The hash of `key`, the same for every run.
     pub fn of(key: &[u8]) -> Self {
-        let hash = blake3::hash(key);
-        let word = |at: usize| {
-            let b = hash.as_bytes();
-            u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
-        };
-        KeyHash { block: u64::from(word(4)) << 32 | u64::from(word(0)), start: word(8), step: word(12) | 1 }
+        let hash = xxh3_128(key);
+        KeyHash { block: hash as u64, start: (hash >> 64) as u32, step: (hash >> 96) as u32 | 1 }
     }
 
     /// The block of `blocks` that knows of the key.
@@ -45,25 +43,24 @@ impl KeyHash {
 
 /// Whether the block at `offset` may know of the key: `false` is certain. Otherwise the reason why it is no block.
 pub fn may_hold(block: &[u8], key: &RunKey, offset: u64, hash: &KeyHash, probes: u32) -> Result<bool, &'static str> {
-    let bits = open_block(block, key, offset)?;
-    Ok(hash.bits(probes).all(|bit| bits[bit / 8] & 1 << (bit % 8) != 0))
+    check_block(block, key, offset)?;
+    Ok(block.first_chunk().is_some_and(|block| knows(block, hash, probes)))
+}
+
+/// As [`may_hold`], of a block that was checked.
+pub fn knows(block: &[u8; BLOCK_BYTES], hash: &KeyHash, probes: u32) -> bool {
+    let bits = &block[SUM_BYTES..];
+    hash.bits(probes).all(|bit| bits[bit / 8] & 1 << (bit % 8) != 0)
 }
 
 /// Whether `block` is what was written at `offset`, or why not.
 pub fn check_block(block: &[u8], key: &RunKey, offset: u64) -> Result<(), &'static str> {
-    open_block(block, key, offset).map(|_| ())
-}
-
-fn open_block<'a>(
-    block: &'a [u8],
-    key: &RunKey,
-    offset: u64,
-) -> Result<&'a [u8; BLOCK_BYTES - SUM_BYTES], &'static str> {
     let (sum, bits) = block.split_first_chunk::<SUM_BYTES>().ok_or("a block of the filter is cut short")?;
-    if key.checksum(offset, bits) != *sum {
-        return Err("the checksum of a block of the filter does not match");
+    if bits.len() != BLOCK_BYTES - SUM_BYTES {
+        return Err("a block of the filter has the wrong length");
     }
-    bits.try_into().map_err(|_| "a block of the filter has the wrong length")
+    let fits = key.checksum(offset, bits) == *sum;
+    if fits { Ok(()) } else { Err("the checksum of a block of the filter does not match") }
 }
 
 /// A filter in the making, of a size fixed beforehand.

@@ -9,8 +9,18 @@ pub const DIRECTORIES: [&str; 9] =
     ["sha256", "carriers", "trees", "names", "journal", "index", "staging", "quarantine", "trash"];
 
 /// The files beside those directories: what a store is, its locks, and what it keeps for itself.
-const FILES: [&str; 9] =
-    ["larder.toml", "larder.toml.new", "lock", "compaction", "scrub", "reserve", "uses", "uses.aside", "CACHEDIR.TAG"];
+const FILES: [&str; 10] = [
+    "larder.toml",
+    "larder.toml.new",
+    "lock",
+    "compaction",
+    "scrub",
+    "reserve",
+    "uses",
+    "uses.aside",
+    "totals",
+    "CACHEDIR.TAG",
+];
 
 /// The paths of one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +147,11 @@ impl Layout {
     /// The same, set aside while they are put on record.
     pub fn uses_aside(&self) -> PathBuf {
         self.root.join("uses.aside")
+    }
+
+    /// What was counted.
+    pub fn totals(&self) -> PathBuf {
+        self.root.join("totals")
     }
 
     /// The settings; a directory with this file in it is a store.

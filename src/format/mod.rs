@@ -17,6 +17,7 @@ pub mod run;
 pub mod session;
 pub mod settings;
 pub mod table;
+pub mod totals;
 pub mod uses;
 
 /// Why bytes are not what they should be.

@@ -179,7 +179,6 @@ pub struct PageBuilder {
     bytes: Vec<u8>,
     entries: Vec<Span>,
     prefix_bytes: usize,
-    key_bytes: usize,
 }
 
 /// Where an entry lies within [`PageBuilder::bytes`].
@@ -193,7 +192,7 @@ struct Span {
 impl PageBuilder {
     /// An empty page of `level`.
     pub fn new(level: u8) -> Self {
-        PageBuilder { level, bytes: Vec::new(), entries: Vec::new(), prefix_bytes: 0, key_bytes: 0 }
+        PageBuilder { level, bytes: Vec::new(), entries: Vec::new(), prefix_bytes: 0 }
     }
 
     /// Number of entries.
@@ -219,29 +218,44 @@ impl PageBuilder {
     /// Whether the page would stay within its target size with this entry. An inner page takes two whatever their
     /// size, so that every level has at most half as many pages as the one below.
     pub fn has_room(&self, key: &[u8], value: Option<&[u8]>) -> bool {
-        let least = if self.level == 0 { 1 } else { 2 };
-        self.len() < least || self.size_with(key, value) <= RUN_PAGE_BYTES
+        self.is_sparse() || self.size_with(key, value, self.prefix_with(key)) <= RUN_PAGE_BYTES
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.len() < if self.level == 0 { 1 } else { 2 }
     }
 
     /// Adds an entry behind all others; refused with the reason when it is too long, or not behind them.
     pub fn push(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), &'static str> {
+        if self.push_within(key, value, RUN_PAGE_MAX_BYTES)? { Ok(()) } else { Err("a page is full") }
+    }
+
+    /// As [`PageBuilder::push`], where [`PageBuilder::has_room`] for it; else `false`, and nothing was added.
+    pub fn push_if_room(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool, &'static str> {
+        if self.is_sparse() {
+            return self.push(key, value).map(|()| true);
+        }
+        self.push_within(key, value, RUN_PAGE_BYTES)
+    }
+
+    fn push_within(&mut self, key: &[u8], value: Option<&[u8]>, most: usize) -> Result<bool, &'static str> {
         if key.len() > RUN_KEY_BYTES || value.is_some_and(|v| v.len() > RUN_VALUE_BYTES) {
             return Err("a key or value is too long for the index");
         }
         if self.last_key().is_some_and(|last| last >= key) {
             return Err("keys are not in ascending order");
         }
-        if self.size_with(key, value) > RUN_PAGE_MAX_BYTES {
-            return Err("a page is full");
+        let prefix_bytes = self.prefix_with(key);
+        if self.size_with(key, value, prefix_bytes) > most {
+            return Ok(false);
         }
-        self.prefix_bytes = self.prefix_with(key);
-        self.key_bytes += key.len();
+        self.prefix_bytes = prefix_bytes;
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value.unwrap_or_default());
         let span = Span { key: start, value: start + key.len(), end: self.bytes.len(), live: value.is_some() };
         self.entries.push(span);
-        Ok(())
+        Ok(true)
     }
 
     /// The bytes of the page at `offset` of the run that `key` belongs to; the builder is empty again.
@@ -281,7 +295,6 @@ impl PageBuilder {
         self.bytes.clear();
         self.entries.clear();
         self.prefix_bytes = 0;
-        self.key_bytes = 0;
     }
 
     fn key(&self, span: &Span) -> &[u8] {
@@ -295,9 +308,8 @@ impl PageBuilder {
         }
     }
 
-    fn size_with(&self, key: &[u8], value: Option<&[u8]>) -> usize {
+    fn size_with(&self, key: &[u8], value: Option<&[u8]>, prefix: usize) -> usize {
         let count = self.len() + 1;
-        let prefix = self.prefix_with(key);
         let bytes = self.bytes.len() + key.len() + value.map_or(0, <[u8]>::len);
         PAGE_HEADER_BYTES + ENTRY_BYTES * count + bytes - count * prefix + prefix
     }
@@ -305,7 +317,10 @@ impl PageBuilder {
 
 /// Length of what both begin with.
 pub fn common_prefix(one: &[u8], other: &[u8]) -> usize {
-    one.iter().zip(other).take_while(|(a, b)| a == b).count()
+    let (one, other) = (&one[..one.len().min(other.len())], &other[..other.len().min(one.len())]);
+    let (words, others) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
+    let same = words.iter().zip(others).take_while(|(a, b)| a == b).count() * 8;
+    same + one[same..].iter().zip(&other[same..]).take_while(|(a, b)| a == b).count()
 }
 
 /// Everything within a page is counted in 16 bits, which `RUN_PAGE_MAX_BYTES` allows.
@@ -330,7 +345,7 @@ mod tests {
     fn build(level: u8, entries: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Vec<u8> {
         let mut builder = PageBuilder::new(level);
         for (k, v) in entries {
-            let expected = builder.size_with(k, v.as_deref());
+            let expected = builder.size_with(k, v.as_deref(), builder.prefix_with(k));
             builder.push(k, v.as_deref()).unwrap();
             let mut copy = PageBuilder::new(level);
             for span in &builder.entries {

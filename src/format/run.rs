@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
 use super::fields::Fields;
 use crate::vocabulary::limits::{RUN_DEPTH, RUN_PAGE_MAX_BYTES};
 
@@ -17,8 +19,7 @@ pub const CHECKSUM_BYTES: usize = 16;
 
 const HEADER_MAGIC: [u8; 8] = *b"larder R";
 const FOOTER_MAGIC: [u8; 8] = *b"R redral";
-const VERSION: u32 = 1;
-const KEY_CONTEXT: &str = "larder 2026 index run checksums v1";
+const VERSION: u32 = 2;
 
 /// The random identity of a run; its file is named by the sixteen lower-case hexadecimal digits of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,23 +60,54 @@ impl fmt::Display for RunId {
 /// A checksum covers the bytes, the run they belong to and the offset they belong at, so that a page of another run,
 /// or of another place in this one, does not pass.
 #[derive(Clone)]
-pub struct RunKey([u8; 32]);
+pub struct RunKey(u64);
 
 impl RunKey {
     /// The key of the run `id`.
     pub fn of(id: RunId) -> Self {
-        RunKey(blake3::derive_key(KEY_CONTEXT, &id.0))
+        RunKey(u64::from_le_bytes(id.0))
     }
 
-    /// The first `N` bytes (at most 32) of the checksum of `bytes` at `offset` of the run's file.
+    /// The first `N` bytes (at most 16) of the checksum of `bytes` at `offset` of the run's file: XXH3 with 128 bits (the
+    /// xxHash specification), seeded with run and offset. It is there for accidents, and read and written with every page.
     pub fn checksum<const N: usize>(&self, offset: u64, bytes: &[u8]) -> [u8; N] {
-        let mut key = self.0;
-        for (k, o) in key.iter_mut().zip(offset.to_le_bytes()) {
-            *k ^= o;
-        }
+        let sum = xxh3_128_with_seed(bytes, self.0 ^ offset).to_le_bytes();
         let mut checksum = [0; N];
-        checksum.copy_from_slice(&blake3::keyed_hash(&key, bytes).as_bytes()[..N]);
+        checksum.copy_from_slice(&sum[..N]);
         checksum
+    }
+}
+
+/// Which tables a run has rows of, as far as a glance tells: a bit for each, for a table and the one 56 behind it the
+/// same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TablesHeld(u64);
+
+const TABLE_BITS: u8 = 56;
+
+impl TablesHeld {
+    /// Notes the table of a key, which is its first byte.
+    pub fn note(&mut self, key: &[u8]) {
+        self.0 |= Self::bit(key);
+    }
+
+    /// Whether there may be rows of the table of a key.
+    pub fn may_hold(self, key: &[u8]) -> bool {
+        self.0 & Self::bit(key) != 0
+    }
+
+    fn bit(key: &[u8]) -> u64 {
+        1 << (key.first().copied().unwrap_or_default() % TABLE_BITS)
+    }
+
+    fn encode(self) -> [u8; 7] {
+        self.0.to_le_bytes()[..7].try_into().expect("seven of eight")
+    }
+
+    fn decode(bytes: [u8; 7]) -> Self {
+        let mut whole = [0; 8];
+        whole[..7].copy_from_slice(&bytes);
+        TablesHeld(u64::from_le_bytes(whole))
     }
 }
 
@@ -148,6 +180,8 @@ pub struct Footer {
     pub root_level: u8,
     /// The page that holds the smallest and the largest key.
     pub bounds: PageRef,
+    /// Which tables it has rows of.
+    pub tables: TablesHeld,
 }
 
 impl Footer {
@@ -163,7 +197,8 @@ impl Footer {
         }
         bytes.extend(self.root.encode());
         bytes.extend(self.bounds.encode());
-        bytes.extend([self.root_level, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.push(self.root_level);
+        bytes.extend(self.tables.encode());
         bytes.extend(RunKey::of(id).checksum::<CHECKSUM_BYTES>(offset, &bytes));
         bytes
     }
@@ -200,8 +235,9 @@ impl Footer {
             root: PageRef { offset: fields.u64()?, length: fields.u32()? },
             bounds: PageRef { offset: fields.u64()?, length: fields.u32()? },
             root_level: fields.u8()?,
+            tables: TablesHeld::decode(fields.array()?),
         };
-        (fields.array()? == [0; 7] && fields.is_empty()).then_some(footer)
+        fields.is_empty().then_some(footer)
     }
 
     fn consistent(&self, end: u64) -> bool {
@@ -235,7 +271,19 @@ mod tests {
             root: PageRef { offset: 192, length: 90 },
             root_level: 0,
             bounds: PageRef { offset: 282, length: 60 },
+            tables: TablesHeld::default(),
         }
+    }
+
+    #[test]
+    fn a_glance_tells_which_tables_there_are() {
+        let mut held = TablesHeld::default();
+        assert!((0..=255).all(|table| !held.may_hold(&[table])));
+        for key in [&[20, 1][..], &[55], &[0]] {
+            held.note(key);
+            assert!(held.may_hold(key) && TablesHeld::decode(held.encode()) == held);
+        }
+        assert!(!held.may_hold(&[21]) && held.may_hold(&[76]) && held.may_hold(&[]));
     }
 
     #[test]

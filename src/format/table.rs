@@ -100,6 +100,22 @@ impl Table {
     }
 }
 
+/// How many bytes of a key are what rows of its table are asked for together: of a digest, of an entry, of a size. The
+/// filter of a run knows of these, too. `None` in a table that is not asked so.
+pub fn group_bytes(key: &[u8]) -> Option<usize> {
+    const OF_DIGEST: [u8; 4] =
+        [Table::Reference as u8, Table::Carrier as u8, Table::Departed as u8, Table::Keeps as u8];
+    const OF_HASH: [u8; 2] = [Table::Fold as u8, Table::Variant as u8];
+    let table = *key.first()?;
+    let bytes = match table {
+        _ if OF_DIGEST.contains(&table) => 33,
+        _ if OF_HASH.contains(&table) => 17,
+        _ if table == Table::Size as u8 => 9,
+        _ => return None,
+    };
+    (key.len() >= bytes).then_some(bytes)
+}
+
 /// A blob's row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRow {
@@ -332,7 +348,13 @@ fn entry_effects(r: &EntryRecord, mut change: impl FnMut(Effect)) {
     r.dropped.iter().for_each(|term| change((term_key(term, &key), None)));
     change((Table::Entry.key(&key), Some(encode(&r.card))));
     change((Table::EntryId.key(r.card.id().as_bytes()), Some(key.clone())));
-    r.card.terms().iter().for_each(|term| change((term_key(term, &key), Some(Vec::new()))));
+    r.card.each_term(|kind, value| {
+        let mut of_term = Vec::with_capacity(value.len() + key.len() + 3);
+        of_term.push(Table::Term as u8);
+        Term::put_bytes(kind, value, &mut of_term);
+        of_term.extend_from_slice(&key);
+        change((of_term, Some(Vec::new())));
+    });
 }
 
 fn entry_removed_effects(r: &EntryRemovedRecord, mut change: impl FnMut(Effect)) {

@@ -13,6 +13,25 @@ use crate::vocabulary::{
     Card, Digest, Entry, EntryId, EntryKind, Error, ErrorKind, Key, Query, Result, State, Usage, Variant,
 };
 
+/// What an entry is beside its card.
+#[derive(Clone, Debug, Default)]
+pub struct Belongings {
+    /// Its files, in order of their names.
+    pub variants: Vec<Variant>,
+    /// How often it was used.
+    pub usage: Usage,
+    /// When it was put into the trash; `None` for one that is not there.
+    pub trashed_ns: Option<u64>,
+}
+
+impl Belongings {
+    /// The entry that a card makes with them.
+    pub fn of(self, card: Card) -> Entry {
+        let Belongings { variants, usage, trashed_ns } = self;
+        Entry { card, variants, usage, trashed_ns }
+    }
+}
+
 /// Whatever the catalog can be read from: a snapshot, or a transaction under way.
 pub trait Entries: Tables {
     /// What is on the card of a key, in the trash or not.
@@ -27,11 +46,15 @@ pub trait Entries: Tables {
 
     /// A card with all that belongs to it.
     fn whole(&self, card: Card) -> Result<Entry> {
-        let id = card.id();
-        let variants = self.variants(&id)?;
-        let usage = self.usage(&id)?;
-        let trashed_ns = self.trashed(&id)?.map(|row| row.since.time_ns);
-        Ok(Entry { card, variants, usage, trashed_ns })
+        Ok(self.belongings(&card.id())?.of(card))
+    }
+
+    /// All that belongs to the card of an entry, whether or not there is one.
+    fn belongings(&self, entry: &EntryId) -> Result<Belongings> {
+        let variants = self.variants(entry)?;
+        let usage = self.usage(entry)?;
+        let trashed_ns = self.trashed(entry)?.map(|row| row.since.time_ns);
+        Ok(Belongings { variants, usage, trashed_ns })
     }
 
     /// The variants of an entry, in order of their names.
@@ -123,9 +146,7 @@ pub trait Entries: Tables {
             key.push(0);
             key
         });
-        let start = behind.filter(|key| *key > prefix).unwrap_or_else(|| prefix.clone());
-        let rows = self.view().range(&start, None);
-        Box::new(rows.take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))))
+        Box::new(self.view().prefix_from(&prefix, behind.as_deref().unwrap_or_default()))
     }
 }
 

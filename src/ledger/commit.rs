@@ -1,15 +1,15 @@
 //! Transactions: checked and recorded under `lock`, one frame and one sync for all threads that wait.
 //!
-//! A thread queues its transaction and then waits for the writer. Whoever gets it first is the leader: it takes what is
-//! queued, runs every transaction against the newest records, appends one frame for all and syncs it once.
+//! A thread queues its transaction. Where nobody leads it does, the others wait: the leader takes `lock`, then all that is
+//! queued by then, runs every transaction against the newest records, appends one frame for all and syncs it once.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::hold::Hold;
 use super::{Ledger, Tables};
 use crate::format::record::{HealedRecord, Moment, Record, SinceRecord};
-use crate::ledger::replay;
-use crate::parts::index::View;
+use crate::format::table;
+use crate::parts::index::{Undo, View};
 use crate::vocabulary::limits::{FRAME_PAYLOAD_BYTES, FRAME_RECORDS};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Result};
@@ -29,6 +29,10 @@ pub struct Tx<'a> {
     /// About how many bytes the records take, never too few.
     bytes: usize,
     moment: Moment,
+    /// What takes back the changes of the parts under way, the last one last.
+    undo: Vec<Undo>,
+    /// How many parts are under way, one in the other.
+    parts: usize,
 }
 
 /// A queued transaction.
@@ -101,21 +105,58 @@ impl Ledger {
     {
         let slot: Slot<R> = Arc::default();
         let job = Work { work: Some(work), done: None, slot: Arc::clone(&slot) };
-        self.queue.lock().unwrap_or_else(|p| p.into_inner()).push(Box::new(job));
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).jobs.push(Box::new(job));
         loop {
-            let mut writer = self.writer.lock().unwrap_or_else(|p| p.into_inner());
-            if let Some(result) = slot.lock().unwrap_or_else(|p| p.into_inner()).take() {
-                drop(writer);
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(result) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                drop(queue);
                 self.fold_if_due();
                 self.follow_if_changed();
                 return result;
             }
-            let mut jobs = std::mem::take(&mut *self.queue.lock().unwrap_or_else(|p| p.into_inner()));
-            let outcome = self.hold_with(&mut writer, |hold| hold.run(&mut jobs));
-            for job in &mut jobs {
-                job.finish(outcome.as_ref().map(|_| ()).map_err(Error::duplicate));
+            if queue.is_led {
+                drop(self.led.wait(queue).unwrap_or_else(PoisonError::into_inner));
+                continue;
             }
+            queue.is_led = true;
+            drop(queue);
+            let _leading = Leading(self);
+            self.lead();
         }
+    }
+
+    /// Commits what is queued when `lock` is held: whoever waits for that leader shares its sync.
+    fn lead(&self) {
+        let queued = || std::mem::take(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner).jobs);
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = Vec::new();
+        let outcome = self.hold_with(&mut writer, |hold| {
+            jobs = queued();
+            hold.run(&mut jobs)
+        });
+        if outcome.is_err() && jobs.is_empty() {
+            jobs = queued();
+        }
+        for job in &mut jobs {
+            job.finish(outcome.as_ref().map(|_| ()).map_err(Error::duplicate));
+        }
+    }
+}
+
+/// Transactions that wait for a leader.
+#[derive(Default)]
+pub(super) struct Queue {
+    jobs: Vec<Box<dyn Job>>,
+    is_led: bool,
+}
+
+/// A thread leads until this is dropped, whatever becomes of it.
+struct Leading<'a>(&'a Ledger);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).is_led = false;
+        self.0.led.notify_all();
     }
 }
 
@@ -151,11 +192,11 @@ impl Hold<'_> {
                 tx.attempt(&mut jobs[end]);
                 end += 1;
             }
-            let records = if tx.records.len() == uses { Vec::new() } else { tx.records };
+            let (records, view) = if tx.records.len() == uses { Default::default() } else { (tx.records, tx.view) };
             if planted(Bug::EarlyAck) {
                 jobs[start..end].iter_mut().for_each(|job| job.finish(Ok(())));
             }
-            self.commit(&records)?;
+            self.commit_seen(&records, view)?;
             if all_uses && !records.is_empty() {
                 self.forget_uses();
             }
@@ -170,7 +211,7 @@ impl Hold<'_> {
     /// A transaction on what is on record now.
     pub(super) fn transaction(&self) -> Result<Tx<'_>> {
         let (view, moment) = (self.snapshot.view.clone(), self.moment()?);
-        Ok(Tx { ledger: self.ledger, view, records: Vec::new(), bytes: 0, moment })
+        Ok(Tx { ledger: self.ledger, view, records: Vec::new(), bytes: 0, moment, undo: Vec::new(), parts: 0 })
     }
 }
 
@@ -198,11 +239,21 @@ impl<'a> Tx<'a> {
     }
 
     fn undo_unless(&mut self, work: impl FnOnce(&mut Self) -> bool) {
-        let (view, count, bytes) = (self.view.clone(), self.records.len(), self.bytes);
-        if !work(self) {
-            self.view = view;
+        let (changes, count, bytes) = (self.undo.len(), self.records.len(), self.bytes);
+        self.parts += 1;
+        let stays = work(self);
+        self.parts -= 1;
+        if !stays {
+            while self.undo.len() > changes
+                && let Some(last) = self.undo.pop()
+            {
+                self.view.undo(last);
+            }
             self.records.truncate(count);
             self.bytes = bytes;
+        }
+        if self.parts == 0 {
+            self.undo.clear();
         }
     }
 
@@ -222,7 +273,12 @@ impl<'a> Tx<'a> {
 
     /// Records one more change.
     pub fn push(&mut self, record: Record) {
-        replay::apply(&mut self.view, std::slice::from_ref(&record));
+        table::effects(&record, |(key, value)| {
+            let undo = self.view.put(key, value);
+            if self.parts > 0 {
+                self.undo.push(undo);
+            }
+        });
         self.bytes += RECORD_FIXED_BYTES + record.extra_bytes();
         self.records.push(record);
     }
@@ -253,5 +309,80 @@ impl<'a> Tx<'a> {
 impl Tables for Tx<'_> {
     fn view(&self) -> &View {
         &self.view
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::record::PinRecord;
+    use crate::machine::simulated::World;
+    use crate::work::fixture::Fixture;
+
+    /// A part of a transaction: pins that are set and taken away, and whether it fails in the end.
+    type Part = (Vec<(u8, bool)>, bool);
+
+    fn part() -> impl Strategy<Value = Part> {
+        (proptest::collection::vec((0u8..40, any::<bool>()), 0..12), any::<bool>())
+    }
+
+    fn refused() -> Error {
+        Error::new(ErrorKind::Refused, "go on", "the test says so")
+    }
+
+    fn change(tx: &mut Tx<'_>, (pins, fails): &Part) -> Result<()> {
+        for (number, set) in pins {
+            let (digest, since) = (Digest::from_bytes([*number; 32]), tx.moment());
+            let before = tx.pin(&digest)?;
+            match set {
+                true => tx.push(Record::Pin(PinRecord { digest, note: number.to_string(), since })),
+                false => tx.push(Record::Unpin(digest)),
+            }
+            assert_eq!(tx.pin(&digest)?.is_some(), *set, "a transaction reads what it wrote, over {before:?}");
+        }
+        if *fails { Err(refused()) } else { Ok(()) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// What the transaction saw is taken over; the slow and obvious way is to read the journal again.
+        #[test]
+        fn what_a_commit_leaves_in_memory_is_what_the_journal_says(
+            transactions in proptest::collection::vec((proptest::collection::vec(part(), 1..6), any::<bool>()), 1..8),
+        ) {
+            let world = World::new(1);
+            let store = Fixture::new(world.process("committing"), Path::new("/store"));
+            let rows = |view: &View| view.range(&[], None).collect::<Result<Vec<_>>>().unwrap();
+            for (n, (parts, fails)) in transactions.into_iter().enumerate() {
+                let before = rows(&store.ledger.known().view);
+                let done = store.ledger.transact(move |tx| {
+                    for part in &parts {
+                        // What one part did is undone alone, also within another.
+                        let outcome = tx.part(|tx| {
+                            let inner = tx.part(|tx| change(tx, &(part.0.clone(), !part.1)));
+                            assert_eq!(inner.is_err(), !part.1);
+                            change(tx, part)
+                        });
+                        assert_eq!(outcome.is_err(), part.1);
+                    }
+                    if fails { Err(refused()) } else { Ok(()) }
+                });
+                prop_assert_eq!(done.is_err(), fails);
+                let (known, journal) = (store.ledger.known(), store.ledger.snapshot_from_journal().unwrap());
+                prop_assert_eq!(rows(&known.view), rows(&journal.view));
+                prop_assert_eq!(known.tail_records, journal.tail_records);
+                prop_assert!(!fails || rows(&known.view) == before);
+                if n == 3 {
+                    store.ledger.fold(true).unwrap();
+                    prop_assert_eq!(rows(&store.ledger.known().view), rows(&journal.view));
+                    break;
+                }
+            }
+        }
     }
 }

@@ -74,7 +74,7 @@ impl Ledger {
         if noted.view.overlay().is_empty() {
             return Ok(());
         }
-        let mut made = self.new_runs(noted.view.index().runs().to_vec());
+        let mut made = self.new_runs(noted.view.index());
         match made.push(noted.view.overlay()) {
             // Runs that cannot be merged are made anew.
             Err(e) if e.kind() == ErrorKind::Damaged => {
@@ -85,16 +85,22 @@ impl Ledger {
         }
     }
 
-    pub(super) fn new_runs(&self, over: Vec<Arc<Run>>) -> NewRuns<'_> {
+    pub(super) fn new_runs(&self, over: &Index) -> NewRuns<'_> {
         NewRuns::over(self.machine.as_ref(), &self.layout.index(), over)
     }
 
-    /// `CURRENT` as it is, and the records over it up to a sequence noted under `lock`: everything there is synced.
+    /// `CURRENT` as it is, and the records over it up to a sequence noted under `lock`: everything there is synced. Whoever
+    /// held `lock` has those records in memory, unless somebody else replaced `CURRENT`; then they are read again.
     fn tail_since_current(&self) -> Result<(Option<Current>, Snapshot)> {
-        let synced = self.hold(|hold| {
+        let held = self.hold(|hold| {
             hold.sync_at_any_durability()?;
-            Ok(hold.snapshot.cursor)
+            Ok(hold.snapshot.clone())
         })?;
+        let current = index::current(self.machine.as_ref(), &self.layout.index()).unwrap_or_default();
+        if let Some(current) = current.filter(|current| current.store == self.policy.store && held.lies_over(current)) {
+            return Ok((Some(current), held));
+        }
+        let synced = held.cursor;
         let opened = Index::open(self.machine.as_ref(), &self.layout.index()).unwrap_or_default();
         let current = opened.as_ref().map(|(_, current)| current.clone()).filter(|c| c.store == self.policy.store);
         let start = match (opened, &current) {
@@ -154,7 +160,11 @@ impl Ledger {
         let directory = self.layout.index();
         let current = Current { store: self.policy.store, runs: made.metas(), reach: load::reach_of(cursor) };
         self.hold(|hold| {
-            let now = Index::open(self.machine.as_ref(), &directory).unwrap_or_default().map(|(_, current)| current);
+            let now = match start {
+                Some(_) => index::current(self.machine.as_ref(), &directory).unwrap_or_default(),
+                // A `CURRENT` whose runs cannot be used is none.
+                None => Index::open(self.machine.as_ref(), &directory).unwrap_or_default().map(|(_, current)| current),
+            };
             let unchanged = now.as_ref().filter(|c| c.store == self.policy.store) == start;
             if unchanged && (planted(Bug::CurrentUnchecked) || self.journal.holds(cursor)?) {
                 made.install(&current)?;
@@ -162,7 +172,7 @@ impl Ledger {
             } else if let Some(now) = now {
                 remove_unnamed(self.machine.as_ref(), &directory, Some(&now))?;
             }
-            hold.reload()
+            hold.reload(made.index())
         })
     }
 
@@ -185,7 +195,7 @@ impl Ledger {
     /// Does without the index from now on, as everybody does who opens the store. Only under `compaction`.
     fn forget_index(&self) -> Result<()> {
         index::remove_current(self.machine.as_ref(), &self.layout.index())?;
-        let fresh = load::load(self.machine.as_ref(), &self.layout, &self.journal, &self.policy)?;
+        let fresh = load::load(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, &Index::default())?;
         self.publish(&Arc::new(fresh));
         Ok(())
     }
@@ -203,7 +213,7 @@ impl Ledger {
 
     /// Runs that hold everything up to `end`, read from base and frames. What is damaged there is put on record.
     pub(super) fn runs_from_journal(&self, end: &Cursor) -> Result<(Rebuilt, NewRuns<'_>)> {
-        let mut made = self.new_runs(Vec::new());
+        let mut made = self.new_runs(&Index::default());
         let mut view = View::default();
         let (mut frames, mut records_read) = (0, 0);
         let reading = self.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
@@ -260,6 +270,15 @@ impl Ledger {
     }
 }
 
+impl Snapshot {
+    /// Whether what is in memory lies over the very runs that `current` names, and has every frame behind them.
+    fn lies_over(&self, current: &Current) -> bool {
+        let runs = self.view.index().runs();
+        let same_runs = runs.len() == current.runs.len() && runs.iter().zip(&current.runs).all(|(a, b)| a.meta() == *b);
+        same_runs && self.folded == current.reach.sequence
+    }
+}
+
 impl super::hold::Hold<'_> {
     /// Syncs the last segment even in a store that never syncs: `CURRENT` never names what is not on the disk.
     pub(super) fn sync_at_any_durability(&mut self) -> Result<()> {
@@ -272,11 +291,11 @@ impl super::hold::Hold<'_> {
         Ok(())
     }
 
-    /// Reads the records again from `CURRENT` on: the tail is short now.
-    pub(super) fn reload(&mut self) -> Result<()> {
+    /// Reads the records again from `CURRENT` on: the tail is short now. `open` has runs that it may name.
+    pub(super) fn reload(&mut self, open: &Index) -> Result<()> {
         let (synced, damage) = (self.snapshot.cursor.synced_through, std::mem::take(&mut self.snapshot.damage));
         let ledger = self.ledger;
-        self.snapshot = load::load(ledger.machine.as_ref(), &ledger.layout, &ledger.journal, &ledger.policy)?;
+        self.snapshot = load::load(ledger.machine.as_ref(), &ledger.layout, &ledger.journal, &ledger.policy, open)?;
         self.snapshot.cursor.synced_through = self.snapshot.cursor.synced_through.max(synced);
         self.snapshot.damage.extend(damage);
         self.snapshot.damage.dedup();
@@ -297,6 +316,7 @@ mod tests {
     use crate::format::record::{PinRecord, Record};
     use crate::ledger::Tx;
     use crate::machine::simulated::{CallKind, Fault, World, errno};
+    use crate::parts::index::Index;
     use crate::vocabulary::{Digest, Result};
     use crate::work::fixture::Fixture;
 
@@ -313,7 +333,7 @@ mod tests {
         store.ledger.transact(pin).unwrap();
         store.ledger.transact(pin).unwrap();
         let (start, noted) = store.ledger.tail_since_current().unwrap();
-        let mut made = store.ledger.new_runs(Vec::new());
+        let mut made = store.ledger.new_runs(&Index::default());
         made.push(noted.view.overlay()).unwrap();
         // Somebody else cannot sync that frame again, and copies it, with its number, to a new segment.
         let other = world.process("other");

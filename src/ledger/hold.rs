@@ -17,11 +17,12 @@ use crate::format::hint;
 use crate::format::record::{self, DamagedRecord, FenceRecord, Moment, NameFindingRecord, Record};
 use crate::format::settings::Durability;
 use crate::machine::{File, Lock, Open};
+use crate::parts::index::View;
 use crate::parts::journal::chain::{Damage, TornTail};
 use crate::parts::journal::write::Appender;
 use crate::parts::journal::{Cursor, SegmentId};
 use crate::parts::names::Refusal;
-use crate::vocabulary::limits::{FRAME_RECORDS, RESERVE_BYTES, RESERVE_PIECE_BYTES, SEGMENT_BYTES};
+use crate::vocabulary::limits::{FRAME_RECORDS, RESERVE_BYTES, RESERVE_PIECE_BYTES, SEGMENT_BYTES, TAIL_FOLD_RECORDS};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
@@ -102,6 +103,12 @@ impl Ledger {
         replay::from_journal(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, synced)
     }
 
+    /// Whether following the journal would read nothing, and judge nothing: it ends where what is known ends.
+    fn is_newest(&self, known: &Snapshot, synced: u64) -> Result<bool> {
+        let known_end = known.cursor.sequence >= synced.max(known.cursor.synced_through);
+        Ok(known_end && known.tail_records < TAIL_FOLD_RECORDS && self.journal.is_at_end(&known.cursor)?)
+    }
+
     fn locked<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
         let lock = writer.lock.as_deref().expect("it was just taken");
         let synced = read_hint(lock, hint::SYNCED_AT);
@@ -109,7 +116,8 @@ impl Ledger {
         let follow = |known: &Snapshot| {
             load::follow(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, known, synced)
         };
-        let (snapshot, torn) = follow(&known)?;
+        let (snapshot, torn) =
+            if self.is_newest(&known, synced)? { (Snapshot::clone(&known), None) } else { follow(&known)? };
         let mut hold =
             Hold { ledger: self, writer, snapshot, refusals: Vec::new(), lost: Vec::new(), finishing: false };
         let settled = hold.settle(torn).or_else(|e| {
@@ -371,6 +379,13 @@ impl Hold<'_> {
 
     /// Appends one frame with `records` and syncs it: the commit point. Then its names are applied.
     pub fn commit(&mut self, records: &[Record]) -> Result<()> {
+        let mut seen = self.snapshot.view.clone();
+        replay::apply(&mut seen, records);
+        self.commit_seen(records, seen)
+    }
+
+    /// As [`Hold::commit`]; `seen` is the view of what is on record now with all effects of `records`.
+    pub(super) fn commit_seen(&mut self, records: &[Record], seen: View) -> Result<()> {
         if records.is_empty() {
             return Ok(());
         }
@@ -389,7 +404,7 @@ impl Hold<'_> {
         };
         self.write_hint(hint::USED_AT, moment.sequence);
         if planted(Bug::NamesFirst) {
-            replay::apply(&mut self.snapshot.view, records);
+            self.snapshot.view = seen.clone();
             self.apply_names(records)?;
         }
         let after = self.append(&before, &frame, is_removal(records))?;
@@ -401,7 +416,7 @@ impl Hold<'_> {
         }
         self.snapshot.cursor = after;
         self.snapshot.tail_records += records.len();
-        replay::apply(&mut self.snapshot.view, records);
+        self.snapshot.view = seen;
         if records.iter().any(Record::is_of_catalog) {
             self.ledger.catalog_changed.store(true, Ordering::Relaxed);
         }

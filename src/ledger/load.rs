@@ -16,11 +16,17 @@ use crate::vocabulary::{Error, ErrorKind, Result};
 const TRIES: usize = 16;
 
 /// Opens the newest state: the runs that `CURRENT` names and the frames behind them. Runs that cannot be used are left
-/// out, and everything comes from the journal.
-pub(super) fn load(machine: &dyn Machine, layout: &Layout, journal: &Journal, policy: &Policy) -> Result<Snapshot> {
+/// out, and everything comes from the journal. Of the runs in `open`, those that are named still are not opened again.
+pub(super) fn load(
+    machine: &dyn Machine,
+    layout: &Layout,
+    journal: &Journal,
+    policy: &Policy,
+    open: &Index,
+) -> Result<Snapshot> {
     let mut result = Err(Error::new(ErrorKind::Busy, "open the store", "its journal is replaced all the time"));
     for _ in 0..TRIES {
-        result = load_once(machine, layout, journal, policy);
+        result = load_once(machine, layout, journal, policy, open);
         match &result {
             Err(e) if chain::is_outgrown(e) || e.kind() == ErrorKind::NotFound => {}
             _ => return result,
@@ -29,10 +35,16 @@ pub(super) fn load(machine: &dyn Machine, layout: &Layout, journal: &Journal, po
     result
 }
 
-fn load_once(machine: &dyn Machine, layout: &Layout, journal: &Journal, policy: &Policy) -> Result<Snapshot> {
+fn load_once(
+    machine: &dyn Machine,
+    layout: &Layout,
+    journal: &Journal,
+    policy: &Policy,
+    open: &Index,
+) -> Result<Snapshot> {
     let without_index = |synced| from_journal(machine, layout, journal, policy, synced);
     let spare = |reach| Replay::of(layout, journal, policy, reach);
-    match Index::open(machine, &layout.index()) {
+    match open.reopen(machine, &layout.index()) {
         Ok(Some((index, current))) if current.store == policy.store => {
             let start = Snapshot {
                 view: View::new(index.into()).with_spare(spare(current.reach.sequence)),
@@ -72,14 +84,14 @@ pub(super) fn follow(
 ) -> Result<(Snapshot, Option<TornTail>)> {
     match read_on(journal, known, synced) {
         Ok((snapshot, _)) if let Some(reached) = newer_runs(machine, layout, policy, &snapshot) => {
-            let mut fresh = load(machine, layout, journal, policy)?;
+            let mut fresh = load(machine, layout, journal, policy, known.view.index())?;
             let synced = synced.max(snapshot.cursor.synced_through);
             fresh.folded = fresh.folded.max(reached);
             fresh.damage.extend(snapshot.damage);
             read_on(journal, &fresh, synced)
         }
         Err(e) if chain::is_outgrown(&e) => {
-            let fresh = load(machine, layout, journal, policy)?;
+            let fresh = load(machine, layout, journal, policy, known.view.index())?;
             match read_on(journal, &fresh, synced) {
                 Err(e) if chain::is_outgrown(&e) => Ok((without_segments(fresh, synced), None)),
                 other => other,

@@ -84,7 +84,7 @@ impl Ledger {
             Err(e) if is_outgrown(&e) => return Ok(None),
             other => other?,
         };
-        let mut made = self.new_runs(noted.view.index().runs().to_vec());
+        let mut made = self.new_runs(noted.view.index());
         made.push(noted.view.overlay())?;
         Ok(Some((current, made)))
     }

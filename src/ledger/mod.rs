@@ -26,7 +26,7 @@ pub mod tables;
 mod uses;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Duration;
 
 use crate::format::layout::Layout;
@@ -34,7 +34,7 @@ use crate::format::settings::Durability;
 use crate::machine::Machine;
 use crate::parts::blobs::Blobs;
 use crate::parts::carriers::Carriers;
-use crate::parts::index::View;
+use crate::parts::index::{Index, View};
 use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
 use crate::parts::names::Names;
@@ -118,7 +118,9 @@ pub struct Ledger {
     uses: Uses,
     current: RwLock<Arc<Snapshot>>,
     writer: Mutex<hold::Writer>,
-    queue: Mutex<Vec<Box<dyn commit::Job>>>,
+    queue: Mutex<commit::Queue>,
+    /// Told when a leader has done.
+    led: Condvar,
     /// Why the tail could not be folded when it was last due.
     fold_trouble: Mutex<Option<Error>>,
     /// Whether a commit has changed the catalog since another engine than the index was last told to follow.
@@ -139,7 +141,7 @@ impl Ledger {
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), policy.syncfs);
         let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let uses = Uses::new(Arc::clone(&machine), layout.clone());
-        let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy)?;
+        let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy, &Index::default())?;
         #[cfg(feature = "sqlite")]
         let projection = match &policy.engine {
             Engine::Embedded => None,
@@ -158,6 +160,7 @@ impl Ledger {
             current: RwLock::new(Arc::new(snapshot)),
             writer: Mutex::default(),
             queue: Mutex::default(),
+            led: Condvar::default(),
             fold_trouble: Mutex::default(),
             catalog_changed: AtomicBool::default(),
             #[cfg(feature = "sqlite")]

@@ -11,7 +11,7 @@ use crate::format::layout::Layout;
 use crate::format::record::Record;
 use crate::format::table;
 use crate::machine::Machine;
-use crate::parts::index::{Spare, View};
+use crate::parts::index::{Index, Spare, View};
 use crate::parts::journal::Journal;
 use crate::parts::journal::chain::{self, Place};
 use crate::vocabulary::limits::REBUILD_RECORDS;
@@ -120,7 +120,7 @@ fn from_journal_through(
     synced: u64,
     end: u64,
 ) -> Result<(Snapshot, u64)> {
-    let mut runs = NewRuns::over(machine, &layout.index(), Vec::new());
+    let mut runs = NewRuns::over(machine, &layout.index(), &Index::default());
     let mut spilling = policy.writable;
     let mut view = View::default();
     let mut tail_records = 0;
@@ -150,6 +150,6 @@ fn from_journal_through(
 /// Lets records take effect on a view.
 pub(super) fn apply(view: &mut View, records: &[Record]) {
     for record in records {
-        table::effects(record, |(key, value)| view.put(key, value));
+        table::effects(record, |(key, value)| _ = view.put(key, value));
     }
 }

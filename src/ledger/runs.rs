@@ -1,11 +1,12 @@
 //! Runs in the making: written piece by piece, merged on the way, and gone again unless `CURRENT` comes to name them.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::current::Current;
 use crate::machine::Machine;
-use crate::parts::index::{self, Index, Overlay, Run, RunMeta, View, merge, plan_merge, write_run};
+use crate::parts::index::{self, Index, Overlay, Run, RunMeta, View, merge, plan_merge};
 use crate::vocabulary::Result;
 
 /// Runs over those that are there already, in the order of age. What was written for them and is not kept is unlinked
@@ -13,52 +14,66 @@ use crate::vocabulary::Result;
 pub(super) struct NewRuns<'a> {
     machine: &'a dyn Machine,
     directory: PathBuf,
-    runs: Vec<Arc<Run>>,
+    index: Index,
     written: Vec<RunMeta>,
     kept: bool,
 }
 
 impl<'a> NewRuns<'a> {
-    /// None yet, over `runs`.
-    pub(super) fn over(machine: &'a dyn Machine, directory: &Path, runs: Vec<Arc<Run>>) -> Self {
-        NewRuns { machine, directory: directory.to_owned(), runs, written: Vec::new(), kept: false }
+    /// None yet, over those of `index`.
+    pub(super) fn over(machine: &'a dyn Machine, directory: &Path, index: &Index) -> Self {
+        let index = index.with(index.runs().to_vec());
+        NewRuns { machine, directory: directory.to_owned(), index, written: Vec::new(), kept: false }
     }
 
-    /// Writes one more run, the newest, and merges as the plan says.
+    /// Writes one more run, the newest, and merges as the plan says; what it is to be merged with at once is never written
+    /// without.
     pub(super) fn push(&mut self, overlay: &Overlay) -> Result<()> {
         if overlay.is_empty() {
             return Ok(());
         }
-        let rows = overlay.seek(&[]);
-        let meta = write_run(self.machine, &self.directory, rows, overlay.len() as u64, self.runs.is_empty())?;
-        let run = self.open(meta)?;
-        self.runs.push(run);
+        let end = self.runs().len();
+        let planned: Vec<RunMeta> = self.metas().into_iter().chain([index::about(overlay)]).collect();
+        let start = plan_merge(&planned).filter(|range| range.end == planned.len()).map_or(end, |range| range.start);
+        let (under, merged) = self.runs().split_at(start);
+        let meta = index::fold(self.machine, &self.directory, merged, overlay, under)?;
+        self.put(meta, start..end)?;
         while let Some(range) = plan_merge(&self.metas()) {
-            let meta = merge(self.machine, &self.directory, &self.runs[range.clone()], range.start == 0)?;
-            let run = self.open(meta)?;
-            self.runs.splice(range, [run]);
+            let (under, merged) = (&self.runs()[..range.start], &self.runs()[range.clone()]);
+            let meta = merge(self.machine, &self.directory, merged, under)?;
+            self.put(meta, range)?;
         }
         Ok(())
     }
 
-    fn open(&mut self, meta: RunMeta) -> Result<Arc<Run>> {
+    /// Puts a run that was written in the place of others.
+    fn put(&mut self, meta: RunMeta, range: Range<usize>) -> Result<()> {
         self.written.push(meta);
-        Run::open(self.machine, &self.directory, &meta).map(Arc::new)
+        let run = self.index.open_run(self.machine, &self.directory, &meta)?;
+        let mut runs = self.runs().to_vec();
+        runs.splice(range, [run]);
+        self.index = self.index.with(runs);
+        Ok(())
     }
 
     /// All of them, oldest first.
     pub(super) fn runs(&self) -> &[Arc<Run>] {
-        &self.runs
+        self.index.runs()
+    }
+
+    /// They, opened.
+    pub(super) fn index(&self) -> &Index {
+        &self.index
     }
 
     /// What describes them in `CURRENT`.
     pub(super) fn metas(&self) -> Vec<RunMeta> {
-        self.runs.iter().map(|run| run.meta()).collect()
+        self.runs().iter().map(|run| run.meta()).collect()
     }
 
     /// A view of them, with nothing over it.
     pub(super) fn view(&self) -> View {
-        View::new(Arc::new(Index::of(self.runs.clone())))
+        View::new(Arc::new(self.index.with(self.runs().to_vec())))
     }
 
     /// Makes `current`, which names them, what `CURRENT` says. Only under `lock`. They stay from the moment at which it

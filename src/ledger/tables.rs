@@ -326,8 +326,7 @@ pub trait Tables: Sized {
 
     /// The rows of a table whose keys are digests, from `from` on.
     fn by_digest<T: serde::de::DeserializeOwned + 'static>(&self, table: Table, from: &Digest) -> Rows<'_, Digest, T> {
-        let end = [table as u8 + 1];
-        Box::new(self.view().range(&table.key(from.as_bytes()), Some(&end)).map(move |row| {
+        Box::new(self.view().prefix_from(&table.key(&[]), &table.key(from.as_bytes())).map(move |row| {
             let (key, value) = row?;
             let digest = key[1..].try_into().map(Digest::from_bytes).map_err(|_| damaged(table))?;
             Ok((digest, decode(&value, table)?))

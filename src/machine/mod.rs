@@ -210,6 +210,12 @@ pub trait Machine: Send + Sync {
     }
     /// Opens or creates a file or directory.
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>>;
+    /// Opens what can only be read once from front to back, a pipe or a device, through symbolic links, and waits for whoever
+    /// writes to it. The simulated machine has none.
+    fn stream(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// `mkdir` with exactly this mode, whatever the umask.
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Everything in a directory but `.` and `..`, in no order.

@@ -7,4 +7,5 @@ pub mod index;
 pub mod journal;
 pub mod names;
 pub mod sessions;
+pub mod totals;
 pub mod uses;

@@ -195,8 +195,8 @@ calls! {
     /// As [`super::Store::touch`].
     touch(key: Key) -> Entry = |store, _observer| store.touch(&key);
     /// As [`super::Store::verify_entry`].
-    verify_entry(key: Key, path: Option<PathBuf>, by: String) -> Verified =
-        |store, _observer| store.verify_entry(&key, path.as_deref(), &by);
+    verify_entry(key: Key, path: Option<PathBuf>, expected: Option<Digest>, by: String) -> Verified =
+        |store, observer| store.verify_entry(&key, path.as_deref(), expected, &by, observer);
     /// As [`super::Store::remove_entry`].
     remove_entry(key: Key) -> Entry = |store, _observer| store.remove_entry(&key);
     /// As [`super::Store::delete_entry`].
@@ -204,7 +204,7 @@ calls! {
     /// As [`super::Store::undelete_entry`].
     undelete_entry(key: Key) -> Undeleted = |store, _observer| store.undelete_entry(&key);
     /// As [`super::Store::evict_entry`].
-    evict_entry(key: Key) -> Deleted = |store, _observer| store.evict_entry(&key);
+    evict_entry(key: Key, now: bool) -> Deleted = |store, observer| store.evict_entry(&key, now, observer);
     /// As [`super::Store::get`].
     get(target: Target, destination: PathBuf, options: MaterializeOptions) -> MaterializeReport =
         |store, observer| store.get(&target, &destination, &options, observer);

@@ -19,9 +19,10 @@ impl Store {
         let own = FinaliseOptions::of(self.options());
         let key = what.registration.key.clone();
         let options = options.unwrap_or(&own);
+        let expected = what.expected.is_some();
         let done = self.within_limits(Some(&key), observer, || {
             finalise::finalise(&self.writing()?, file, what, options, observer)
         });
-        self.finalised(&key, key.provider(), done)
+        self.finalised(&key, key.provider(), expected, done)
     }
 }

@@ -1,13 +1,17 @@
 //! What an open store counts and tells: always in itself, and to a recorder if the host gave it one.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Store;
+use crate::format::totals::Totals;
+use crate::parts::totals::Kept;
 use crate::vocabulary::recorder::{Counts, Instrument, Level, Occurrence, Recorder};
 use crate::vocabulary::url::redacted;
-use crate::vocabulary::{ErrorKind, Result, State};
+use crate::vocabulary::{Entry, ErrorKind, Result, State};
 use crate::work::catalog::evict::EvictReport;
+use crate::work::catalog::register::{IfThere, Registered};
 use crate::work::catalog::verify::Verified;
 use crate::work::collect::CollectReport;
 use crate::work::finalise::Finalised;
@@ -15,10 +19,45 @@ use crate::work::ingest::AddReport;
 use crate::work::verify::VerifyReport;
 
 /// What was counted, and who else is told.
-#[derive(Default)]
 pub(super) struct Metrics {
     counts: Mutex<Counts>,
+    /// Of the counts, those that are not in the store's totals yet.
+    unkept: Mutex<Counts>,
+    kept: Kept,
+    /// Whether the store may be written to.
+    writable: bool,
     recorder: Option<Arc<dyn Recorder>>,
+}
+
+impl Metrics {
+    pub(super) fn of(kept: Kept, writable: bool) -> Metrics {
+        Metrics { counts: Mutex::default(), unkept: Mutex::default(), kept, writable, recorder: None }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unkept(&self) -> MutexGuard<'_, Counts> {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self) {
+        if !self.writable {
+            return;
+        }
+        let counts = mem::take(&mut *self.unkept());
+        if !counts.is_empty() && !self.kept.add(&counts).unwrap_or(false) {
+            self.unkept().add_all(&counts);
+        }
+    }
+}
+
+/// A store that is closed leaves what it counted.
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        self.keep();
+    }
 }
 
 /// A kind of change: as it is counted, and as it is called when it is told.
@@ -35,7 +74,22 @@ impl Store {
 
     /// What was counted since this store was opened, and the gauges as they were measured last (R154).
     pub fn counts(&self) -> Counts {
-        self.metrics.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.metrics.counts().clone()
+    }
+
+    /// Adds what was counted to the store's totals. It costs no sync, and waits a fraction of a second at most for another
+    /// process that does the same; what cannot be added is tried again the next time. A store does it when it is closed; one
+    /// that stays open for long, and may be killed, does well to call it now and then. One that is only read does nothing.
+    pub fn keep_counts(&self) {
+        self.metrics.keep();
+    }
+
+    /// What was counted in this store by all processes that have closed it, and by this one so far (R145 to R151): counts of
+    /// what was done, which a process that is killed, or a power cut, may take away.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.metrics.kept.read();
+        totals.counts.add_all(&self.metrics.unkept());
+        totals
     }
 
     /// Measures what does not count itself: the entries in each state (R146). It looks through the catalog.
@@ -43,11 +97,7 @@ impl Store {
         let totals = self.catalog_totals()?;
         for state in State::ALL {
             let count = totals.by_state.iter().find(|(of, _)| *of == state).map_or(0, |(_, count)| *count);
-            self.metrics.counts.lock().unwrap_or_else(PoisonError::into_inner).set(
-                Instrument::Models,
-                state.word(),
-                count,
-            );
+            self.metrics.counts().set(Instrument::Models, state.word(), count);
             if let Some(recorder) = &self.metrics.recorder {
                 recorder.gauge(Instrument::Models, state.word(), count);
             }
@@ -59,13 +109,19 @@ impl Store {
         if by == 0 {
             return;
         }
-        self.metrics.counts.lock().unwrap_or_else(PoisonError::into_inner).add(instrument, label, by);
+        self.metrics.counts().add(instrument, label, by);
+        self.metrics.unkept().add(instrument, label, by);
         if let Some(recorder) = &self.metrics.recorder {
             recorder.count(instrument, label, by);
         }
     }
 
-    fn tell(&self, level: Level, operation: &'static str, subject: &dyn Display, outcome: &dyn Display) {
+    /// Whether anybody is told of single changes.
+    pub(super) fn is_heard(&self) -> bool {
+        self.metrics.recorder.is_some() || tracing::enabled!(target: "larder", tracing::Level::WARN)
+    }
+
+    pub(super) fn tell(&self, level: Level, operation: &'static str, subject: &dyn Display, outcome: &dyn Display) {
         let text = |what: &dyn Display| redacted(&what.to_string()).into_owned();
         let occurrence = Occurrence { level, operation, subject: text(subject), outcome: text(outcome) };
         trace(&occurrence);
@@ -141,11 +197,51 @@ impl Store {
     fn count_verified(&self, subject: &dyn Display, verified: &Verified) {
         let bad = verified.variants.iter().find(|one| one.status.is_bad());
         let result = bad.or(verified.variants.first()).map_or("unlocated", |one| one.status.word());
-        self.count(Instrument::Verifications, result, 1);
+        self.judged(result, 1);
         if !verified.is_good() {
-            self.count(Instrument::VerifyFailures, "", 1);
             self.tell(Level::Warn, "verify", subject, &result);
         }
+    }
+
+    /// Counts entries whose bytes were held against what they should be, with this result.
+    pub(super) fn judged(&self, result: &'static str, entries: u64) {
+        self.count(Instrument::Verifications, result, entries);
+        if !matches!(result, "ok" | "hashed") {
+            self.count(Instrument::VerifyFailures, "", entries);
+        }
+    }
+
+    /// Counts an entry whose bytes were hashed on the way into the store.
+    fn judged_entry(&self, entry: &Entry) {
+        let expected = entry.variants.iter().all(|variant| variant.expected.is_some());
+        let result = match (entry.card.state == State::Failed, expected) {
+            (true, _) => "mismatch",
+            (false, true) => "ok",
+            (false, false) => "hashed",
+        };
+        self.judged(result, 1);
+        if result == "mismatch" {
+            self.tell(Level::Warn, "verify", &entry.card.key, &result);
+        }
+    }
+
+    /// Counts and tells what was registered, each entry for itself, and whether its bytes were hashed just now.
+    pub(super) fn registered<'a>(&self, all: impl Iterator<Item = (&'a Result<Registered>, bool)>, if_there: IfThere) {
+        let mut many = 0;
+        for (one, hashed) in all {
+            match one {
+                Ok(Registered { entry, new }) => {
+                    if hashed && (*new || if_there == IfThere::Merge) {
+                        self.judged_entry(entry);
+                    }
+                    let level = if *new { Level::Info } else { Level::Debug };
+                    self.tell(level, "register", &entry.card.key, &if *new { "new" } else { "known" });
+                    many += 1;
+                }
+                Err(error) => self.tell(Level::Warn, "register", &"", error),
+            }
+        }
+        self.count(Instrument::Operations, "register", many);
     }
 
     /// Counts files that were added.
@@ -164,15 +260,22 @@ impl Store {
         &self,
         subject: &dyn Display,
         resolver: &str,
+        expected: bool,
         done: Result<Finalised>,
     ) -> Result<Finalised> {
+        if expected && matches!(&done, Err(error) if error.kind() == ErrorKind::Mismatch) {
+            self.judged("mismatch", 1);
+        }
         if let Ok(finalised) = &done {
             if finalised.status.is_dedup() {
                 self.count(Instrument::DedupHits, resolver, 1);
             }
             self.count(Instrument::Operations, "register", u64::from(finalised.entry.is_some()));
-            if let Some(verified) = &finalised.verified {
-                self.count_verified(subject, verified);
+            match (&finalised.verified, &finalised.entry) {
+                (Some(verified), _) => self.count_verified(subject, verified),
+                (None, Some(entry)) => self.judged_entry(entry),
+                (None, None) if expected => self.judged("ok", 1),
+                (None, None) => {}
             }
         }
         self.did(Op("finalise", "finalise"), subject, done)

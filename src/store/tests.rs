@@ -264,9 +264,9 @@ fn what_a_store_does_is_counted_and_its_recorder_is_told() {
         what
     };
     store.register(vec![registration("a"), registration("b")], IfThere::Refuse).unwrap();
-    store.verify_entry(&key("a"), None, "test").unwrap();
+    store.verify_entry(&key("a"), None, None, "test", &Silent).unwrap();
     store.tag(&key("b"), ["t".to_owned()].into(), BTreeSet::new()).unwrap();
-    store.evict_entry(&key("b")).unwrap();
+    store.evict_entry(&key("b"), false, &Silent).unwrap();
     store.verify(&[], &[], &VerifyOptions::default(), &Silent).unwrap();
     assert_eq!(store.set_state(&key("none"), State::Retired).unwrap_err().kind(), ErrorKind::NotFound);
     store.measure().unwrap();

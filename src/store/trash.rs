@@ -44,6 +44,12 @@ impl Store {
         trash::plan_delete(&self.reading(), key)
     }
 
+    /// Refuses an entry that deleting it for good, or evicting it, would refuse now (R83): pinned, leased, open in a process.
+    /// `attempt` is what the error calls it.
+    pub fn may_delete_entry(&self, key: &Key, attempt: &str) -> Result<()> {
+        trash::may_go(&self.reading(), key, attempt)
+    }
+
     /// Deletes an entry with its names (R83, R131): into the trash or, with `now`, for good and with the bytes that nothing
     /// else keeps; see [`trash::delete`].
     pub fn delete_entry(&self, key: &Key, now: bool, observer: &dyn Observer) -> Result<Deleted> {
@@ -56,11 +62,15 @@ impl Store {
         }
     }
 
-    /// Puts an entry into the trash to make room (R84), unless somebody needs it; see [`evict::evict_one`].
-    pub fn evict_entry(&self, key: &Key) -> Result<Deleted> {
-        let done = evict::evict_one(&self.writing()?, key);
+    /// Puts an entry into the trash to make room (R84) or, with `now`, deletes it for good, unless somebody needs it; see
+    /// [`evict::evict_one`] and [`trash::delete`].
+    pub fn evict_entry(&self, key: &Key, now: bool, observer: &dyn Observer) -> Result<Deleted> {
+        let done = match now {
+            true => trash::delete(&self.writing()?, key, "evict", observer),
+            false => evict::evict_one(&self.writing()?, key),
+        };
         self.evicted(u64::from(done.is_ok()));
-        self.did(Op("remove", "evict"), key, done)
+        self.collected(Op("remove", "evict"), key, done, |report| &report.collected)
     }
 
     /// What evicting to a goal would do; see [`evict::plan`].
@@ -105,12 +115,11 @@ impl Store {
         work: impl FnOnce() -> Result<R>,
     ) -> Result<R> {
         let before = evict::make_room(&self.writing()?, self.limits(), observer);
+        before.iter().for_each(|report| self.count_evicted(report));
         let spared = Spared::from_now(&self.writing()?, key)?;
         let done = work()?;
         let after = evict::apply(&self.writing()?, self.limits(), &spared, observer);
-        for report in before.into_iter().chain(after) {
-            self.count_evicted(&report);
-        }
+        after.iter().for_each(|report| self.count_evicted(report));
         Ok(done)
     }
 }

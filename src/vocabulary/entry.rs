@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 use super::error::{Error, ErrorKind, Result};
 use super::limits::{ENTRY_BYTES, ENTRY_TAGS_BYTES, ENTRY_VARIANTS, NOTE_BYTES};
+use super::url::redacted;
 
 pub use key::{EntryId, EntryKind, Key};
 pub use query::{Query, Term, TermKind, glob};
@@ -127,6 +128,29 @@ impl Card {
         self.key.id()
     }
 
+    /// The same with `REDACTED` in the place of the secrets of all URLs in its text: what is stored has none (R174).
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        let texts = [
+            &mut self.title,
+            &mut self.source,
+            &mut self.content_type,
+            &mut self.run,
+            &mut self.notes,
+            &mut self.sbom,
+            &mut self.signature,
+        ];
+        texts.into_iter().chain(self.evidence.as_mut().map(|evidence| &mut evidence.by)).for_each(text::redact);
+        if self.metadata.iter().any(|(key, value)| text::has_secrets(key) || text::has_secrets(value)) {
+            let clean = |text: String| redacted(&text).into_owned();
+            self.metadata = self.metadata.into_iter().map(|(key, value)| (clean(key), clean(value))).collect();
+        }
+        if self.tags.iter().any(|tag| text::has_secrets(tag)) {
+            self.tags = self.tags.iter().map(|tag| redacted(tag).into_owned()).collect();
+        }
+        self
+    }
+
     /// Refuses, with [`ErrorKind::Invalid`], control characters where a line of text belongs, an empty tag or metadata
     /// key, and more than one record holds: [`ENTRY_TAGS_BYTES`] of tags, [`NOTE_BYTES`] of notes, [`ENTRY_BYTES`] of
     /// everything.
@@ -150,11 +174,12 @@ impl Card {
             text::prose("metadata value", value)?;
         }
         text::prose("notes", &self.notes)?;
-        text::at_most("notes", self.notes.len(), NOTE_BYTES)?;
-        text::at_most("content type", self.content_type.len(), TERM_BYTES)?;
-        text::at_most("run", self.run.len(), TERM_BYTES)?;
-        text::at_most("tags", self.tags.iter().map(|tag| tag.len() + 2).sum(), ENTRY_TAGS_BYTES)?;
-        text::at_most("entry (without its variants)", self.about_bytes(), ENTRY_BYTES)
+        text::at_most("notes", self.notes.len(), NOTE_BYTES, "bytes")?;
+        text::at_most("content type", self.content_type.len(), TERM_BYTES, "bytes")?;
+        text::at_most("run", self.run.len(), TERM_BYTES, "bytes")?;
+        let tags = self.tags.iter().map(|tag| tag.len() + 2).sum();
+        text::at_most("tags", tags, ENTRY_TAGS_BYTES, "bytes")?;
+        text::at_most("entry (without its variants)", self.about_bytes(), ENTRY_BYTES, "bytes")
     }
 
     /// About how many bytes it takes on record, never too few.
@@ -173,18 +198,21 @@ impl Card {
 
     /// What it is found by.
     pub fn terms(&self) -> BTreeSet<Term> {
-        let some = |kind, value: &str| (!value.is_empty()).then(|| Term::new(kind, value));
-        let mut terms: BTreeSet<Term> = [
-            Some(Term::new(TermKind::State, self.state.word())),
-            some(TermKind::ContentType, &self.content_type),
-            some(TermKind::Run, &self.run),
-            some(TermKind::Provider, self.key.provider()),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        terms.extend(self.tags.iter().map(|tag| Term::new(TermKind::Tag, tag)));
+        let mut terms = BTreeSet::new();
+        self.each_term(|kind, value| _ = terms.insert(Term::new(kind, value)));
         terms
+    }
+
+    /// Tells what it is found by, in no order, each once.
+    pub fn each_term(&self, mut tell: impl FnMut(TermKind, &str)) {
+        tell(TermKind::State, self.state.word());
+        let texts = [
+            (TermKind::ContentType, self.content_type.as_str()),
+            (TermKind::Run, &self.run),
+            (TermKind::Provider, self.key.provider()),
+        ];
+        texts.into_iter().filter(|(_, value)| !value.is_empty()).for_each(|(kind, value)| tell(kind, value));
+        self.tags.iter().for_each(|tag| tell(TermKind::Tag, tag));
     }
 }
 
@@ -261,7 +289,7 @@ impl Entry {
     /// [`ENTRY_VARIANTS`] of them.
     pub fn check(&self) -> Result<()> {
         self.card.check()?;
-        text::at_most("entry's variants", self.variants.len(), ENTRY_VARIANTS)?;
+        text::at_most("entry's variants", self.variants.len(), ENTRY_VARIANTS, "variants")?;
         for variant in &self.variants {
             variant.check()?;
         }

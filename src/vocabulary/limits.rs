@@ -36,6 +36,12 @@ pub const REFERENCE_BYTES: usize = 4096;
 pub const REFERENCE_INPUT_BYTES: usize = 16 << 10;
 /// Most bytes of uses that are not on record yet: 32,768 of them, a moment's work to put on record.
 pub const USES_BYTES: u64 = 1 << 20;
+/// Labels of one counter that are kept apart: a dashboard with more lines shows nothing, and a label may be any text.
+pub const TOTALS_LABELS: usize = 48;
+/// Longest label of a counter, in bytes: a resolver's name, with room.
+pub const TOTALS_LABEL_BYTES: usize = 96;
+/// Bytes of one of the two slots that totals are kept in: the most labels of the longest kind of all counters, with room.
+pub const TOTALS_SLOT_BYTES: usize = 16 << 10;
 /// Longest name of an organisation or repository at Hugging Face, in bytes: what the site allows.
 pub const HUB_NAME_BYTES: usize = 96;
 /// Longest URI of a place where a blob is kept, in bytes: a path of PATH_MAX, every byte of it percent-encoded.
@@ -95,10 +101,11 @@ pub const RECORD_BYTES: usize = 16 << 10;
 /// A segment that has grown to this size is followed by a new one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// Records in the part of the journal that is not yet in a run, before it is folded into one.
-pub const TAIL_FOLD_RECORDS: usize = 2_048;
+/// Records in the part of the journal that is not yet in a run, before it is folded into one: whoever opens the store reads
+/// them first.
+pub const TAIL_FOLD_RECORDS: usize = 1_024;
 /// Records in that part beyond which opening folds it, and beyond which an index is made piece by piece.
-pub const TAIL_MAX_RECORDS: usize = 8_192;
+pub const TAIL_MAX_RECORDS: usize = 4_096;
 /// A journal smaller than this is not compacted by itself.
 pub const COMPACT_MIN_BYTES: u64 = 32 << 20;
 /// Rows that a rebuild holds in memory before it writes them as a run.
@@ -123,8 +130,9 @@ pub const RUN_PAGE_MAX_BYTES: usize = 32 << 10;
 /// Levels of a run's tree, at most: with two children to a page, the fewest there are, it has 8 million leaves. A walk
 /// holds a page of every level.
 pub const RUN_DEPTH: usize = 24;
-/// Bits of a run's filter for each key: about one visit in a hundred is in vain.
-pub const RUN_FILTER_BITS_PER_KEY: u64 = 10;
+/// Bits of a run's filter for each row: what rows are asked for together stands in it, too, so that about one visit in a
+/// hundred is in vain.
+pub const RUN_FILTER_BITS_PER_KEY: u64 = 12;
 /// Largest filter of a run, which is made in memory: past 20 million keys it gets less sharp instead of larger.
 pub const RUN_FILTER_BYTES: u64 = 32 << 20;
 /// Verified pages of all runs of an opened index that are kept in memory.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::limits::{TOTALS_LABEL_BYTES, TOTALS_LABELS};
+
 /// One thing that is counted or measured. Its name is put behind a namespace that the host chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -118,25 +120,47 @@ pub trait Recorder: Send + Sync {
     }
 }
 
-/// What was counted and measured, by instrument and label.
+/// What is counted under this label has another one that is too many to be kept apart.
+const OTHER: &str = "other";
+
+/// What was counted and measured, by instrument and label. An instrument has at most [`TOTALS_LABELS`] labels, and `other` for
+/// the rest; one that is longer than [`TOTALS_LABEL_BYTES`] is cut there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<(Instrument, String), u64>);
 
 impl Counts {
     /// So many more.
     pub fn add(&mut self, instrument: Instrument, label: &str, by: u64) {
-        let value = self.0.entry((instrument, label.to_owned())).or_default();
+        let mut key = (instrument, bounded(label).to_owned());
+        if !self.0.contains_key(&key) && self.of(instrument).count() >= TOTALS_LABELS {
+            key.1 = OTHER.to_owned();
+        }
+        let value = self.0.entry(key).or_default();
         *value = value.saturating_add(by);
+    }
+
+    /// As many more as `others` say, of what is counted: gauges stay as they are.
+    pub fn add_all(&mut self, others: &Counts) {
+        for ((instrument, label), value) in &others.0 {
+            if !instrument.is_gauge() {
+                self.add(*instrument, label, *value);
+            }
+        }
+    }
+
+    /// Whether nothing was counted or measured.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// So many now.
     pub fn set(&mut self, instrument: Instrument, label: &str, value: u64) {
-        self.0.insert((instrument, label.to_owned()), value);
+        self.0.insert((instrument, bounded(label).to_owned()), value);
     }
 
     /// What an instrument says for a label: zero for what was never counted.
     pub fn get(&self, instrument: Instrument, label: &str) -> u64 {
-        self.0.get(&(instrument, label.to_owned())).copied().unwrap_or(0)
+        self.0.get(&(instrument, bounded(label).to_owned())).copied().unwrap_or(0)
     }
 
     /// What an instrument says for each label.
@@ -146,9 +170,32 @@ impl Counts {
     }
 }
 
+fn bounded(label: &str) -> &str {
+    &label[..label.floor_char_boundary(TOTALS_LABEL_BYTES)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_are_bounded_in_number_and_length() {
+        let mut counts = Counts::default();
+        for number in 0..TOTALS_LABELS + 3 {
+            counts.add(Instrument::DedupHits, &format!("r{number}"), 2);
+        }
+        assert_eq!(counts.of(Instrument::DedupHits).count(), TOTALS_LABELS + 1);
+        assert_eq!((counts.get(Instrument::DedupHits, "r0"), counts.get(Instrument::DedupHits, "other")), (2, 6));
+        let long = "é".repeat(TOTALS_LABEL_BYTES);
+        counts.add(Instrument::Operations, &long, 1);
+        let (label, value) = counts.of(Instrument::Operations).next().unwrap();
+        assert_eq!((label.len(), value, counts.get(Instrument::Operations, &long)), (TOTALS_LABEL_BYTES, 1, 1));
+        let mut twice = counts.clone();
+        twice.set(Instrument::Models, "active", 3);
+        counts.set(Instrument::Models, "active", 2);
+        twice.add_all(&counts);
+        assert_eq!((twice.get(Instrument::DedupHits, "other"), twice.get(Instrument::Models, "active")), (12, 3));
+    }
 
     #[test]
     fn counts_are_kept_apart_by_instrument_and_label() {

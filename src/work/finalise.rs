@@ -15,7 +15,7 @@ use crate::machine::FileKind;
 use crate::vocabulary::events::AddStatus;
 use crate::vocabulary::url::{base_name_of_url, policy_name};
 use crate::vocabulary::{
-    Digest, Entry, EntryKind, Error, ErrorKind, Event, Key, Name, Observer, Result, State, StoredUri,
+    Digest, Entry, EntryKind, Error, ErrorKind, Event, Key, Name, Observer, Result, State, StoredUri, Variant,
 };
 
 /// What a finished file is, and where it came from.
@@ -159,7 +159,7 @@ pub fn finalise(
         return Err(Error::new(kind, attempt(), reason));
     };
     let verified = match (&kept.entry, options.verify) {
-        (Some(_), true) => Some(verify::verify(ctx, &key, None, BY)?),
+        (Some(_), true) => Some(verify::verify(ctx, &key, None, None, BY, observer)?),
         _ => None,
     };
     let entry = verified.as_ref().map(|verified| verified.entry.clone()).or(kept.entry);
@@ -222,8 +222,10 @@ impl Finishing {
         &self.what.registration.key
     }
 
-    fn is_expected(&self, digest: &Digest) -> bool {
-        self.what.expected.is_none_or(|expected| expected == *digest)
+    /// Whether these are the bytes that somebody said they should be: now, or when the entry was registered.
+    fn is_expected(&self, tx: &Tx<'_>, digest: &Digest) -> Result<bool> {
+        let remembered = self.variant(tx)?.and_then(|variant| variant.expected);
+        Ok(self.what.expected.or(remembered).is_none_or(|expected| expected == *digest))
     }
 
     /// The name that follows from where it came from (R7, R9).
@@ -246,11 +248,15 @@ impl Finishing {
         joined.unwrap_or_else(|_| policy_name(&directory, called))
     }
 
+    /// The variant as it is on record now.
+    fn variant(&self, tx: &Tx<'_>) -> Result<Option<Variant>> {
+        let entry = Entries::entry(tx, self.key())?.filter(|entry| entry.trashed_ns.is_none());
+        Ok(entry.and_then(|entry| entry.variant(&self.what.variant).cloned()))
+    }
+
     /// The digest and name that the entry has now for this variant.
     fn before(&self, tx: &Tx<'_>) -> Result<(Option<Digest>, Option<Name>)> {
-        let entry = Entries::entry(tx, self.key())?.filter(|entry| entry.trashed_ns.is_none());
-        let variant = entry.as_ref().and_then(|entry| entry.variant(&self.what.variant));
-        Ok(variant.map_or((None, None), |variant| (variant.digest, variant.alias.clone())))
+        Ok(self.variant(tx)?.map_or((None, None), |variant| (variant.digest, variant.alias)))
     }
 
     /// What is done where there is an entry, and whether that forbids it.
@@ -273,7 +279,7 @@ impl Keeping for Finishing {
             self.if_there(tx, digest)?;
         }
         // What nobody is to take for good has no path.
-        if self.options.register && !self.is_expected(digest) {
+        if self.options.register && !self.is_expected(tx, digest)? {
             return Ok(None);
         }
         if let Some(name) = &self.options.name {

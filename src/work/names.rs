@@ -93,7 +93,7 @@ pub fn link(ctx: &Context<'_>, target: &Target, new: &Name, replace: bool, alias
         let blob = in_place(tx, &digest)?;
         let before = tx.alias(&new)?;
         if before.as_ref().is_some_and(|before| before.digest == digest) {
-            return Ok((false, digest));
+            return Ok((false, None));
         }
         check_free(tx, &new, before.as_ref(), replace)?;
         let added = tx.moment();
@@ -101,11 +101,12 @@ pub fn link(ctx: &Context<'_>, target: &Target, new: &Name, replace: bool, alias
             Target::Name(name) => AliasRow { hardlinked, added, ..known(tx, name)? },
             Target::Digest(_) => alias_of(digest, &blob, hardlinked, added),
         };
+        let needs_a_link = row.hardlinked.then_some(digest);
         give(tx, new, row, before.as_ref())?;
-        Ok((true, digest))
+        Ok((true, needs_a_link))
     });
-    let (new, digest) = linked?;
-    find_room(ctx.ledger, digest);
+    let (new, needs_a_link) = linked?;
+    needs_a_link.into_iter().for_each(|digest| find_room(ctx.ledger, digest));
     Ok(new)
 }
 
@@ -293,6 +294,10 @@ fn known(tables: &impl Tables, name: &Name) -> Result<AliasRow> {
 /// A blob file whose stamp is not the recorded one (the store was copied, or its file replaced) is hashed, outside of
 /// `lock`; if its bytes are right, the stamp that it has now is put on record. Anything else is left to be refused.
 fn restamp(ledger: &Ledger, target: &Target) -> Result<()> {
+    // Where the file agrees with what this process last saw, no later frame needs to be looked for.
+    if agrees(ledger, &ledger.known(), target).unwrap_or(false) {
+        return Ok(());
+    }
     let snapshot = ledger.snapshot()?;
     let digest = resolve(snapshot.as_ref(), target)?;
     let (Some(row), Some(meta)) = (snapshot.blob(&digest)?, ledger.blobs.meta(&digest)?) else { return Ok(()) };
@@ -314,6 +319,12 @@ fn restamp(ledger: &Ledger, target: &Target) -> Result<()> {
         }
         Ok(())
     })
+}
+
+fn agrees(ledger: &Ledger, known: &Snapshot, target: &Target) -> Result<bool> {
+    let digest = resolve(known, target)?;
+    let (row, meta) = (known.blob(&digest)?, ledger.blobs.meta(&digest)?);
+    Ok(row.zip(meta).is_some_and(|(row, meta)| row.stamp.agrees(&stamp(&meta))))
 }
 
 /// The record of a blob whose file stands where it belongs and is, by inode and size, the recorded one.

@@ -2,7 +2,7 @@
 //! carrier, which is made if there is none with room.
 //!
 //! Such a name is a finding on record and counted until then, so nothing is lost where this fails or is cut short: the
-//! next one to give the blob a name, and `repair`, do it again.
+//! next one to give the blob a hardlinked name, and `repair`, do it again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ What is checked after each run, with a program that is left in peace:
   * every name from before is there with its bytes, or (if the command is about it) in one of its two states;
   * a source that was to be moved is there with its bytes, or its name is in the store; foreign files are untouched;
   * a file that was being made is the old one, or the new one, or (only where there was none) not there;
+  * every entry of the catalog is as it was before, or as the command makes it, with all of its variants;
   * verify finds nothing; the command, given again, ends well; then names/ and sha256/ hold what the records say, and
     after gc nothing is staged.
 """
@@ -160,6 +161,16 @@ class Place:
         done = self.good("ls", codes=(0,))
         return {line["name"]: line for line in self.lines(done) if line["event"] == "name"}
 
+    def entries(self):
+        """Key to state (or `trashed`) and the digests of all variants by their names."""
+        found = {}
+        for words in (["search"], ["search", "--trashed"]):
+            for line in self.lines(self.good(*words)):
+                if line["event"] == "entry":
+                    variants = {one["name"]: one["digest"] for one in line["variants"]}
+                    found[line["key"]] = ("trashed" if line["trashed_at"] else line["state"], variants)
+        return found
+
     def mends(self):
         """Whether this program can mend what it knows of."""
         return b"--repair" in self.run("check", "--help").stdout
@@ -168,10 +179,14 @@ class Place:
 # A scenario: what is there, the command, what is there afterwards. `before` and `after` map names to bytes.
 class Scenario:
     def __init__(self, name, args, before, after, files=None, setup=None, moved=None, made=None, input=None, codes=(0,),
-                 again=(0,), first=None):
+                 again=(0,), first=None, catalog=None, absent=()):
         self.name, self.args, self.before, self.after = name, args, before, after
         self.files, self.setup, self.moved, self.made = files or {}, setup, moved or {}, made or {}
         self.input, self.codes, self.again, self.first = input, codes, again, first
+        # Entries before and after, as Place.entries tells them.
+        self.catalog = catalog
+        # Names that `setup` takes away and the command may give back.
+        self.absent = absent
 
     def prepare(self, root, program):
         place = Place(root, program)
@@ -233,6 +248,31 @@ def checked_out(place):
     place.good("checkout", "keep", "out", "--mode", "hardlink")
 
 
+def registered(*pairs):
+    """Models that have what the store keeps under these names."""
+    def setup(place):
+        for key, name in pairs:
+            place.good("register", key, "--blob", name)
+    return setup
+
+
+def trashed(key, name):
+    def setup(place):
+        registered((key, name))(place)
+        place.good("trash", key)
+    return setup
+
+
+def of(state, **variants):
+    return (state, {name.replace("whole", ""): sha(data) for name, data in variants.items()})
+
+
+MANIFEST = "".join(
+    json.dumps({"artifact_id": name, "resolver": "r", "path": f"d/{name}", "sha256": sha(data)[7:].upper()}) + "\n"
+    for name, data in (("p", b"one"), ("q", BIG + b"q"))
+).encode() + b"{bad\n"
+
+
 # What begins with a bad blob.
 DAMAGED = ("heal", "heal-move", "quarantine", "repair")
 
@@ -282,9 +322,53 @@ def scenarios():
     yield Scenario("check-repair", ["check", "--repair"], OLD, OLD, setup=unlinked, codes=(0, 3), again=(0, 3))
     yield Scenario("from-disk", ["rebuild", "--from-disk"], OLD, OLD, setup=without_journal, codes=(0, 3), again=(0, 3, 5),
                    first=(0, 3, 5))
+    b = {"model:l/b": of("pending", whole=BIG)}
+    gone = {"model:l/b": of("trashed", whole=BIG)}
+    setup = registered(("model:l/b", "keep/b"))
+    variants = {path[5:]: data for path, data in ADDED.items()}
+    yield Scenario("register", ["register", "model:l/m", "tree"], OLD,
+                   {**OLD, **{"l/m/" + path: data for path, data in variants.items()}}, files=TREE,
+                   catalog=({}, {"model:l/m": ("active", {path: sha(data) for path, data in variants.items()})}))
+    yield Scenario("finalise", ["finalise", "tmp", "--artifact", "x", "--name", "fin/x"], OLD, {**OLD, "fin/x": HUGE},
+                   files={"tmp": (HUGE, 0o644)}, moved={"tmp": HUGE}, again=(0, 1),
+                   catalog=({}, {"document:x": of("active", whole=HUGE)}))
+    yield Scenario("import", ["import-manifest", "m.jsonl", "--adopt", "--copy"], OLD,
+                   {**OLD, "p/p": b"one", "q/q": BIG + b"q"}, codes=(3,), again=(3,),
+                   files={"m.jsonl": (MANIFEST, 0o644), "d/p": (b"one", 0o644), "d/q": (BIG + b"q", 0o644)},
+                   catalog=({}, {"document:p": of("active", whole=b"one"), "document:q": of("active", whole=BIG + b"q")}))
+    yield Scenario("verify-entry", ["verify", "model:l/b"], OLD, OLD, setup=setup,
+                   catalog=(b, {"model:l/b": of("active", whole=BIG)}))
+    yield Scenario("set-state", ["set-state", "model:l/b", "retired"], OLD, OLD, setup=setup,
+                   catalog=(b, {"model:l/b": of("retired", whole=BIG)}))
+    yield Scenario("forget", ["forget", "model:l/b"], OLD, OLD, setup=setup, again=(0, 1), catalog=(b, {}))
+    yield Scenario("delete", ["delete", "model:l/b"], OLD, without("keep/b"), setup=setup, again=(0, 1), catalog=(b, gone))
+    yield Scenario("delete-now", ["delete", "model:l/b", "--now"], OLD, without("keep/b"), setup=setup, again=(0, 1),
+                   catalog=(b, {}))
+    # What it was killed over is without a root and in its grace: the goal is out of reach until that is over.
+    yield Scenario("evict", ["evict", "--max-size", "1kB"], OLD, without("keep/b"), setup=setup, again=(0, 3),
+                   catalog=(b, {}))
+    yield Scenario("undelete", ["undelete", "model:l/b"], without("keep/a"), without("keep/a"), again=(0, 1),
+                   setup=trashed("model:l/b", "keep/b"), catalog=(gone, b), absent=("keep/b",))
+    yield Scenario("trash-empty", ["trash", "empty"], OLD, without("keep/b"), setup=trashed("model:l/b", "keep/b"),
+                   catalog=(gone, {}))
+    yield Scenario("retention", ["retention", "--keep-last", "1"], OLD, without("keep/b"),
+                   setup=registered(("model:l/v@1", "keep/b"), ("model:l/v@2", "keep/c")),
+                   catalog=({"model:l/v@1": of("pending", whole=BIG), "model:l/v@2": of("pending", whole=b"kept three")},
+                            {"model:l/v@1": of("trashed", whole=BIG), "model:l/v@2": of("pending", whole=b"kept three")}))
     yield Scenario("verify", ["verify"], OLD, OLD)
     yield Scenario("check", ["check"], OLD, OLD, codes=(3,), again=(3,))
     yield Scenario("doctor", ["doctor"], OLD, OLD, codes=(0, 3), again=(0, 3))
+
+
+def whole(scenario, place, finished):
+    """No entry is half of what it was or is to be."""
+    before, after = scenario.catalog
+    found = place.entries()
+    for key in found.keys() | before.keys() | after.keys():
+        if found.get(key) not in (before.get(key), after.get(key)):
+            raise Broken(f"{key} is neither as it was nor as it is to be: {found.get(key)}")
+    if finished and found != after:
+        raise Broken(f"it ended well, and the entries are others: {found}")
 
 
 def judge(scenario, place, done, killed, mute, inject):
@@ -329,7 +413,7 @@ def judge(scenario, place, done, killed, mute, inject):
                     continue
                 if place.cat(name) not in (data, after.get(name)):
                     raise Broken(f"{name} has bytes that it never had")
-            elif keeps:
+            elif keeps and name not in scenario.absent:
                 raise Broken(f"{name} is gone")
         for name in names:
             if name not in before and name not in after:
@@ -338,6 +422,8 @@ def judge(scenario, place, done, killed, mute, inject):
             place.good("verify")
             if not killed and done.returncode == 0 and names.keys() != after.keys():
                 raise Broken(f"it ended well, and not all is done: {sorted(names.keys() ^ after.keys())}")
+        if scenario.catalog:
+            whole(scenario, place, not killed and done.returncode in (0, 3))
         for path, data in scenario.moved.items():
             source = place.root / path
             name = scenario.args[scenario.args.index("--name") + 1] if "--name" in scenario.args else path
@@ -376,6 +462,8 @@ def judge(scenario, place, done, killed, mute, inject):
     done = place.run(*scenario.args, input=scenario.input)
     if done.returncode not in scenario.again:
         raise Broken(f"the same again ends with {done.returncode}: {done.stderr.decode()} {done.stdout.decode()[-800:]}")
+    if scenario.catalog and place.entries() != scenario.catalog[1]:
+        raise Broken(f"the same again leaves other entries: {place.entries()}")
     names = place.names()
     if names.keys() != (after.keys() if scenario.name != "quarantine" else before.keys()):
         raise Broken(f"the same again leaves other names: {sorted(names.keys() ^ after.keys())}")
@@ -412,6 +500,7 @@ def judge(scenario, place, done, killed, mute, inject):
         raise Broken(f"staging holds {staged}")
     blobs = {p.parent.name + p.name for p in (place.store / "sha256").rglob("*") if p.is_file()}
     kept = {line["digest"][7:] for line in names.values()}
+    kept |= {digest[7:] for _, variants in place.entries().values() for digest in variants.values() if digest}
     if blobs != kept:
         raise Broken(f"sha256/ holds {blobs - kept} too much and lacks {kept - blobs}")
     files = {str(p.relative_to(place.store / "names")) for p in (place.store / "names").rglob("*") if not p.is_dir()}

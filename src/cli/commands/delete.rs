@@ -88,12 +88,20 @@ pub(crate) fn delete(context: &Context, args: &Delete) -> Result<Exit> {
         let hint = format!("`{again} undelete` takes it out, `{again} delete --now` removes it for good");
         return Err(Fault::failed(ErrorKind::NotFound, &attempt, "it is in the trash already", hint).into());
     }
+    // Where one is refused, none goes.
+    if args.now {
+        found.iter().try_for_each(|entry| store.may_delete_entry(&entry.card.key, "delete"))?;
+    }
     let watch = Watch::new(context);
     let mut sum = Sum::default();
     for entry in found {
         let deleted = one(context, args, &store, &entry, &watch, &mut sum);
         if let Err(e) = deleted {
             watch.finish();
+            // What went before it is gone.
+            if sum.entries > 0 {
+                sum.tell(context, args)?;
+            }
             return Err(e);
         }
         if sum.interrupted {

@@ -154,13 +154,16 @@ fn named(context: &Context, args: &Args, store: &Store) -> Result<Exit> {
 /// Entries, bytes freed (or, of a dry run, to be freed), blobs removed.
 fn each(context: &Context, args: &Args, store: &Store, watch: &Watch<'_>) -> Result<(u64, u64, u64)> {
     let (mut entries, mut freed, mut removed) = (0, 0, 0);
-    for entry in resolved(store, &args.entries)? {
+    let all = resolved(store, &args.entries)?;
+    // Where one is refused, none goes.
+    all.iter().try_for_each(|entry| store.may_delete_entry(&entry.card.key, "evict"))?;
+    for entry in all {
         let key = &entry.card.key;
         let (entry, mut names, frees_bytes) = store.plan_delete_entry(key)?;
         if args.dry_run {
             freed += frees_bytes;
         } else {
-            let done = if args.now { store.delete_entry(key, true, watch)? } else { store.evict_entry(key)? };
+            let done = store.evict_entry(key, args.now, watch)?;
             names = done.names;
             freed += done.collected.freed_bytes;
             removed += done.collected.removed_blobs;

@@ -181,7 +181,10 @@ fn words(context: &Context, done: &Finalised) -> String {
         )
     }));
     if !done.is_good() {
-        lines.push("  its bytes are not what they should be; they are kept to be looked at, under no name".to_owned());
+        lines.push(match done.name {
+            None => "  its bytes are not what they should be; they are kept to be looked at, under no name".to_owned(),
+            Some(_) => "  the entry is failed: not all of its bytes are what they should be".to_owned(),
+        });
     }
     lines.extend(done.left.iter().map(|why| format!("  left       {}", text::message(why))));
     lines.join("\n")

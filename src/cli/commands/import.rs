@@ -118,7 +118,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
         Some(format) => format.into(),
         None => Format::of(input.fill_buf().map_err(|e| Error::io("read the manifest", &args.file, e))?),
     };
-    if format == Format::Sqlite && args.is_stdin() {
+    let is_stream =
+        args.is_stdin() || context.machine.stat(&args.file).is_ok_and(|meta| meta.kind == FileKind::Special);
+    if format == Format::Sqlite && is_stream {
         watch.finish();
         return Err(Fault::usage("import this", "an SQLite database is a file, and no stream").into());
     }
@@ -151,6 +153,11 @@ fn opened(context: &Context, args: &Args) -> Result<Box<dyn Read>> {
         return Ok(Box::new(Interruptible::new(io::stdin(), context.interrupt.clone()).ending_when_stopped()));
     }
     let attempt = |e| Error::io("read the manifest", &args.file, e);
+    // A pipe, such as the shell makes of `<(zcat …)`, is read as standard input is.
+    if context.machine.stat(&args.file).map_err(attempt)?.kind == FileKind::Special {
+        let stream = context.machine.stream(&args.file).map_err(attempt)?;
+        return Ok(Box::new(Interruptible::new(stream, context.interrupt.clone()).ending_when_stopped()));
+    }
     let real = context.machine.canonical(&args.file).map_err(attempt)?;
     let meta = context.machine.stat(&real).map_err(attempt)?;
     if meta.kind == FileKind::Directory {

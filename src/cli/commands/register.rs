@@ -280,7 +280,7 @@ fn register(
     let mut all = store.register(vec![registration], args.if_there())?;
     let mut registered = all.pop().expect("one was registered");
     let verified = match args.verify || reads_back(&store.options().catalog, &registered.entry) {
-        true => Some(store.verify_entry(&key, None, "register")?),
+        true => Some(store.verify_entry(&key, None, None, "register", watch)?),
         false => None,
     };
     if let Some(verified) = &verified {

@@ -1,10 +1,11 @@
 //! `larder stats`: what the store holds and costs.
 
 use anyhow::Result;
-use larder::ErrorKind;
+use larder::format::totals::Totals as Counted;
 use larder::parts::catalog::Totals;
 use larder::store::Store;
 use larder::work::find::Stats;
+use larder::{ErrorKind, Instrument, State};
 
 use crate::cli::context::{Access, Context};
 use crate::cli::exit::Exit;
@@ -28,10 +29,11 @@ pub(crate) fn run(context: &Context, _: &Args) -> Result<Exit> {
         Err(e) if e.kind() == ErrorKind::Unsupported => None,
         totals => Some(totals?),
     };
+    let counted = store.totals();
     if context.out.json() {
-        context.out.object(line(&store, &stats, totals.as_ref()))?;
+        context.out.object(counters(line(&store, &stats, totals.as_ref()), &counted))?;
     } else {
-        context.out.line(&words(context, &store, &stats, totals.as_ref()))?;
+        context.out.line(&words(context, &store, &stats, totals.as_ref(), &counted))?;
     }
     Ok(Exit::Done)
 }
@@ -66,12 +68,46 @@ fn line(store: &Store, stats: &Stats, totals: Option<&Totals>) -> Line {
             .with("models", totals.models)
             .with("documents", totals.documents)
             .with("variants", totals.variants)
-            .with("trashed", totals.trashed),
+            .with("trashed", totals.trashed)
+            .object("models_total", states(totals)),
         None => line,
     }
 }
 
-fn words(context: &Context, store: &Store, stats: &Stats, totals: Option<&Totals>) -> String {
+/// How many entries there are in each state.
+fn states(totals: &Totals) -> Line {
+    State::ALL.into_iter().fold(Line::part(), |line, state| line.with(state.word(), in_state(totals, state)))
+}
+
+fn in_state(totals: &Totals, state: State) -> u64 {
+    totals.by_state.iter().filter(|(of, _)| *of == state).map(|(_, count)| *count).sum()
+}
+
+/// What was counted, as the metrics call it.
+fn counters(line: Line, counted: &Counted) -> Line {
+    let since = (counted.since_ns > 0).then(|| text::exact_time(counted.since_ns.into()));
+    let counters = Instrument::ALL.into_iter().filter(|instrument| !instrument.is_gauge());
+    counters.fold(line.with("counted_since", since), |line, instrument| match instrument.label() {
+        None => line.with(instrument.name(), counted.counts.get(instrument, "")),
+        Some(_) => {
+            let part = counted.counts.of(instrument).fold(Line::part(), |part, (label, value)| part.with(label, value));
+            line.object(instrument.name(), part)
+        }
+    })
+}
+
+/// The same for people: none, or `12 add, 3 verify`.
+fn counts(counted: &Counted, instrument: Instrument) -> String {
+    let labels: Vec<_> = counted.counts.of(instrument).collect();
+    let each = labels.iter().map(|(label, value)| format!("{value} {}", text::message(label)));
+    match instrument.label() {
+        None => counted.counts.get(instrument, "").to_string(),
+        Some(_) if labels.is_empty() => "none".to_owned(),
+        Some(_) => each.collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn words(context: &Context, store: &Store, stats: &Stats, totals: Option<&Totals>, counted: &Counted) -> String {
     let size = |bytes| context.size(bytes);
     let saved = stats.logical_bytes.saturating_sub(stats.blob_bytes);
     let percent = text::percent(saved, stats.logical_bytes);
@@ -96,6 +132,13 @@ fn words(context: &Context, store: &Store, stats: &Stats, totals: Option<&Totals
         field("index", size(stats.index_bytes)),
         field("sessions", stats.sessions.to_string()),
         field("free", format!("{} on {}", size(stats.free_bytes), text::message(&stats.filesystem))),
+        field("counted since", if counted.since_ns == 0 { "never".to_owned() } else { text::time(counted.since_ns) }),
+        field("operations", counts(counted, Instrument::Operations)),
+        field("verifications", counts(counted, Instrument::Verifications)),
+        field("  failed", counts(counted, Instrument::VerifyFailures)),
+        field("dedup hits", counts(counted, Instrument::DedupHits)),
+        field("evictions", counts(counted, Instrument::Evictions)),
+        field("collected", text::count(counted.counts.get(Instrument::GcRemoved, ""), "blob")),
     ];
     text::table(&[], &[], rows)
 }
@@ -103,5 +146,8 @@ fn words(context: &Context, store: &Store, stats: &Stats, totals: Option<&Totals
 fn entries(totals: &Totals) -> String {
     let kinds = [text::count(totals.models, "model"), text::count(totals.documents, "document")];
     let trashed = if totals.trashed > 0 { format!(", {} in the trash", totals.trashed) } else { String::new() };
-    format!("{}{trashed}", kinds.join(", "))
+    let states = State::ALL.into_iter().map(|state| (state, in_state(totals, state))).filter(|(_, count)| *count > 0);
+    let states: Vec<_> = states.map(|(state, count)| format!("{count} {}", state.word())).collect();
+    let states = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
+    format!("{}{states}{trashed}", kinds.join(", "))
 }

@@ -1,6 +1,6 @@
 //! What `larder verify` does beside blobs: entries of the catalog, and any file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use larder::store::Store;
@@ -21,16 +21,17 @@ pub(super) struct Entries {
     pub(super) interrupted: bool,
 }
 
-/// Verifies entries, one after the other. `file` is where the bytes of one are that does not say so.
+/// Verifies entries, one after the other. `file` is where the bytes of one are that does not say so, and
+/// `expected` the digest that they should have.
 pub(super) fn entries(
     context: &Context,
     store: &Store,
     targets: &[EntryTarget],
-    file: Option<&Path>,
+    (file, expected): (Option<&Path>, Option<Digest>),
     watch: &Watch<'_>,
 ) -> Result<Entries> {
     use larder::Observer as _;
-    let file = file.map(absolute).transpose()?;
+    let file = file.map(|file| real(context, file)).transpose()?;
     let mut done = Entries::default();
     for target in targets {
         if watch.cancelled() {
@@ -38,7 +39,13 @@ pub(super) fn entries(
             break;
         }
         let key = store.find_entry(target)?.card.key;
-        let verified = store.verify_entry(&key, file.as_deref(), "verify")?;
+        let verified = match store.verify_entry(&key, file.as_deref(), expected, "verify", watch) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {
+                done.interrupted = true;
+                break;
+            }
+            verified => verified?,
+        };
         *(if verified.is_good() { &mut done.good } else { &mut done.bad }) += 1;
         if context.out.json() {
             context.out.tell(line(&verified));
@@ -47,6 +54,15 @@ pub(super) fn entries(
         }
     }
     Ok(done)
+}
+
+/// The path of a file from the root on, without `..` and links on the way to it: what goes on record means the same tomorrow.
+fn real(context: &Context, file: &Path) -> Result<PathBuf> {
+    let absolute = absolute(file)?;
+    Ok(match (absolute.parent().map(|parent| context.machine.canonical(parent)), absolute.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => absolute,
+    })
 }
 
 /// Holds any file against a digest.

@@ -27,6 +27,7 @@ Example:
   larder verify
   larder verify models/llama sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   larder verify model:hf/org/repo@v1
+  larder verify model:hf/org/repo@v1 --expect sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   larder verify --file ~/Downloads/a.bin --expect sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   larder verify --quarantine")]
 pub(crate) struct Args {
@@ -37,8 +38,8 @@ pub(crate) struct Args {
     /// Any file: with --expect, to be held against that; with one ENTRY, the file that it should be
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// The digest that --file should have
-    #[arg(long, value_name = "DIGEST", requires = "file", conflicts_with = "what")]
+    /// The digest that --file, or one ENTRY, should have
+    #[arg(long, value_name = "DIGEST")]
     expect: Option<Digest>,
     /// Move corrupt blobs to quarantine, and mark their names damaged
     #[arg(long)]
@@ -55,8 +56,8 @@ impl Args {
                 Verifiable::Blobs(scope) => blobs.push(scope.clone()),
             }
         }
-        if self.file.is_some() && (entries.len() != 1 || !blobs.is_empty()) {
-            return Err(Fault::usage("verify this", "--file goes with --expect, or with one ENTRY"));
+        if (self.file.is_some() || self.expect.is_some()) && (entries.len() != 1 || !blobs.is_empty()) {
+            return Err(Fault::usage("verify this", "--file and --expect go with one another, or with one ENTRY"));
         }
         Ok((entries, blobs))
     }
@@ -64,7 +65,7 @@ impl Args {
 
 /// Verifies.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
-    if let (Some(file), Some(expected)) = (&args.file, &args.expect) {
+    if let (Some(file), Some(expected), true) = (&args.file, &args.expect, args.what.is_empty()) {
         return verified::file(context, file, expected);
     }
     let (entries, blobs) = args.apart()?;
@@ -75,7 +76,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
     }
     let (digests, prefixes) = words::split(&blobs);
     let watch = Watch::new(context).stopping_when_closed();
-    let of_entries = verified::entries(context, &store, &entries, None, &watch)?;
+    let of_entries = verified::entries(context, &store, &entries, (None, None), &watch)?;
     let verified = store.verify(&digests, &prefixes, &VerifyOptions { quarantine: args.quarantine }, &watch);
     let time = watch.finish();
     let report = verified?;
@@ -90,7 +91,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit> {
 
 fn only_entries(context: &Context, args: &Args, store: &Store, entries: &[EntryTarget]) -> Result<Exit> {
     let watch = Watch::new(context).stopping_when_closed();
-    let done = verified::entries(context, store, entries, args.file.as_deref(), &watch);
+    let done = verified::entries(context, store, entries, (args.file.as_deref(), args.expect), &watch);
     let time = watch.finish();
     let done = done?;
     if context.out.json() {
@@ -100,6 +101,9 @@ fn only_entries(context: &Context, args: &Args, store: &Store, entries: &[EntryT
     } else {
         let took = text::took(time);
         context.out.summary(&match done.bad {
+            _ if done.interrupted => {
+                format!("Verified {} in {took}, and stopped before the end", plural(done.good + done.bad))
+            }
             0 => format!("Verified {} in {took}: good", plural(done.good)),
             bad => format!("Verified {} in {took}: {bad} not good, named above", plural(done.good + bad)),
         });

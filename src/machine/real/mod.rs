@@ -64,6 +64,10 @@ impl Machine for Real {
         Ok(Box::new(OpenFile::new(open::open(&self.confined, path, how)?, !self.without_maps)))
     }
 
+    fn stream(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(fs::File::open(path)?))
+    }
+
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         directory::create(&self.confined, path, mode)
     }

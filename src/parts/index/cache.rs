@@ -1,6 +1,7 @@
 //! Verified pages kept in memory, bounded by their bytes and shared by all threads and runs.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::format::page::Page;
@@ -21,7 +22,7 @@ pub(super) struct PageCache {
 
 #[derive(Default)]
 struct Shard {
-    index: HashMap<At, usize>,
+    index: HashMap<At, usize, BuildHasherDefault<Places>>,
     slots: Vec<Slot>,
     hand: usize,
     bytes: usize,
@@ -29,8 +30,54 @@ struct Shard {
 
 struct Slot {
     at: At,
-    page: Arc<Page>,
+    what: Kept,
     used: bool,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Page(Arc<Page>),
+    Filter(Arc<[u8]>),
+}
+
+impl Kept {
+    fn size_bytes(&self) -> usize {
+        match self {
+            Kept::Page(page) => page.size_bytes() + OVERHEAD_BYTES,
+            Kept::Filter(blocks) => blocks.len() + OVERHEAD_BYTES,
+        }
+    }
+}
+
+/// Hashes places: the identity of a run is random already, and an offset is told apart by a multiplication.
+#[derive(Default)]
+struct Places(u64);
+
+impl Hasher for Places {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = mixed(self.0.rotate_left(23) ^ word);
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+/// A multiplication by the golden ratio, of which the upper bits are good.
+fn mixed(word: u64) -> u64 {
+    word.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Default for PageCache {
@@ -47,19 +94,41 @@ impl PageCache {
 
     /// The page at `offset` of `run`, if it is here.
     pub(super) fn get(&self, run: RunId, offset: u64) -> Option<Arc<Page>> {
-        let at = (run, offset);
-        let mut shard = self.shard(at);
-        let slot = *shard.index.get(&at)?;
-        let slot = &mut shard.slots[slot];
-        slot.used = true;
-        Some(Arc::clone(&slot.page))
+        match self.kept((run, offset))? {
+            Kept::Page(page) => Some(page),
+            Kept::Filter(_) => None,
+        }
+    }
+
+    /// The piece of the filter at `offset` of `run`, if it is here.
+    pub(super) fn filter(&self, run: RunId, offset: u64) -> Option<Arc<[u8]>> {
+        match self.kept((run, offset))? {
+            Kept::Filter(blocks) => Some(blocks),
+            Kept::Page(_) => None,
+        }
     }
 
     /// Keeps a page, in place of others where it must.
     pub(super) fn put(&self, run: RunId, offset: u64, page: &Arc<Page>) {
-        let at = (run, offset);
+        self.keep((run, offset), Kept::Page(Arc::clone(page)));
+    }
+
+    /// Keeps a piece of the filter, in place of others where it must.
+    pub(super) fn put_filter(&self, run: RunId, offset: u64, blocks: &Arc<[u8]>) {
+        self.keep((run, offset), Kept::Filter(Arc::clone(blocks)));
+    }
+
+    fn kept(&self, at: At) -> Option<Kept> {
         let mut shard = self.shard(at);
-        let bytes = page.size_bytes() + OVERHEAD_BYTES;
+        let slot = *shard.index.get(&at)?;
+        let slot = &mut shard.slots[slot];
+        slot.used = true;
+        Some(slot.what.clone())
+    }
+
+    fn keep(&self, at: At, what: Kept) {
+        let mut shard = self.shard(at);
+        let bytes = what.size_bytes();
         if bytes > self.shard_bytes || shard.index.contains_key(&at) {
             return;
         }
@@ -68,13 +137,12 @@ impl PageCache {
         }
         let slot = shard.slots.len();
         shard.index.insert(at, slot);
-        shard.slots.push(Slot { at, page: Arc::clone(page), used: false });
+        shard.slots.push(Slot { at, what, used: false });
         shard.bytes += bytes;
     }
 
     fn shard(&self, (run, offset): At) -> MutexGuard<'_, Shard> {
-        let mixed = (u64::from_le_bytes(*run.as_bytes()) ^ offset).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let shard = &self.shards[(mixed >> 60) as usize];
+        let shard = &self.shards[(mixed(u64::from_le_bytes(*run.as_bytes()) ^ offset) >> 60) as usize];
         // A shard is whole after every step, so what a thread left that panicked elsewhere can be used.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +162,7 @@ impl Shard {
         }
         let gone = self.slots.swap_remove(self.hand);
         self.index.remove(&gone.at);
-        self.bytes -= gone.page.size_bytes() + OVERHEAD_BYTES;
+        self.bytes -= gone.what.size_bytes();
         if let Some(moved) = self.slots.get(self.hand) {
             self.index.insert(moved.at, self.hand);
         }

@@ -5,27 +5,31 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cursor::RunCursor;
+use super::overlay::Overlay;
 use super::run::Run;
 use super::source::{Merged, Source};
+use super::view::Cursor;
 use super::write::RunWriter;
 use crate::format::current::RunMeta;
+use crate::format::filter::KeyHash;
+use crate::format::run::RunId;
 use crate::machine::Machine;
 use crate::vocabulary::Result;
 use crate::vocabulary::limits::RUNS_MAX;
 
 /// Writes everything in `source` as a new durable run of the index directory `dir`. `records` is an upper bound of its
-/// entries. `oldest` says that no older run will be under it, so that tombstones have nothing left to hide and go.
+/// entries. `under` are all runs older than it: a tombstone that hides nothing in any of them goes.
 pub fn write_run(
     machine: &dyn Machine,
     dir: &Path,
     mut source: impl Source,
     records: u64,
-    oldest: bool,
+    under: &[Arc<Run>],
 ) -> Result<RunMeta> {
     let mut writer = RunWriter::create(machine, dir, records)?;
     while let Some(key) = source.key() {
         let value = source.value();
-        if value.is_some() || !oldest {
+        if value.is_some() || may_be_in(under, key)? {
             writer.add(key, value)?;
         }
         source.advance()?;
@@ -33,11 +37,50 @@ pub fn write_run(
     writer.finish()
 }
 
-/// Writes one durable run that stands for neighbouring `runs`, given oldest first. `oldest` as in [`write_run`].
-pub fn merge(machine: &dyn Machine, dir: &Path, runs: &[Arc<Run>], oldest: bool) -> Result<RunMeta> {
+/// Whether any of `runs` may have a key, as far as can be told without reading its pages.
+fn may_be_in(runs: &[Arc<Run>], key: &[u8]) -> Result<bool> {
+    let mut having = runs.iter().filter(|run| run.may_have_table(key)).peekable();
+    if having.peek().is_none() {
+        return Ok(false);
+    }
+    let hash = KeyHash::of(key);
+    for run in having {
+        if run.may_hold(&hash)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Writes one durable run of the index directory `dir` that stands for `runs`, the newest that there are, oldest first,
+/// and what lies over them. `under` as in [`write_run`].
+pub fn fold(
+    machine: &dyn Machine,
+    dir: &Path,
+    runs: &[Arc<Run>],
+    overlay: &Overlay,
+    under: &[Arc<Run>],
+) -> Result<RunMeta> {
+    let over = overlay.seek(&[]);
+    let records = overlay.len() as u64 + runs.iter().map(|run| run.meta().records).sum::<u64>();
+    if runs.is_empty() {
+        return write_run(machine, dir, over, records, under);
+    }
+    let mut sources = runs.iter().map(|run| RunCursor::all(run).map(Cursor::Run)).collect::<Result<Vec<_>>>()?;
+    sources.push(Cursor::Overlay(over));
+    write_run(machine, dir, Merged::new(sources), records, under)
+}
+
+/// The run that `overlay` would make, about, for [`plan_merge`].
+pub fn about(overlay: &Overlay) -> RunMeta {
+    RunMeta { id: RunId::from_bytes([0; 8]), size_bytes: overlay.about_bytes(), records: overlay.len() as u64 }
+}
+
+/// Writes one durable run that stands for neighbouring `runs`, given oldest first. `under` as in [`write_run`].
+pub fn merge(machine: &dyn Machine, dir: &Path, runs: &[Arc<Run>], under: &[Arc<Run>]) -> Result<RunMeta> {
     let sources = runs.iter().map(RunCursor::all).collect::<Result<Vec<_>>>()?;
     let records = runs.iter().map(|run| run.meta().records).sum();
-    write_run(machine, dir, Merged::new(sources), records, oldest)
+    write_run(machine, dir, Merged::new(sources), records, under)
 }
 
 /// Which neighbouring runs (of all, oldest first) to merge into one now, if any; at most [`RUNS_MAX`] are left then.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::format::current::{CURRENT_BYTES, Current};
 use crate::format::filter::KeyHash;
 use crate::format::run::RunId;
+use crate::format::table::group_bytes;
 use crate::machine::{FileKind, Machine, Open};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
@@ -32,8 +33,8 @@ use run::{damaged, unreadable};
 
 pub use crate::format::current::{Reach, RunMeta};
 pub use cursor::RunCursor;
-pub use merge::{merge, plan_merge, write_run};
-pub use overlay::{Overlay, OverlayCursor};
+pub use merge::{about, fold, merge, plan_merge, write_run};
+pub use overlay::{Overlay, OverlayCursor, Undo};
 pub use run::{Found, Run};
 pub use source::{Merged, Row, Rows, Source};
 pub use view::{Scan, Spare, View};
@@ -62,16 +63,21 @@ impl Index {
     /// As [`Index::open`], keeping the open files of runs that are still named, and the pages in memory.
     pub fn reopen(&self, machine: &dyn Machine, dir: &Path) -> Result<Option<(Index, Current)>> {
         let Some(bytes) = read_current(machine, dir)? else { return Ok(None) };
-        let current = decode_current(dir, &bytes)?;
+        let Some(current) = decode_current(dir, &bytes)? else { return Ok(None) };
         match current.runs.iter().map(|meta| self.run(machine, dir, meta)).collect() {
             Ok(runs) => Ok(Some((Index { runs, cache: Arc::clone(&self.cache) }, current))),
             Err(error) => Err(missing_for_good(machine, dir, &bytes, error)),
         }
     }
 
-    /// These runs, oldest first, whether or not a CURRENT names them.
-    pub fn of(runs: Vec<Arc<Run>>) -> Index {
-        Index { runs, cache: Arc::default() }
+    /// These runs instead, oldest first; what is opened from now on shares the pages in memory with what this opened.
+    pub fn with(&self, runs: Vec<Arc<Run>>) -> Index {
+        Index { runs, cache: Arc::clone(&self.cache) }
+    }
+
+    /// Opens one more run of the index directory `dir`, to share the pages in memory.
+    pub fn open_run(&self, machine: &dyn Machine, dir: &Path, meta: &RunMeta) -> Result<Arc<Run>> {
+        Run::open_with(machine, dir, meta, Arc::clone(&self.cache)).map(Arc::new)
     }
 
     /// The runs, oldest first.
@@ -82,7 +88,7 @@ impl Index {
     /// What the newest run that knows `key` has for it: nothing, a tombstone (`Some(None)`) or a value.
     pub fn get(&self, key: &[u8]) -> Result<Found> {
         let hash = KeyHash::of(key);
-        for run in self.runs.iter().rev() {
+        for run in self.runs.iter().rev().filter(|run| run.may_have_table(key)) {
             if let Some(found) = run.get_hashed(key, &hash)? {
                 return Ok(Some(found));
             }
@@ -96,10 +102,23 @@ impl Index {
         Rows::new(cursors.map(Merged::new))
     }
 
+    /// The runs that may have keys that begin with `prefix`, oldest first.
+    fn having(&self, prefix: &[u8]) -> Result<Vec<&Arc<Run>>> {
+        let group = group_bytes(prefix).map(|bytes| KeyHash::of(&prefix[..bytes]));
+        let mut having = Vec::new();
+        for run in &self.runs {
+            let may = prefix.is_empty() || run.may_have_table(prefix);
+            if may && group.map_or(Ok(true), |group| run.may_hold(&group))? {
+                having.push(run);
+            }
+        }
+        Ok(having)
+    }
+
     fn run(&self, machine: &dyn Machine, dir: &Path, meta: &RunMeta) -> Result<Arc<Run>> {
         match self.runs.iter().find(|run| run.meta() == *meta) {
             Some(run) => Ok(Arc::clone(run)),
-            None => Run::open_with(machine, dir, meta, Arc::clone(&self.cache)).map(Arc::new),
+            None => self.open_run(machine, dir, meta),
         }
     }
 }
@@ -118,10 +137,11 @@ fn missing_for_good(machine: &dyn Machine, dir: &Path, before: &[u8], error: Err
 
 /// What `CURRENT` in the index directory `dir` says, without a look at any run; `None` where there is no CURRENT.
 pub fn current(machine: &dyn Machine, dir: &Path) -> Result<Option<Current>> {
-    read_current(machine, dir)?.map(|bytes| decode_current(dir, &bytes)).transpose()
+    read_current(machine, dir)?.map_or(Ok(None), |bytes| decode_current(dir, &bytes))
 }
 
-fn decode_current(dir: &Path, bytes: &[u8]) -> Result<Current> {
+/// `None` for what an earlier version of this program wrote.
+fn decode_current(dir: &Path, bytes: &[u8]) -> Result<Option<Current>> {
     Current::decode(bytes).map_err(|reason| damaged(&dir.join(CURRENT), reason))
 }
 
@@ -193,8 +213,8 @@ pub fn unnamed(machine: &dyn Machine, dir: &Path) -> Result<Vec<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(|e| Error::io("list", dir, e))?,
     };
-    let current = read_current(machine, dir)?.and_then(|bytes| Current::decode(&bytes).ok());
-    let named = |id: RunId| current.iter().flat_map(|current| &current.runs).any(|run| run.id == id);
+    let current = read_current(machine, dir)?.and_then(|bytes| Current::decode_any(&bytes).ok());
+    let named = |id: RunId| current.iter().flat_map(|(_, current)| &current.runs).any(|run| run.id == id);
     let ids = entries.iter().filter_map(|entry| RunId::from_file_name(entry.name.as_bytes()));
     Ok(ids.filter(|id| !named(*id)).map(|id| id.file_name()).collect())
 }

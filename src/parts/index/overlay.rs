@@ -5,23 +5,56 @@ use std::sync::Arc;
 use super::source::Source;
 use crate::vocabulary::Result;
 
-/// Entries in a chunk, at most: what a change copies when a snapshot still holds the chunk.
-const CHUNK_ENTRIES: usize = 64;
+/// Children of a node, at most: what a change copies when a snapshot still holds the node.
+const NODE_CHILDREN: usize = 32;
 
-#[derive(Clone)]
-struct Entry {
-    key: Arc<[u8]>,
-    value: Option<Arc<[u8]>>,
+/// A key with its value or a tombstone, in one piece of memory.
+#[derive(Clone, Debug)]
+struct Row {
+    bytes: Arc<[u8]>,
+    key_bytes: usize,
+    live: bool,
 }
+
+impl Row {
+    fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_bytes]
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        self.live.then(|| &self.bytes[self.key_bytes..])
+    }
+}
+
+/// A child and a key that is not behind any of its own, and behind all of the child before it. The first child has what
+/// is before its own, too.
+#[derive(Clone)]
+struct Child<T> {
+    from: Row,
+    node: Arc<T>,
+}
+
+type Leaf = Vec<Row>;
+type Branch = Vec<Child<Leaf>>;
 
 /// Keys with values or tombstones, newer than every run.
 ///
-/// A clone is a snapshot and costs a counter; a change behind a snapshot copies one chunk and the list of chunks.
+/// A clone is a snapshot and costs a counter; a change behind a snapshot copies one node of each level: rows, the list
+/// of such nodes, and the list of those.
 #[derive(Clone, Default)]
 pub struct Overlay {
-    /// Sorted, none empty.
-    chunks: Arc<Vec<Arc<Vec<Entry>>>>,
+    /// None of the nodes is empty.
+    branches: Arc<Vec<Child<Branch>>>,
     entries: usize,
+    /// Where a row is put together; empty between two changes.
+    scratch: Vec<u8>,
+}
+
+/// What takes one change back: [`Overlay::undo`].
+#[derive(Debug)]
+pub struct Undo {
+    now: Row,
+    before: Option<Row>,
 }
 
 impl Overlay {
@@ -35,80 +68,141 @@ impl Overlay {
         self.entries == 0
     }
 
-    /// Sets `key` to a value or (`None`) a tombstone, in place of what it had.
-    pub fn put(&mut self, key: impl Into<Arc<[u8]>>, value: Option<impl Into<Arc<[u8]>>>) {
-        let entry = Entry { key: key.into(), value: value.map(Into::into) };
-        let at = self.chunk_of(&entry.key);
-        let chunks = Arc::make_mut(&mut self.chunks);
-        if chunks.is_empty() {
-            chunks.push(Arc::default());
+    /// About how many bytes a run of them takes.
+    pub fn about_bytes(&self) -> u64 {
+        // A quarter is saved by what neighbouring keys have in common.
+        let leaves = self.branches.iter().flat_map(|branch| branch.node.iter());
+        leaves.flat_map(|leaf| leaf.node.iter()).map(|row| row.bytes.len() as u64).sum::<u64>() / 4 * 3
+    }
+
+    /// Sets `key` to a value or (`None`) a tombstone, in place of what it had. What is returned takes that back.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: Option<impl AsRef<[u8]>>) -> Undo {
+        let now = self.row(key.as_ref(), value.as_ref().map(AsRef::as_ref));
+        let before = self.set(now.clone());
+        Undo { now, before }
+    }
+
+    /// Takes back a change. Those made since are taken back already, the last one first.
+    pub fn undo(&mut self, undo: Undo) {
+        match undo.before {
+            Some(before) => _ = self.set(before),
+            None => self.remove(undo.now.key()),
         }
-        let chunk = Arc::make_mut(&mut chunks[at]);
-        match position(chunk, &entry.key) {
-            Ok(index) => chunk[index] = entry,
-            Err(index) => {
-                chunk.insert(index, entry);
-                self.entries += 1;
-            }
+    }
+
+    fn row(&mut self, key: &[u8], value: Option<&[u8]>) -> Row {
+        self.scratch.extend_from_slice(key);
+        self.scratch.extend_from_slice(value.unwrap_or_default());
+        let row = Row { bytes: Arc::from(&*self.scratch), key_bytes: key.len(), live: value.is_some() };
+        self.scratch.clear();
+        row
+    }
+
+    fn set(&mut self, row: Row) -> Option<Row> {
+        let branches = Arc::make_mut(&mut self.branches);
+        if branches.is_empty() {
+            let leaf = Child { from: row.clone(), node: Arc::default() };
+            branches.push(Child { from: row.clone(), node: Arc::new(vec![leaf]) });
         }
-        if chunk.len() > CHUNK_ENTRIES {
-            let upper = chunk.split_off(CHUNK_ENTRIES / 2);
-            chunks.insert(at + 1, Arc::new(upper));
+        let branch_at = place(branches, row.key());
+        let branch = Arc::make_mut(&mut branches[branch_at].node);
+        let leaf_at = place(branch, row.key());
+        let leaf = Arc::make_mut(&mut branch[leaf_at].node);
+        match position(leaf, row.key()) {
+            Ok(index) => return Some(std::mem::replace(&mut leaf[index], row)),
+            Err(index) => leaf.insert(index, row),
+        }
+        self.entries += 1;
+        if leaf.len() > NODE_CHILDREN {
+            let upper = leaf.split_off(NODE_CHILDREN / 2);
+            branch.insert(leaf_at + 1, Child { from: upper[0].clone(), node: Arc::new(upper) });
+        }
+        if branch.len() > NODE_CHILDREN {
+            let upper = branch.split_off(NODE_CHILDREN / 2);
+            branches.insert(branch_at + 1, Child { from: upper[0].from.clone(), node: Arc::new(upper) });
+        }
+        None
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        let branches = Arc::make_mut(&mut self.branches);
+        let branch_at = place(branches, key);
+        let Some(branch) = branches.get_mut(branch_at).map(|branch| Arc::make_mut(&mut branch.node)) else { return };
+        let leaf_at = place(branch, key);
+        let leaf = Arc::make_mut(&mut branch[leaf_at].node);
+        let Ok(index) = position(leaf, key) else { return };
+        leaf.remove(index);
+        self.entries -= 1;
+        if leaf.is_empty() {
+            branch.remove(leaf_at);
+        }
+        if branch.is_empty() {
+            branches.remove(branch_at);
         }
     }
 
     /// What the overlay has for `key`: nothing, a tombstone (`Some(None)`) or a value.
     pub fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        let chunk = self.chunks.get(self.chunk_of(key))?;
-        position(chunk, key).ok().map(|index| chunk[index].value.as_deref())
+        let branch = &self.branches.get(place(&self.branches, key))?.node;
+        let leaf = &branch[place(branch, key)].node;
+        position(leaf, key).ok().map(|index| leaf[index].value())
     }
 
     /// A place at the first entry whose key is not less than `from`, in this state of the overlay.
     pub fn seek(&self, from: &[u8]) -> OverlayCursor {
-        let chunk = self.chunk_of(from);
-        let index = self.chunks.get(chunk).map_or(0, |c| position(c, from).unwrap_or_else(|index| index));
-        let mut cursor = OverlayCursor { overlay: self.clone(), chunk, index };
+        let mut cursor = OverlayCursor { branches: Arc::clone(&self.branches), branch: 0, leaf: 0, index: 0 };
+        cursor.branch = place(&self.branches, from);
+        if let Some(branch) = self.branches.get(cursor.branch) {
+            cursor.leaf = place(&branch.node, from);
+            cursor.index = position(&branch.node[cursor.leaf].node, from).unwrap_or_else(|index| index);
+        }
         cursor.settle();
         cursor
     }
-
-    /// The last chunk that does not begin behind `key`, or else the first.
-    fn chunk_of(&self, key: &[u8]) -> usize {
-        self.chunks.partition_point(|chunk| *chunk[0].key <= *key).saturating_sub(1)
-    }
 }
 
-fn position(chunk: &[Entry], key: &[u8]) -> Result<usize, usize> {
-    chunk.binary_search_by(|entry| (*entry.key).cmp(key))
+/// The last child that does not begin behind `key`, or else the first.
+fn place<T>(children: &[Child<T>], key: &[u8]) -> usize {
+    children.partition_point(|child| child.from.key() <= key).saturating_sub(1)
+}
+
+fn position(leaf: &[Row], key: &[u8]) -> Result<usize, usize> {
+    leaf.binary_search_by(|row| row.key().cmp(key))
 }
 
 /// A place in a snapshot of an overlay.
 pub struct OverlayCursor {
-    overlay: Overlay,
-    chunk: usize,
+    branches: Arc<Vec<Child<Branch>>>,
+    branch: usize,
+    leaf: usize,
     index: usize,
 }
 
 impl OverlayCursor {
-    fn entry(&self) -> Option<&Entry> {
-        self.overlay.chunks.get(self.chunk).and_then(|chunk| chunk.get(self.index))
+    fn row(&self) -> Option<&Row> {
+        self.branches.get(self.branch).and_then(|branch| branch.node[self.leaf].node.get(self.index))
     }
 
+    /// Behind the last row of a leaf, goes on to the next one.
     fn settle(&mut self) {
-        if self.overlay.chunks.get(self.chunk).is_some_and(|chunk| self.index >= chunk.len()) {
-            self.chunk += 1;
-            self.index = 0;
+        let Some(branch) = self.branches.get(self.branch) else { return };
+        if self.index < branch.node[self.leaf].node.len() {
+            return;
+        }
+        (self.leaf, self.index) = (self.leaf + 1, 0);
+        if self.leaf == branch.node.len() {
+            (self.branch, self.leaf) = (self.branch + 1, 0);
         }
     }
 }
 
 impl Source for OverlayCursor {
     fn key(&self) -> Option<&[u8]> {
-        self.entry().map(|entry| &*entry.key)
+        self.row().map(Row::key)
     }
 
     fn value(&self) -> Option<&[u8]> {
-        self.entry().and_then(|entry| entry.value.as_deref())
+        self.row().and_then(Row::value)
     }
 
     fn advance(&mut self) -> Result<()> {
@@ -135,19 +229,31 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn an_overlay_is_a_map_and_its_clones_do_not_change(
-            puts in proptest::collection::vec((0u16..600, proptest::option::of(any::<u8>())), 0..500),
-            from in 0u16..600,
+            puts in proptest::collection::vec((0u16..9000, proptest::option::of(any::<u8>())), 0..6000),
+            undone in proptest::collection::vec((0usize..6000, 0usize..300), 0..20),
+            from in 0u16..9000,
         ) {
             let (mut map, mut overlay, mut kept) = (BTreeMap::new(), Overlay::default(), Vec::new());
+            let mut undo = Vec::new();
             for (n, (key, value)) in puts.into_iter().enumerate() {
-                if n % 100 == 0 {
+                if n % 1000 == 0 {
                     kept.push((map.clone(), overlay.clone()));
                 }
                 let (key, value) = (key.to_be_bytes().to_vec(), value.map(|v| vec![v]));
-                overlay.put(key.clone(), value.clone());
-                map.insert(key, value);
+                let taken_back = overlay.put(&key, value.as_ref());
+                undo.push((taken_back, key.clone(), map.insert(key, value)));
+                for _ in 0..undone.iter().find(|(at, _)| *at == n).map_or(0, |(_, count)| *count) {
+                    let Some((taken_back, key, before)) = undo.pop() else { break };
+                    overlay.undo(taken_back);
+                    match before {
+                        Some(value) => map.insert(key, value),
+                        None => map.remove(&key),
+                    };
+                }
             }
             kept.push((map, overlay));
             for (map, overlay) in kept {
@@ -158,5 +264,19 @@ mod tests {
                 prop_assert_eq!(all(&overlay, &from), rest);
             }
         }
+    }
+
+    #[test]
+    fn what_is_taken_back_whole_leaves_nothing() {
+        let mut overlay = Overlay::default();
+        let mut undo: Vec<Undo> =
+            (0u32..10_000).map(|n| overlay.put(n.wrapping_mul(0x9e37_79b9).to_be_bytes(), Some([7]))).collect();
+        assert_eq!(overlay.len(), 10_000);
+        while let Some(last) = undo.pop() {
+            overlay.undo(last);
+        }
+        assert!(overlay.is_empty() && all(&overlay, &[]).is_empty());
+        overlay.put(b"a", Some(b"b"));
+        assert_eq!(overlay.get(b"a"), Some(Some(&b"b"[..])));
     }
 }

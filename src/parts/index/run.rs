@@ -15,6 +15,8 @@ use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// What is read from the end of a run at once: the footer, the bounds and, nearly always, the root.
 const TAIL_BYTES: u64 = 2 * RUN_PAGE_BYTES as u64;
+/// Blocks of the filter that are read and kept together: a page of the disk.
+const PIECE_BLOCKS: u64 = (RUN_PAGE_BYTES / BLOCK_BYTES) as u64;
 /// `EIO`, the same number on every Unix: the disk cannot read what it holds.
 const EIO: i32 = 5;
 
@@ -101,12 +103,37 @@ impl Run {
         self.footer.filter_offset + block * BLOCK_BYTES as u64
     }
 
-    fn may_hold(&self, hash: &KeyHash) -> Result<bool> {
-        let offset = self.block_offset(hash.block(self.footer.filter_blocks));
-        let mut block = [0; BLOCK_BYTES];
-        self.body.read_into(offset, &mut block)?;
-        filter::may_hold(&block, &self.body.key, offset, hash, self.footer.filter_probes)
-            .map_err(|reason| self.body.damaged(reason))
+    /// Whether there may be rows of the table of `key`; nothing is read for that.
+    pub(super) fn may_have_table(&self, key: &[u8]) -> bool {
+        self.footer.tables.may_hold(key)
+    }
+
+    /// Whether the filter knows of a key or group: `false` is certain.
+    pub(super) fn may_hold(&self, hash: &KeyHash) -> Result<bool> {
+        if self.footer.records == 0 {
+            return Ok(false);
+        }
+        let number = hash.block(self.footer.filter_blocks);
+        let blocks = self.filter_blocks(number / PIECE_BLOCKS)?;
+        let at = (number % PIECE_BLOCKS) as usize * BLOCK_BYTES;
+        let block = blocks[at..].first_chunk().expect("a piece has whole blocks");
+        Ok(filter::knows(block, hash, self.footer.filter_probes))
+    }
+
+    /// A piece of the filter, every block of it checked, from the cache or the disk.
+    fn filter_blocks(&self, piece: u64) -> Result<Arc<[u8]>> {
+        let (first, id) = (piece * PIECE_BLOCKS, self.body.meta.id);
+        let offset = self.block_offset(first);
+        if let Some(blocks) = self.cache.filter(id, offset) {
+            return Ok(blocks);
+        }
+        let count = PIECE_BLOCKS.min(self.footer.filter_blocks - first);
+        let blocks: Arc<[u8]> = self.body.read(offset, count as usize * BLOCK_BYTES)?.into();
+        for (block, at) in blocks.chunks(BLOCK_BYTES).zip((offset..).step_by(BLOCK_BYTES)) {
+            filter::check_block(block, &self.body.key, at).map_err(|reason| self.body.damaged(reason))?;
+        }
+        self.cache.put_filter(id, offset, &blocks);
+        Ok(blocks)
     }
 
     /// The page at the top; `None` in an empty run.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Index;
 use super::cursor::RunCursor;
-use super::overlay::{Overlay, OverlayCursor};
+use super::overlay::{Overlay, OverlayCursor, Undo};
 use super::source::{Merged, Source};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
@@ -59,9 +59,14 @@ impl View {
         &self.overlay
     }
 
-    /// Sets `key` to a value or (`None`) removes it, in this view and its later clones.
-    pub fn put(&mut self, key: impl Into<Arc<[u8]>>, value: Option<impl Into<Arc<[u8]>>>) {
-        self.overlay.put(key, value);
+    /// Sets `key` to a value or (`None`) removes it, in this view and its later clones. What is returned takes that back.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: Option<impl AsRef<[u8]>>) -> Undo {
+        self.overlay.put(key, value)
+    }
+
+    /// Takes back a change. Those made since are taken back already, the last one first.
+    pub fn undo(&mut self, undo: Undo) {
+        self.overlay.undo(undo);
     }
 
     /// The value of `key`.
@@ -87,19 +92,29 @@ impl View {
     ///
     /// Holds a page of every level of each run; an error is yielded in place, and ends it.
     pub fn range(&self, from: &[u8], to: Option<&[u8]>) -> Scan {
-        let mut scan =
-            Scan { merged: None, to: to.map(<[u8]>::to_vec), error: None, view: self.clone(), instead: false };
-        scan.seek(self.cursors(from), from);
-        scan
+        self.scan(from, to.map(<[u8]>::to_vec), &[])
     }
 
     /// Every key that begins with `prefix`, as [`View::range`] does it.
     pub fn prefix(&self, prefix: &[u8]) -> Scan {
-        self.range(prefix, behind(prefix).as_deref())
+        self.scan(prefix, behind(prefix), prefix)
     }
 
-    fn cursors(&self, from: &[u8]) -> Result<Vec<Cursor>> {
-        let runs = self.index.runs().iter().map(|run| RunCursor::seek(run, from).map(Cursor::Run));
+    /// Every key from `from` on that begins with `prefix`, as [`View::range`] does it.
+    pub fn prefix_from(&self, prefix: &[u8], from: &[u8]) -> Scan {
+        self.scan(from.max(prefix), behind(prefix), prefix)
+    }
+
+    /// All keys from `from` on and before `to` begin with `prefix`.
+    fn scan(&self, from: &[u8], to: Option<Vec<u8>>, prefix: &[u8]) -> Scan {
+        let (prefix, view) = (prefix.to_vec(), self.clone());
+        let mut scan = Scan { merged: None, to, prefix, error: None, view, instead: false };
+        scan.seek(self.cursors(from, &scan.prefix), from);
+        scan
+    }
+
+    fn cursors(&self, from: &[u8], prefix: &[u8]) -> Result<Vec<Cursor>> {
+        let runs = self.index.having(prefix)?.into_iter().map(|run| RunCursor::seek(run, from).map(Cursor::Run));
         let mut cursors = runs.collect::<Result<Vec<_>>>()?;
         cursors.push(Cursor::Overlay(self.overlay.seek(from)));
         Ok(cursors)
@@ -114,7 +129,8 @@ fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(key)
 }
 
-enum Cursor {
+/// A place in a run or in an overlay.
+pub(super) enum Cursor {
     Run(RunCursor),
     Overlay(OverlayCursor),
 }
@@ -146,6 +162,7 @@ impl Source for Cursor {
 pub struct Scan {
     merged: Option<Merged<Cursor>>,
     to: Option<Vec<u8>>,
+    prefix: Vec<u8>,
     error: Option<Error>,
     view: View,
     /// Whether it reads what stands in for the runs.
@@ -159,7 +176,7 @@ impl Scan {
             if std::mem::replace(&mut self.instead, true) {
                 return Err(why);
             }
-            let mut cursors = self.view.instead(why)?.cursors(from)?;
+            let mut cursors = self.view.instead(why)?.cursors(from, &self.prefix)?;
             cursors.push(Cursor::Overlay(self.view.overlay.seek(from)));
             Ok(cursors)
         });

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::format::current::RunMeta;
 use crate::format::filter::{BLOCK_BYTES, FilterBuilder, KeyHash};
 use crate::format::page::{BOUNDS_LEVEL, PageBuilder, common_prefix};
-use crate::format::run::{Footer, PageRef, RunId, RunKey, encode_header};
+use crate::format::run::{Footer, PageRef, RunId, RunKey, TablesHeld, encode_header};
+use crate::format::table::group_bytes;
 use crate::machine::{File, Machine, Open};
 use crate::vocabulary::limits::{IO_CHUNK_BYTES, RUN_DEPTH, RUN_KEY_BYTES, RUN_VALUE_BYTES};
 use crate::vocabulary::planted::{Bug, planted};
@@ -28,6 +29,9 @@ pub struct RunWriter<'m> {
     records: u64,
     tombstones: u64,
     leaves: u64,
+    tables: TablesHeld,
+    /// What the rows before were asked for together by.
+    group: Vec<u8>,
     finished: bool,
 }
 
@@ -56,6 +60,8 @@ impl<'m> RunWriter<'m> {
             records: 0,
             tombstones: 0,
             leaves: 0,
+            tables: TablesHeld::default(),
+            group: Vec::new(),
             finished: false,
         })
     }
@@ -66,17 +72,25 @@ impl<'m> RunWriter<'m> {
     /// [`RUN_KEY_BYTES`] and [`RUN_VALUE_BYTES`]; nothing was added then.
     pub fn add(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
         self.admit(key, value)?;
-        if !self.levels[0].has_room(key, value) {
+        if !self.levels[0].push_if_room(key, value).map_err(|reason| self.invalid(reason))? {
+            self.last.clear();
+            self.last.extend_from_slice(self.levels[0].last_key().unwrap_or_default());
             self.flush(0)?;
+            self.separator = separator(&self.last, key);
+            self.push(0, key, value)?;
         }
-        if self.levels[0].is_empty() {
-            self.separator = self.first.as_ref().map_or(Vec::new(), |_| separator(&self.last, key));
+        if self.first.is_none() {
+            self.first = Some(key.to_vec());
         }
-        self.push(0, key, value)?;
         self.filter.insert(&KeyHash::of(key));
-        self.first.get_or_insert_with(|| key.to_vec());
-        self.last.clear();
-        self.last.extend_from_slice(key);
+        if let Some(bytes) = group_bytes(key)
+            && self.group != key[..bytes]
+        {
+            self.group.clear();
+            self.group.extend_from_slice(&key[..bytes]);
+            self.filter.insert(&KeyHash::of(&self.group));
+        }
+        self.tables.note(key);
         self.records += 1;
         self.tombstones += u64::from(value.is_none());
         Ok(())
@@ -97,6 +111,9 @@ impl<'m> RunWriter<'m> {
 
     /// Writes everything but the footer.
     fn write_end(&mut self) -> Result<Footer> {
+        if let Some(last) = self.levels[0].last_key() {
+            self.last = last.to_vec();
+        }
         let top = self.flush_below_the_top()?;
         let filter = std::mem::replace(&mut self.filter, FilterBuilder::new(0));
         let (filter_blocks, filter_probes) = (filter.blocks(), filter.probes());
@@ -116,13 +133,11 @@ impl<'m> RunWriter<'m> {
             root,
             root_level,
             bounds,
+            tables: self.tables,
         })
     }
 
     fn admit(&self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        if self.first.is_some() && *self.last >= *key {
-            return Err(self.invalid("its key is not behind the last one"));
-        }
         if key.len() > RUN_KEY_BYTES || value.is_some_and(|v| v.len() > RUN_VALUE_BYTES) {
             return Err(self.invalid("its key or value is too long"));
         }

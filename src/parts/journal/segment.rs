@@ -115,6 +115,9 @@ impl Frames<'_> {
     pub fn take(&mut self) -> Result<Found> {
         let offset = self.offset;
         let header = self.bytes(offset, FRAME_HEADER_BYTES)?;
+        if header.is_empty() {
+            return Ok(Found::End { offset });
+        }
         let claim = match Frame::claim(header) {
             Ok(claim) => claim,
             Err(_) if self.only_zeros(offset)? => return Ok(Found::End { offset }),
@@ -177,6 +180,10 @@ impl Frames<'_> {
     }
 
     fn fill(&mut self, offset: u64, length: usize) -> Result<()> {
+        if self.buffer.capacity() < length {
+            // Memory that comes zeroed from the system is not touched beyond what is read.
+            self.buffer = vec![0; length];
+        }
         self.buffer.resize(length, 0);
         self.buffer_at = offset;
         let read = self.segment.file.read_at(&mut self.buffer, offset);

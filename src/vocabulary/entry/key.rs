@@ -104,14 +104,20 @@ impl Key {
     /// [`ErrorKind::Invalid`] for an empty provider or reference, for `/` or `@` in the provider, `@` in the version, control
     /// characters, and more than [`ENTRY_KEY_BYTES`] bytes.
     pub fn model(provider: &str, reference: &str, version: &str) -> Result<Self> {
-        Key::checked(EntryKind::Model, [provider, reference, version])
+        Key::clean(EntryKind::Model, [provider, reference, version])
     }
 
     /// The key of a document: the id of the artifact, where it was downloaded from, and what found it there.
     ///
     /// [`ErrorKind::Invalid`] for an empty artifact id, control characters, and more than [`ENTRY_KEY_BYTES`] bytes.
     pub fn document(artifact_id: &str, source_url: &str, resolver: &str) -> Result<Self> {
-        Key::checked(EntryKind::Document, [artifact_id, source_url, resolver])
+        Key::clean(EntryKind::Document, [artifact_id, source_url, resolver])
+    }
+
+    /// A key has no secrets of URLs in it, however it is made: it is shown wherever its entry is.
+    fn clean(kind: EntryKind, parts: [&str; 3]) -> Result<Self> {
+        let clean = parts.map(redacted);
+        Key::checked(kind, [&*clean[0], &*clean[1], &*clean[2]])
     }
 
     /// The key of a document that was downloaded from `url`, as somebody typed it or a server sent it: in its one spelling,
@@ -137,7 +143,7 @@ impl Key {
             text::line(what, part)?;
         }
         text::word(words[0], parts[0])?;
-        text::at_most("key", parts.iter().map(|part| part.len() + 1).sum(), ENTRY_KEY_BYTES)?;
+        text::at_most("key", parts.iter().map(|part| part.len() + 1).sum(), ENTRY_KEY_BYTES, "bytes")?;
         if kind == EntryKind::Model {
             text::word(words[1], parts[1])?;
             let no = |what: &str, part: &str, c: char| {

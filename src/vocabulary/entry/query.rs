@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::digest::Digest;
-use super::{Entry, EntryKind, Key, State, Trust};
+use super::{Card, Entry, EntryKind, Key, State, Trust};
 
 /// What a term says about an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,10 +38,16 @@ impl Term {
 
     /// The bytes with which the rows of this term begin.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![self.kind as u8];
-        bytes.extend_from_slice(self.value.as_bytes());
-        bytes.push(0);
+        let mut bytes = Vec::new();
+        Term::put_bytes(self.kind, &self.value, &mut bytes);
         bytes
+    }
+
+    /// Puts the bytes of a term of this kind and value behind others.
+    pub fn put_bytes(kind: TermKind, value: &str, bytes: &mut Vec<u8>) {
+        bytes.push(kind as u8);
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.push(0);
     }
 }
 
@@ -105,16 +111,28 @@ impl Query {
     /// Whether an entry meets it: the slow and obvious way, which says what every index must say.
     pub fn admits(&self, entry: &Entry) -> bool {
         let card = &entry.card;
-        let terms = card.terms();
         self.trashed == entry.trashed_ns.is_some()
             && self.kind.is_none_or(|kind| kind == card.key.kind())
-            && card.key.to_bytes().starts_with(&self.prefix)
-            && self.terms().iter().all(|term| terms.contains(term))
+            && (self.prefix.is_empty() || card.key.to_bytes().starts_with(&self.prefix))
+            && self.admits_terms(card)
             && self.trust.is_none_or(|trust| trust == card.trust)
             && self.digest.is_none_or(|digest| entry.variants.iter().any(|v| v.digest == Some(digest)))
             && self.admits_times(entry)
             && self.admits_size(entry)
             && self.text.iter().all(|text| says(entry, text))
+    }
+
+    /// Whether a card has every term of [`Query::terms`].
+    fn admits_terms(&self, card: &Card) -> bool {
+        // What is empty is no term.
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == found && !found.is_empty())
+        };
+        self.tags.iter().all(|tag| card.tags.contains(tag))
+            && is(&self.run, &card.run)
+            && is(&self.provider, card.key.provider())
+            && is(&self.content_type, &card.content_type)
+            && self.state.is_none_or(|state| state == card.state)
     }
 
     fn admits_times(&self, entry: &Entry) -> bool {

@@ -22,6 +22,8 @@ pub enum State {
 pub enum By {
     /// Its bytes were hashed.
     Verification,
+    /// It was registered with other bytes, which nobody has hashed.
+    Change,
     /// Somebody said so.
     Hand,
     /// A rule of retention says so.
@@ -50,12 +52,14 @@ impl State {
     /// Whether an entry may go from this state to `to`; to stay is always allowed.
     ///
     /// Only verification makes an entry active or failed. By hand, whatever is not pending can be taken back to that, to be
-    /// verified again, but for what is active. Anything can be retired.
+    /// verified again, but for what is active: that only other bytes do. Anything can be retired, and stays that until
+    /// somebody says otherwise.
     pub fn may_become(self, to: State, by: By) -> bool {
         match (self, to, by) {
             (from, to, _) if from == to => true,
             (State::Pending | State::Active | State::Failed, State::Active | State::Failed, By::Verification) => true,
             (State::Retired | State::Failed, State::Pending, By::Hand) => true,
+            (State::Active | State::Failed, State::Pending, By::Change) => true,
             (_, State::Retired, By::Hand | By::Rule) => true,
             _ => false,
         }
@@ -120,6 +124,7 @@ mod tests {
                 By::Hand,
                 vec![(Pending, Retired), (Active, Retired), (Failed, Retired), (Retired, Pending), (Failed, Pending)],
             ),
+            (By::Change, vec![(Active, Pending), (Failed, Pending)]),
             (By::Rule, vec![(Pending, Retired), (Active, Retired), (Failed, Retired)]),
         ];
         for (by, legal) in table {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::super::error::{Error, ErrorKind, Result};
 use super::super::reference::ModelRef;
+use super::super::url::redacted;
 use super::{EntryId, Key};
 
 /// What models of the hub are written with.
@@ -67,6 +68,8 @@ impl FromStr for EntryTarget {
             };
         }
         if let Some(model) = text.strip_prefix("model:") {
+            // What would be cut apart at its `@` is no secret any more before that.
+            let model = redacted(model);
             let Some((provider, rest)) = model.split_once('/') else {
                 return invalid("a model is written model:PROVIDER/REFERENCE[@VERSION]");
             };
@@ -74,8 +77,13 @@ impl FromStr for EntryTarget {
                 Some((reference, version)) => (reference, Some(version.to_owned())),
                 None => (rest, None),
             };
-            Key::model(provider, reference, version.as_deref().unwrap_or_default())?;
-            return Ok(EntryTarget::Model { provider: provider.into(), reference: reference.into(), version });
+            let key = Key::model(provider, reference, version.as_deref().unwrap_or_default())?;
+            let version = version.and(key.version().map(str::to_owned));
+            return Ok(EntryTarget::Model {
+                provider: key.provider().into(),
+                reference: key.reference().into(),
+                version,
+            });
         }
         if text.starts_with(HUB) {
             let meant = ModelRef::parse(text).map_err(|why| why.of(text))?;
@@ -84,8 +92,8 @@ impl FromStr for EntryTarget {
         }
         match text.strip_prefix("document:") {
             Some(artifact) if !artifact.is_empty() => {
-                Key::document(artifact, "", "")?;
-                Ok(EntryTarget::Document(artifact.to_owned()))
+                let key = Key::document(artifact, "", "")?;
+                Ok(EntryTarget::Document(key.reference().to_owned()))
             }
             _ => invalid(
                 "an entry is written entry:ID, model:PROVIDER/REFERENCE[@VERSION], hf:ORG/REPO[@REVISION] or document:ARTIFACT",

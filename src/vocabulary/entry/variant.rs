@@ -47,13 +47,23 @@ impl Variant {
         }
     }
 
+    /// The same without the secrets of its URI, unless that is a path, which leads nowhere if it is changed.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        if !self.uri.starts_with("file:") {
+            text::redact(&mut self.uri);
+        }
+        text::redact(&mut self.content_type);
+        self
+    }
+
     /// Refuses control characters, and more than one record holds.
     pub fn check(&self) -> Result<()> {
         text::line("variant's name", &self.name)?;
         text::line("content type", &self.content_type)?;
         text::line("URI", &self.uri)?;
-        text::at_most("variant's name", self.name.len(), VARIANT_NAME_BYTES)?;
-        text::at_most("content type", self.content_type.len(), VARIANT_NAME_BYTES)?;
-        text::at_most("URI", self.uri.len(), 2 * NAME_BYTES)
+        text::at_most("variant's name", self.name.len(), VARIANT_NAME_BYTES, "bytes")?;
+        text::at_most("content type", self.content_type.len(), VARIANT_NAME_BYTES, "bytes")?;
+        text::at_most("URI", self.uri.len(), 2 * NAME_BYTES, "bytes")
     }
 }

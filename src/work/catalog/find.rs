@@ -28,7 +28,7 @@ pub fn resolve(ctx: &Context<'_>, target: &EntryTarget) -> Result<Entry> {
         [] => Err(Error::new(ErrorKind::NotFound, format!("find {target}"), "there is no such entry in the catalog")),
         [one] => catalog.entry(one)?.ok_or_else(|| not_found(one, "it was removed meanwhile")),
         several => {
-            let ids: Vec<String> = several.iter().map(|key| format!("entry:{}", key.id())).collect();
+            let ids: Vec<String> = several.iter().map(|key| format!("entry:{} ({key})", key.id())).collect();
             let reason = format!("several entries are called so: {}", ids.join(", "));
             Err(Error::new(ErrorKind::Invalid, format!("find {target}"), reason))
         }

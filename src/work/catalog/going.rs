@@ -86,9 +86,14 @@ pub(super) fn frees(ledger: &Ledger, snapshot: &Snapshot, staged: &StagedLinks, 
 /// Refuses an entry whose bytes somebody wants kept: [`ErrorKind::Pinned`], or [`ErrorKind::Busy`] where running work lists
 /// them. Sessions are looked at under `lock`, where their lists change.
 pub(super) fn refuse_kept(tx: &Tx<'_>, entry: &Entry, attempt: &str) -> Result<()> {
-    let sessions = tx.ledger().sessions.list()?;
+    refuse_kept_by(tx.ledger(), tx, entry, attempt)
+}
+
+/// The same, as a hint: outside a transaction it may be otherwise a moment later.
+pub(super) fn refuse_kept_by(ledger: &Ledger, tables: &impl Tables, entry: &Entry, attempt: &str) -> Result<()> {
+    let sessions = ledger.sessions.list()?;
     for digest in blobs(entry) {
-        if tx.pin(&digest)?.is_some() && !planted(Bug::EvictsPinned) {
+        if tables.pin(&digest)?.is_some() && !planted(Bug::EvictsPinned) {
             let reason = format!("{digest} is pinned; `larder unpin` lets go of it");
             return Err(Error::new(ErrorKind::Pinned, format!("{attempt} {}", entry.card.key), reason));
         }

@@ -34,9 +34,13 @@ pub fn blob_uri(digest: &Digest) -> String {
 fn present<T: Entries>(tables: &T, key: &Key) -> Result<Entry> {
     match Entries::entry(tables, key)? {
         Some(entry) if entry.trashed_ns.is_none() => Ok(entry),
-        Some(_) => Err(not_found(key, "it is in the trash: `larder undelete` takes it out")),
+        Some(_) => Err(in_the_trash(key)),
         None => Err(not_found(key, "there is no such entry in the catalog")),
     }
+}
+
+fn in_the_trash(key: &Key) -> Error {
+    not_found(key, "it is in the trash: `larder undelete` takes it out")
 }
 
 fn not_found(key: &Key, reason: &str) -> Error {
@@ -45,10 +49,18 @@ fn not_found(key: &Key, reason: &str) -> Error {
 
 /// Puts a card in the place of the one that there was.
 fn put_card(tx: &mut Tx<'_>, card: Card) -> Result<()> {
+    let before = tx.card(&card.key)?;
+    put_card_over(tx, card, before.as_ref())
+}
+
+/// As [`put_card`], where it was seen what is on record now.
+fn put_card_over(tx: &mut Tx<'_>, card: Card, before: Option<&Card>) -> Result<()> {
+    let card = card.without_secrets();
     card.check()?;
-    let terms = card.terms();
-    let before = tx.card(&card.key)?.map(|before| before.terms()).unwrap_or_default();
-    let dropped = before.difference(&terms).cloned().collect();
+    let dropped = match before {
+        Some(before) => before.terms().difference(&card.terms()).cloned().collect(),
+        None => Vec::new(),
+    };
     tx.push(Record::Entry(Box::new(EntryRecord { card, dropped })));
     Ok(())
 }
@@ -56,9 +68,15 @@ fn put_card(tx: &mut Tx<'_>, card: Card) -> Result<()> {
 /// Puts a variant in the place of the one of this name, if there was one. The blob that only that one kept begins its
 /// grace.
 fn put_variant(tx: &mut Tx<'_>, entry: EntryId, variant: Variant) -> Result<()> {
-    variant.check()?;
     let before = tx.variant(&entry, &variant.name)?;
-    if before.as_ref() == Some(&variant) {
+    put_variant_over(tx, entry, variant, before.as_ref())
+}
+
+/// As [`put_variant`], where it was seen what is on record now.
+fn put_variant_over(tx: &mut Tx<'_>, entry: EntryId, variant: Variant, before: Option<&Variant>) -> Result<()> {
+    let variant = variant.without_secrets();
+    variant.check()?;
+    if before == Some(&variant) {
         return Ok(());
     }
     let was = before.and_then(|before| before.digest);

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{blob_uri, now_ns, present, put_card, put_variant};
+use super::{blob_uri, in_the_trash, now_ns, present, put_card_over, put_variant_over};
 use crate::format::record::Record;
 use crate::format::record::entry::UsedRecord;
+use crate::ledger::catalog::Belongings;
 use crate::ledger::{Entries, Tables, Tx};
+use crate::vocabulary::entry::By;
 use crate::vocabulary::{
-    Card, Digest, Entry, EntryId, Error, ErrorKind, Evidence, Key, Name, Result, State, Trust, Usage, Variant,
+    Card, Digest, Entry, Error, ErrorKind, Evidence, Key, Name, Result, State, Trust, Usage, Variant,
 };
 use crate::work::Context;
 use crate::work::names::{self, Target};
@@ -187,27 +189,40 @@ pub(in crate::work) fn register_with(
     kept: Option<&KeptHere>,
 ) -> Result<Registered> {
     let key = what.key.clone();
-    let before = Entries::entry(tx, &key)?;
+    let id = key.id();
+    let (mut before, mut there) = (tx.card(&key)?, tx.belongings(&id)?);
     let new = match &before {
         None => true,
-        Some(entry) if entry.trashed_ns.is_some() => {
-            take_out(tx, entry)?;
+        Some(card) if there.trashed_ns.is_some() => {
+            take_out(tx, &there.clone().of(card.clone()))?;
+            (before, there) = (None, Belongings::default());
             true
         }
         Some(_) if if_there == IfThere::Refuse => {
-            let reason = format!("it is registered already (entry:{})", key.id());
+            let reason = format!("it is registered already (entry:{id})");
             return Err(Error::new(ErrorKind::Taken, format!("register {key}"), reason));
         }
-        Some(entry) if if_there == IfThere::Keep => return Ok(Registered { entry: entry.clone(), new: false }),
+        Some(card) if if_there == IfThere::Keep => {
+            return Ok(Registered { entry: there.of(card.clone()), new: false });
+        }
         Some(_) => false,
     };
-    let card = tx.card(&key)?.unwrap_or_else(|| Card::new(key.clone(), now_ns(tx)));
-    let (card, variants) = describe(tx, card, what, kept)?;
-    put_card(tx, card)?;
+    let card = before.clone().unwrap_or_else(|| Card::new(key.clone(), now_ns(tx)));
+    let (card, variants) = describe(tx, card, what, &there.variants, kept)?;
+    put_card_over(tx, card.clone(), before.as_ref())?;
     for variant in variants {
-        put_variant(tx, key.id(), variant)?;
+        let place = there.variants.binary_search_by(|known| known.name.as_bytes().cmp(variant.name.as_bytes()));
+        put_variant_over(tx, id, variant.clone(), place.ok().map(|at| &there.variants[at]))?;
+        match place {
+            Ok(at) => there.variants[at] = variant,
+            Err(at) => there.variants.insert(at, variant),
+        }
     }
-    let entry = present(tx, &key)?;
+    // Of an entry whose card was lost with a stretch of the journal this may still be on record.
+    if there.trashed_ns.is_some() {
+        return Err(in_the_trash(&key));
+    }
+    let entry = there.of(card);
     entry.check()?;
     Ok(Registered { entry, new })
 }
@@ -217,8 +232,14 @@ pub(super) fn take_out(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     super::remove::drop_entry(tx, entry, "registered again")
 }
 
-/// The card and the variants that a registration makes of a card.
-fn describe(tx: &Tx<'_>, mut card: Card, what: Registration, kept: Option<&KeptHere>) -> Result<(Card, Vec<Variant>)> {
+/// The card and the variants that a registration makes of a card and of the variants that are there.
+fn describe(
+    tx: &Tx<'_>,
+    mut card: Card,
+    what: Registration,
+    there: &[Variant],
+    kept: Option<&KeptHere>,
+) -> Result<(Card, Vec<Variant>)> {
     let now_ns = now_ns(tx);
     let texts = [
         (&mut card.title, what.title),
@@ -240,16 +261,36 @@ fn describe(tx: &Tx<'_>, mut card: Card, what: Registration, kept: Option<&KeptH
     let mut variants = Vec::new();
     for new in what.variants {
         let here = kept.filter(|kept| kept.variant == new.name);
-        variants.push(variant(tx, card.id(), new, here, now_ns)?);
+        let before = there.iter().find(|variant| variant.name == new.name).cloned();
+        variants.push(variant(tx, before, new, here, now_ns)?);
     }
-    if let Some(by) = what.hashed_by {
-        judge(&mut card, &variants, by, now_ns)?;
+    let same = |one: &Variant| there.iter().any(|before| before.name == one.name && before.digest == one.digest);
+    let is_other = !there.is_empty() && !variants.iter().all(same);
+    let others = there.iter().filter(|before| variants.iter().all(|one| one.name != before.name));
+    let others: Vec<Variant> = others.cloned().collect();
+    match what.hashed_by {
+        Some(by) => judge(&mut card, &variants, &others, by, now_ns),
+        None if is_other => nobody_knows(&mut card),
+        None => {}
     }
-    Ok((card, variants))
+    Ok((card.without_secrets(), variants.into_iter().map(Variant::without_secrets).collect()))
 }
 
-fn variant(tx: &Tx<'_>, entry: EntryId, new: NewVariant, kept: Option<&KeptHere>, now_ns: u64) -> Result<Variant> {
-    let before = tx.variant(&entry, &new.name)?;
+/// What was found about the bytes was found about others.
+fn nobody_knows(card: &mut Card) {
+    if card.state.may_become(State::Pending, By::Change) {
+        card.state = State::Pending;
+    }
+    (card.trust, card.evidence, card.verified_ns) = (Trust::Unverified, None, None);
+}
+
+fn variant(
+    tx: &Tx<'_>,
+    before: Option<Variant>,
+    new: NewVariant,
+    kept: Option<&KeptHere>,
+    now_ns: u64,
+) -> Result<Variant> {
     let mut variant = before.unwrap_or_else(|| Variant::new(new.name.clone(), now_ns));
     variant.expected = new.expected.or(variant.expected);
     variant.size_bytes = new.size_bytes.or(variant.size_bytes);
@@ -283,12 +324,14 @@ fn name_of(tables: &impl Tables, target: &Target, digest: &Digest) -> Result<Opt
     }
 }
 
-/// What bytes that were hashed just now say of their entry.
-pub(in crate::work) fn judge(card: &mut Card, variants: &[Variant], by: String, now_ns: u64) -> Result<()> {
-    let wrong = variants.iter().find(|v| v.expected.is_some() && v.digest.is_some() && v.expected != v.digest);
+/// What bytes that were hashed just now say of their entry, which has these other variants besides. One that is wrong makes
+/// the whole wrong, and what is retired stays that.
+pub(in crate::work) fn judge(card: &mut Card, variants: &[Variant], others: &[Variant], by: String, now_ns: u64) {
+    let is_wrong = |v: &&Variant| v.expected.is_some() && v.digest.is_some() && v.expected != v.digest;
+    let wrong = variants.iter().find(is_wrong).or_else(|| others.iter().find(is_wrong));
     let hashed = !variants.is_empty() && variants.iter().all(|variant| variant.digest.is_some());
     if wrong.is_none() && !hashed {
-        return Ok(());
+        return;
     }
     let shows = wrong.or(variants.first());
     card.evidence = Some(Evidence {
@@ -297,16 +340,19 @@ pub(in crate::work) fn judge(card: &mut Card, variants: &[Variant], by: String, 
         when_ns: now_ns,
         by,
     });
-    let told = variants.iter().all(|variant| variant.expected.is_some());
-    (card.state, card.trust) = match (wrong, told) {
+    let told = variants.iter().chain(others).all(|variant| variant.expected.is_some());
+    let (state, trust) = match (wrong, told) {
         (Some(_), _) => (State::Failed, Trust::Unverified),
         (None, true) => (State::Active, Trust::Verified),
         (None, false) => (State::Active, Trust::Warned),
     };
+    if card.state.may_become(state, By::Verification) {
+        card.state = state;
+    }
+    card.trust = trust;
     if wrong.is_none() {
         card.verified_ns = Some(now_ns);
     }
-    Ok(())
 }
 
 /// Records that an entry was used once more, so that it is on record after the call (R56).

@@ -213,7 +213,7 @@ fn verification_moves_an_entry_and_says_what_it_saw() {
     ] {
         let key = model(reference, "");
         one(&store.ctx(), with(key.clone(), vec![expecting(expected)])).unwrap();
-        let verified = verify(&store.ctx(), &key, None, "test").unwrap();
+        let verified = verify(&store.ctx(), &key, None, None, "test", &Silent).unwrap();
         let card = &verified.entry.card;
         assert_eq!((card.state, card.trust, verified.variants[0].status), (state, trust, status), "{reference}");
         let evidence = card.evidence.as_ref().unwrap();
@@ -231,7 +231,7 @@ fn what_cannot_be_read_shows_nothing() {
     let expected = Some(crate::hashing::Digests::of(b"bytes").digest);
     one(&store.ctx(), with(key.clone(), vec![NewVariant { expected, ..NewVariant::default() }])).unwrap();
     let status = |path: Option<&str>| {
-        let verified = verify(&store.ctx(), &key, path.map(Path::new), "test").unwrap();
+        let verified = verify(&store.ctx(), &key, path.map(Path::new), None, "test", &Silent).unwrap();
         (verified.variants[0].status, verified.entry.card.state)
     };
     assert_eq!(status(None), (VariantStatus::Unlocated, State::Pending));

@@ -309,6 +309,15 @@ pub(super) fn refuse_in_use(ctx: &Context<'_>, entry: &Entry, rule: &str) -> Res
     }
 }
 
+/// Refuses, as [`delete`] and evicting would, an entry that is pinned, leased or open now: for whoever asks before.
+pub fn may_go(ctx: &Context<'_>, key: &Key, attempt: &str) -> Result<()> {
+    let snapshot = ctx.ledger.snapshot()?;
+    let entry = Entries::entry(snapshot.as_ref(), key)?;
+    let entry = entry.ok_or_else(|| not_found(key, "there is no such entry in the catalog"))?;
+    refuse_in_use(ctx, &entry, attempt)?;
+    going::refuse_kept_by(ctx.ledger, snapshot.as_ref(), &entry, attempt)
+}
+
 /// The names that would go into the trash with an entry, and the bytes that are freed once it is gone for good.
 pub fn plan_delete(ctx: &Context<'_>, key: &Key) -> Result<(Entry, Vec<Name>, u64)> {
     let snapshot = ctx.ledger.snapshot()?;

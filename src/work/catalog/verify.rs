@@ -1,14 +1,16 @@
 //! Verifying entries: their bytes against what was expected of them.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{now_ns, present, put_card, put_variant};
-use crate::hashing::digest_file;
-use crate::ledger::Tx;
-use crate::machine::{Machine, Open};
+use crate::hashing::Hasher;
+use crate::hashing::file::read_through;
+use crate::ledger::{Tables, Tx};
+use crate::machine::{FileKind, Machine, Open};
 use crate::vocabulary::entry::By;
 use crate::vocabulary::{
-    Card, Digest, Entry, Error, ErrorKind, Evidence, Key, Result, State, StoredUri, Trust, Variant,
+    Card, Digest, Entry, Error, ErrorKind, Evidence, Key, Observer, Result, State, StoredUri, Trust, Variant,
 };
 use crate::work::Context;
 
@@ -90,22 +92,57 @@ impl Verified {
 /// All of them right: the entry becomes active. One of them other than expected: it becomes failed, and keeps its bytes, to
 /// be looked at. One that is missing or cannot be read shows nothing about the bytes: the state stays. A retired entry
 /// stays retired, with new evidence. `path`: the file of the variant that stands for the whole, for an entry that does not
-/// say where its bytes are. `by` is said in the evidence.
-pub fn verify(ctx: &Context<'_>, key: &Key, path: Option<&Path>, by: &str) -> Result<Verified> {
+/// say where its bytes are. `expected`: the digest that that variant, or the only one, should have from now on
+/// ([`ErrorKind::Invalid`] where it is not clear which). `by` is said in the evidence.
+/// [`ErrorKind::Interrupted`] where `observer` wants to stop: nothing is put on record then.
+pub fn verify(
+    ctx: &Context<'_>,
+    key: &Key,
+    path: Option<&Path>,
+    expected: Option<Digest>,
+    by: &str,
+    observer: &dyn Observer,
+) -> Result<Verified> {
     let entry =
         super::find::get(ctx, key)?.ok_or_else(|| super::not_found(key, "there is no such entry in the catalog"))?;
-    let mut outcomes: Vec<VariantOutcome> = entry.variants.iter().map(|variant| examine(ctx, variant, path)).collect();
-    if outcomes.is_empty() {
-        outcomes.extend(path.map(|path| examine(ctx, &Variant::new("", entry.card.registered_ns), Some(path))));
+    let mut variants = entry.variants.clone();
+    if variants.is_empty() && path.is_some() {
+        variants.push(Variant::new("", entry.card.registered_ns));
+    }
+    if let Some(expected) = expected {
+        expect(&mut variants, &entry, expected)?;
+    }
+    observer.expect(variants.len() as u64, variants.iter().filter_map(|variant| variant.size_bytes).sum());
+    let mut outcomes = Vec::with_capacity(variants.len());
+    for variant in &variants {
+        outcomes.push(examine(ctx, variant, path, observer)?);
+        observer.progress(1, 0);
     }
     let (key, by, seen) = (key.clone(), by.to_owned(), outcomes.clone());
     let (entry, before) = ctx.ledger.transact(move |tx| record(tx, &key, &entry, seen, by))?;
     Ok(Verified { entry, before, variants: outcomes })
 }
 
+/// Says what the bytes of the variant that stands for the whole should be.
+fn expect(variants: &mut Vec<Variant>, entry: &Entry, expected: Digest) -> Result<()> {
+    if variants.is_empty() {
+        variants.push(Variant::new("", entry.card.registered_ns));
+    }
+    let name = match variants.as_slice() {
+        [only] => only.name.clone(),
+        _ => String::new(),
+    };
+    let Some(meant) = variants.iter_mut().find(|variant| variant.name == name) else {
+        let reason = "none of its variants stands for the whole";
+        return Err(Error::new(ErrorKind::Invalid, format!("hold {} against one digest", entry.card.key), reason));
+    };
+    meant.expected = Some(expected);
+    Ok(())
+}
+
 /// Hashes any file and holds it against a digest (R80). [`ErrorKind::Mismatch`], saying both, where it has another one.
 pub fn verify_digest(machine: &dyn Machine, path: &Path, expected: &Digest) -> Result<()> {
-    let (found, _) = hash(machine, path)?;
+    let (found, _) = hash(machine, path, &|_| true)?;
     if found == *expected {
         return Ok(());
     }
@@ -113,12 +150,23 @@ pub fn verify_digest(machine: &dyn Machine, path: &Path, expected: &Digest) -> R
     Err(Error::new(ErrorKind::Mismatch, format!("verify {}", path.display()), reason))
 }
 
-/// Digest and length of a file.
-pub(in crate::work) fn hash(machine: &dyn Machine, path: &Path) -> Result<(Digest, u64)> {
+/// Digest and length of a regular file: what a fifo or device gives is nobody's bytes, and may have no end. `go_on` is asked
+/// between pieces, with their bytes; [`ErrorKind::Interrupted`] where it says no.
+pub(in crate::work) fn hash(machine: &dyn Machine, path: &Path, go_on: &dyn Fn(u64) -> bool) -> Result<(Digest, u64)> {
     let file = machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
-    let digests = digest_file(file.as_ref()).map_err(|e| Error::io("read", path, e))?;
     let meta = file.meta().map_err(|e| Error::io("look at", path, e))?;
-    Ok((digests.digest, meta.size_bytes))
+    if meta.kind != FileKind::File {
+        return Err(Error::new(ErrorKind::Unsupported, format!("hash {}", path.display()), "it is no regular file"));
+    }
+    let mut hasher = Hasher::default();
+    let read = read_through(file.as_ref(), &mut hasher, go_on, &mut |_, _| Ok(()));
+    let size_bytes = read.map_err(|e| match e.kind() {
+        io::ErrorKind::Interrupted => {
+            Error::new(ErrorKind::Interrupted, format!("read {}", path.display()), "somebody asked to stop")
+        }
+        _ => Error::io("read", path, e),
+    })?;
+    Ok((hasher.finish().digest, size_bytes))
 }
 
 /// Where a variant's bytes are: in the store, or in a file that its URI names.
@@ -139,7 +187,12 @@ fn file_of(uri: &str) -> Option<PathBuf> {
     StoredUri::parse(uri).ok()?.path().map(Path::to_owned)
 }
 
-fn examine(ctx: &Context<'_>, variant: &Variant, path: Option<&Path>) -> VariantOutcome {
+fn examine(
+    ctx: &Context<'_>,
+    variant: &Variant,
+    path: Option<&Path>,
+    observer: &dyn Observer,
+) -> Result<VariantOutcome> {
     // The address of a blob in the store says what its bytes should be, and what somebody else said goes before that.
     let wanted = variant.expected.or(variant.digest);
     let outcome = |status, reason: String| VariantOutcome {
@@ -154,12 +207,17 @@ fn examine(ctx: &Context<'_>, variant: &Variant, path: Option<&Path>) -> Variant
     let path = match place(ctx, variant, path) {
         Ok(Some(path)) => path,
         Ok(None) if variant.digest.is_some() => {
-            return outcome(VariantStatus::Missing, "the store does not have it".into());
+            return Ok(outcome(VariantStatus::Missing, "the store does not have it".into()));
         }
-        Ok(None) => return outcome(VariantStatus::Unlocated, "it is not known where its bytes are".into()),
-        Err(e) => return outcome(VariantStatus::Unreadable, e.to_string()),
+        Ok(None) => return Ok(outcome(VariantStatus::Unlocated, "it is not known where its bytes are".into())),
+        Err(e) => return Ok(outcome(VariantStatus::Unreadable, e.to_string())),
     };
-    match hash(ctx.ledger.machine.as_ref(), &path) {
+    let go_on = |bytes| {
+        observer.progress(0, bytes);
+        !observer.cancelled()
+    };
+    Ok(match hash(ctx.ledger.machine.as_ref(), &path, &go_on) {
+        Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
         Ok((found, size)) => {
             let status = match wanted {
                 Some(wanted) if wanted != found => VariantStatus::Mismatch,
@@ -176,7 +234,7 @@ fn examine(ctx: &Context<'_>, variant: &Variant, path: Option<&Path>) -> Variant
             };
             VariantOutcome { path: Some(path), ..outcome(status, e.to_string()) }
         }
-    }
+    })
 }
 
 /// What was found goes on record, unless the variants were changed meanwhile: then nothing was found about those.
@@ -206,17 +264,22 @@ fn record(
 /// What was not known of a variant before it was hashed is known now.
 fn learn(tx: &mut Tx<'_>, entry: &Entry, outcome: &VariantOutcome, now_ns: u64) -> Result<()> {
     let Some(found) = outcome.found else { return Ok(()) };
-    let mut variant = match entry.variant(&outcome.name) {
-        Some(variant) if variant.digest.is_some() => return Ok(()),
-        Some(variant) => variant.clone(),
-        None => Variant::new(outcome.name.clone(), now_ns),
+    let there = entry.variant(&outcome.name).cloned();
+    let mut variant = there.unwrap_or_else(|| Variant::new(outcome.name.clone(), now_ns));
+    variant.expected = outcome.expected;
+    // A file that was wrong and is right now has another digest; a blob keeps its address whatever its bytes are.
+    let learns = match &variant.digest {
+        None => true,
+        Some(digest) => outcome.status == VariantStatus::Ok && tx.blob(digest)?.is_none(),
     };
-    variant.digest = Some(found);
-    variant.size_bytes = outcome.size_bytes;
-    if variant.uri.is_empty()
-        && let Some(uri) = outcome.path.as_ref().and_then(|path| StoredUri::of_file(path).ok())
-    {
-        variant.uri = uri.to_string();
+    if learns {
+        variant.digest = Some(found);
+        variant.size_bytes = outcome.size_bytes;
+        if variant.uri.is_empty()
+            && let Some(uri) = outcome.path.as_ref().and_then(|path| StoredUri::of_file(path).ok())
+        {
+            variant.uri = uri.to_string();
+        }
     }
     put_variant(tx, entry.id(), variant)
 }

@@ -8,9 +8,7 @@ use super::{Files, Importing, Item};
 use crate::format::manifest::Place;
 use crate::machine::{FileKind, Machine};
 use crate::vocabulary::limits::{ENTRY_VARIANTS, NAME_DEPTH};
-use crate::vocabulary::{
-    Card, Digest, Error, ErrorKind, Event, Key, Name, Observer, Result, State, StoredUri, Variant,
-};
+use crate::vocabulary::{Digest, Error, ErrorKind, Event, Key, Name, Observer, Result, StoredUri, Variant};
 use crate::work::catalog::names::{name_for, other_name_for};
 use crate::work::catalog::verify::hash;
 use crate::work::catalog::{blob_uri, register};
@@ -215,7 +213,7 @@ impl Importing<'_> {
     fn hash(&mut self, jobs: Vec<Job>) -> Result<Vec<Found>> {
         let (machine, observer) = (self.ctx.ledger.machine.as_ref(), self.observer);
         let found = self.ctx.workers.map(jobs, |job| {
-            let hashed = if observer.cancelled() { Err(stopped()) } else { hash(machine, &job.path) };
+            let hashed = hash(machine, &job.path, &|_| !observer.cancelled());
             (job, hashed)
         });
         let each = found.into_iter().map(|(job, hashed)| match hashed {
@@ -306,30 +304,25 @@ impl Importing<'_> {
             }
             seen = (seen.0 + 1, seen.1 + size_bytes);
         }
-        judge(&mut entry.card, &entry.variants, now_ns)?;
+        register::judge(&mut entry.card, &entry.variants, &[], BY.to_owned(), now_ns);
         entry.check().map_err(|e| Trouble(e.to_string()))?;
         self.report.files += seen.0;
         self.report.bytes += seen.1;
         self.observer.progress(0, seen.1);
         let wrong =
             entry.variants.iter().find(|v| v.expected.is_some() && v.digest.is_some() && v.expected != v.digest);
+        let told = entry.variants.iter().all(|variant| variant.expected.is_some());
+        *match (wrong, told) {
+            (Some(_), _) => &mut self.report.mismatched,
+            (None, true) => &mut self.report.verified,
+            (None, false) => &mut self.report.hashed,
+        } += 1;
         if let Some(Variant { expected: Some(expected), digest: Some(digest), .. }) = wrong {
-            self.report.mismatched += 1;
             let reason = format!("{}: its digest is {digest}, and {expected} was expected", entry.card.key);
             self.observer.event(&Event::BadLine { line: item.line, kind: "mismatch", reason });
         }
         Ok(())
     }
-}
-
-/// What the bytes show; what is retired stays that.
-fn judge(card: &mut Card, variants: &[Variant], now_ns: u64) -> std::result::Result<(), Trouble> {
-    let before = card.state;
-    register::judge(card, variants, BY.to_owned(), now_ns).map_err(|e| Trouble(e.to_string()))?;
-    if before == State::Retired {
-        card.state = before;
-    }
-    Ok(())
 }
 
 /// What was found of one file.
@@ -382,10 +375,6 @@ fn tree(machine: &dyn Machine, directory: &Path) -> std::result::Result<Vec<(Str
     }
     files.sort();
     Ok(files)
-}
-
-fn stopped() -> Error {
-    Error::new(ErrorKind::Interrupted, "read it", "somebody asked to stop")
 }
 
 /// Hears what became of each file that is taken in, and hands on the rest.

@@ -108,6 +108,10 @@ pub struct ImportReport {
     pub failed: u64,
     /// Entries whose bytes are other than expected; they are registered, as failed.
     pub mismatched: u64,
+    /// Entries whose bytes were read and are as the manifest says.
+    pub verified: u64,
+    /// Entries whose bytes were read, and of which the manifest does not say all that they should be.
+    pub hashed: u64,
     /// Files that were hashed or taken in.
     pub files: u64,
     /// Their bytes.
@@ -170,7 +174,10 @@ pub fn import(
 
 #[cfg(feature = "sqlite")]
 fn from_sqlite(path: &Path, importing: &mut Importing<'_>) -> Result<()> {
-    crate::parts::catalog::foreign::read(path, &mut |number, json| importing.take(number, json))
+    crate::parts::catalog::foreign::read(path, &mut |number, json| match json {
+        Ok(json) => importing.take(number, json),
+        Err(why) => importing.unusable(number, why),
+    })
 }
 
 #[cfg(not(feature = "sqlite"))]
@@ -245,6 +252,14 @@ impl Importing<'_> {
             self.flush()?;
         }
         Ok(!self.report.interrupted)
+    }
+
+    /// Takes note of a record that cannot be read; `false`: somebody wants to stop.
+    #[cfg(feature = "sqlite")]
+    fn unusable(&mut self, number: u64, why: String) -> Result<bool> {
+        self.report.lines += 1;
+        self.bad(number, why);
+        Ok(!self.observer.cancelled())
     }
 
     fn bad(&mut self, line: u64, reason: String) {

@@ -126,7 +126,7 @@ fn damage_under_an_open_run_is_found() {
     let mut rows = index.range(b"");
     expect_damaged(&rows.next().unwrap().unwrap_err(), ".run");
     assert!(rows.next().is_none());
-    expect_damaged(&merge(&machine, dir(), index.runs(), true).unwrap_err(), ".run");
+    expect_damaged(&merge(&machine, dir(), index.runs(), &[]).unwrap_err(), ".run");
     assert_eq!(machine.names().len(), 2, "a merge that failed leaves nothing behind");
     let mut scan = View::new(Arc::new(index)).prefix(b"t/");
     expect_damaged(&scan.next().unwrap().unwrap_err(), ".run");

@@ -174,12 +174,12 @@ impl<S: Source> Reading<S> {
             self.end = Some(padded(&ZEROS[0][..length % 64], self.size));
         }
         if self.to == 0 {
-            self.to_the_end();
+            self.begin_the_end();
         }
     }
 
     /// The last piece had no whole block.
-    fn to_the_end(&mut self) {
+    fn begin_the_end(&mut self) {
         let count = self.end.as_ref().map_or(0, |end| end.1);
         (self.piece, self.from, self.to, self.last) = (Piece::End, 0, count, true);
     }

@@ -212,7 +212,7 @@ fn stats_tells_what_all_commands_have_counted_whether_or_not_they_were_asked_to(
     assert!(stats["counted_since"].is_string());
     let operations = &stats["operations_total"];
     for (operation, expected) in
-        [("add", 4), ("finalise", 2), ("register", 4), ("update", 1), ("remove", 2), ("collect", 1), ("verify", 1)]
+        [("add", 4), ("finalise", 2), ("register", 4), ("update", 1), ("remove", 2), ("collect", 2), ("verify", 1)]
     {
         assert_eq!(operations[operation], expected, "{operation}: {stats}");
     }

@@ -203,7 +203,7 @@ impl Store {
         }
     }
 
-    /// Counts entries whose bytes were held against what they should be, with this result.
+    /// Counts entries, or blobs, whose bytes were held against what they should be, with this result.
     pub(super) fn judged(&self, result: &'static str, entries: u64) {
         self.count(Instrument::Verifications, result, entries);
         if !matches!(result, "ok" | "hashed") {

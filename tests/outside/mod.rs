@@ -129,6 +129,10 @@ impl Place {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .args(args);
+        // Where coverage is measured, what the program covers counts.
+        if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
+            command.env("LLVM_PROFILE_FILE", profile);
+        }
         command
     }
 

@@ -23,6 +23,9 @@ use crate::work::spill::spill;
 /// How often a batch is staged again because stored copies that it rested on went away.
 const BATCH_TRIES: usize = 8;
 
+/// Files that were staged once more, and the witness of their own batch.
+type Restaged = (Vec<Staged>, Option<Box<dyn File>>);
+
 /// Sources that are synced, published and recorded as one.
 pub(super) struct Batch<'a> {
     /// What they are staged with.
@@ -224,7 +227,7 @@ impl<'a> Adding<'a> {
         again
     }
 
-    fn restage(&self, items: Vec<Item>) -> Result<(Vec<Staged>, Option<Box<dyn File>>)> {
+    fn restage(&self, items: Vec<Item>) -> Result<Restaged> {
         if items.is_empty() {
             return Ok((Vec::new(), None));
         }

@@ -23,8 +23,9 @@ use batch::Batch;
 use examine::{Examined, Examiner, Reading};
 use select::Selection;
 
-/// Blobs that are worked on at once: memory is bounded by this, however many there are.
-const CHUNK: usize = 1024;
+/// Blobs that are worked on at once: memory is bounded by this, however many there are, and at the end of each such part
+/// the threads wait for one another.
+const CHUNK: usize = 8192;
 
 /// How blobs are verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,8 +18,8 @@ pub use store::aio;
 pub use store::otel;
 pub use store::{Durability, NewStore, OpenOptions, Presence, Shared, Store, StoreSettings};
 pub use vocabulary::{
-    Blake3, Card, Counts, Digest, DigestPrefix, Entry, EntryId, EntryKind, EntryTarget, Error, ErrorKind, Event,
-    Evidence, Finding, FindingCode, HubRef, Instrument, Key, Level, LocalPath, ModelRef, Name, Observer, Occurrence,
-    Prefix, Query, Recorder, Result, Silent, SourceUrl, Stamp, State, StoredUri, Trust, UnusableReference, Usage,
-    Variant,
+    Blake3, ByteRanges, Card, Counts, Damage, Digest, DigestPrefix, Entry, EntryId, EntryKind, EntryTarget, Error,
+    ErrorKind, Event, Evidence, Finding, FindingCode, HubRef, Instrument, Key, Level, LocalPath, ModelRef, Name,
+    Observer, Occurrence, Prefix, Query, Recorder, Result, Silent, SourceUrl, Stamp, State, StoredUri, Trust,
+    UnusableReference, Usage, Variant,
 };

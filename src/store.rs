@@ -53,6 +53,7 @@ use crate::work::lease::{self, Lease, Leased};
 use crate::work::materialize::{self, MaterializeOptions, MaterializeReport, Mode, Unlocked};
 use crate::work::mend::{self, MendPlan, MendReport};
 use crate::work::names::{self, RemovePlan, RemoveReport, Target};
+use crate::work::ranged::{self, VerifiedBlob};
 use crate::work::repair::{self, RepairOptions, RepairReport, RepairScope};
 use crate::work::resumable::{self, Ingests, Waiting};
 use crate::work::upkeep::{self, CompactReport, FrameInfo, RebuildReport, RunInfo};
@@ -458,6 +459,30 @@ impl Store {
         let read = materialize::cat(&self.reading(), target, out)?;
         uses::note(&self.reading(), &used);
         Ok(read)
+    }
+
+    /// Writes `length` bytes of a blob from `offset` on to `out`, or all to its end; says how many. Each MiB is held against
+    /// the blob's tree before it is written; see [`ranged::cat_range`].
+    pub fn cat_range(
+        &self,
+        target: &Target,
+        offset: u64,
+        length: Option<u64>,
+        out: &mut dyn Write,
+        observer: &dyn Observer,
+    ) -> Result<u64> {
+        let used = uses::of_target(&self.reading(), target);
+        let read = ranged::cat_range(&self.reading(), target, offset, length, out, observer)?;
+        uses::note(&self.reading(), &used);
+        Ok(read)
+    }
+
+    /// Opens a blob to be read in parts, each of which is right or an error (R130); see [`ranged::open`].
+    pub fn open_verified(&self, target: &Target, observer: &dyn Observer) -> Result<VerifiedBlob> {
+        let used = uses::of_target(&self.reading(), target);
+        let opened = ranged::open(&self.reading(), target, observer)?;
+        uses::note(&self.reading(), &used);
+        Ok(opened)
     }
 
     /// The file of a blob that the store has.

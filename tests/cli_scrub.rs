@@ -154,7 +154,7 @@ fn a_signal_keeps_what_is_done_and_the_time_is_kept() {
     let summary = lines.last().unwrap();
     assert_eq!((&summary["event"], &summary["interrupted"]), (&"summary".into(), &true.into()));
     let done = summary["blobs"].as_u64().unwrap();
-    assert!(done >= 2 && done < FILES);
+    assert!((2..FILES).contains(&done));
     assert_eq!(status(&place)["pass"]["blobs"], done);
     let brief = ["scrub", "--rate", "64KiB", "--max-duration", "1s"];
     let summary = place.json(&brief).exits(0).event("summary");

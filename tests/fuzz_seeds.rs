@@ -31,7 +31,7 @@ use larder::format::run::{Footer, PageRef, RunId, RunKey, TablesHeld, encode_hea
 use larder::format::session::{SessionFile, SessionKind};
 use larder::format::settings::{Durability, FORMAT, Features, Settings};
 use larder::format::{hint, manifest};
-use larder::hashing::HashState;
+use larder::hashing::{HashState, Tree};
 use larder::vocabulary::entry::{Term, TermKind};
 use larder::{Blake3, Card, Digest, Entry, Evidence, Key, Name, Stamp, State, Trust, Usage, Variant};
 
@@ -116,6 +116,8 @@ fn seeds() -> Seeds {
     for (name, bytes) in small_files() {
         put("small", name, bytes);
     }
+    let tree = Tree::new(3 * 1_048_576 + 5, (0..4).map(|n| [n; 32]).collect()).unwrap();
+    put("tree", "four-groups", larder::format::tree::encode(&Digest::EMPTY, &tree));
     for (name, text) in references() {
         put("reference", name, text.into_bytes());
     }

@@ -106,18 +106,23 @@ fn names(opened: &Opened) -> BTreeMap<Name, (Digest, u64)> {
     snapshot.aliases(&Prefix::Everything).map(meaning).collect()
 }
 
+/// How a store is filled: in words, by which threads, with which options.
+type Way = (&'static str, fn() -> Workers, AddOptions);
+/// What was reported, what every name means then, and how many blobs there are.
+type Filled = (AddReport, BTreeMap<Name, (Digest, u64)>, usize);
+
 /// The slow, obvious way: one batch after the other on one thread, and one batch for all.
 #[test]
 fn the_store_is_the_same_however_it_was_filled() {
     let one = AddOptions { replace: true, ..AddOptions::default() };
-    let ways: [(&str, fn() -> Workers, AddOptions); 5] = [
+    let ways: [Way; 5] = [
         ("one batch", || Workers::new(1).unwrap(), one.clone()),
         ("one after the other", || Workers::new(1).unwrap(), small_batches()),
         ("in turns", Workers::in_turns, small_batches()),
         ("two threads", || Workers::new(2).unwrap(), small_batches()),
         ("four threads", || Workers::new(4).unwrap(), one),
     ];
-    let mut found: Option<(AddReport, BTreeMap<Name, (Digest, u64)>, usize)> = None;
+    let mut found: Option<Filled> = None;
     for (what, workers, options) in ways {
         let world = world(4, Durability::Batch, &FILES);
         let mut opened = Opened::open(&world.process("first")).unwrap();

@@ -42,6 +42,8 @@ mod promise_6_trouble_is_an_answer;
 mod promise_7_it_stays_in_its_place;
 #[path = "sources_are_safe.rs"]
 mod sources_are_safe;
+#[path = "trees.rs"]
+mod trees;
 
 use std::collections::BTreeSet;
 use std::path::Path;

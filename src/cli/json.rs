@@ -5,7 +5,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use larder::Name;
+use larder::{ByteRanges, Damage, Name};
 use serde::Serialize;
 
 use super::text;
@@ -105,6 +105,17 @@ impl Line {
     #[must_use]
     pub(crate) fn list_unless_empty(self, key: &str, parts: impl ExactSizeIterator<Item = Line>) -> Line {
         if parts.len() == 0 { self } else { self.list(key, parts) }
+    }
+
+    /// Where a file is wrong: as many ranges as are told, and how many bytes all of them are.
+    #[must_use]
+    pub(crate) fn damage(self, damage: &Damage) -> Line {
+        let part = |range: &std::ops::Range<u64>| Line::part().with("start", range.start).with("end", range.end);
+        let some = |ranges: &ByteRanges| (!ranges.is_empty()).then(|| ranges.bytes());
+        self.list_unless_empty("ranges", damage.wrong.told().iter().map(part))
+            .maybe("wrong_bytes", some(&damage.wrong))
+            .list_unless_empty("unreadable_ranges", damage.unreadable.told().iter().map(part))
+            .maybe("unreadable_bytes", some(&damage.unreadable))
     }
 
     /// All fields of a finished object.

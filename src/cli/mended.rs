@@ -22,11 +22,16 @@ pub(crate) fn line(told: &Repair) -> Line {
         .names(told.names.iter())
         .with("size_bytes", told.size_bytes)
         .maybe("detail", (!told.found.is_empty()).then_some(&told.found));
+    let line = line.damage(&told.damage);
     let line = match &told.from {
         Some((origin, path)) => line.with("origin", origin.word()).path("from", path),
         None => line,
     };
-    line.list("tried", tried)
+    let taken = told.taken.iter().map(|taken| {
+        Line::part().with("origin", taken.origin.word()).path("path", &taken.path).with("bytes", taken.bytes)
+    });
+    line.list_unless_empty("taken", taken)
+        .list("tried", tried)
         .with("outside_links", told.outside_links)
         .list("outside", paths(&told.outside).into_iter())
         .list("evidence", paths(&told.evidence).into_iter())
@@ -43,6 +48,11 @@ pub(crate) fn words(told: &Repair) -> String {
     if let Some((origin, path)) = &told.from {
         lines.push(format!("  from {} ({})", text::path(path), origin.word()));
     }
+    lines.extend(
+        told.taken
+            .iter()
+            .map(|taken| format!("  {} bytes of {} ({})", taken.bytes, text::path(&taken.path), taken.origin.word())),
+    );
     let tried = told.tried.iter().filter(|_| told.status == RepairStatus::Unrepaired);
     lines.extend(tried.map(|(path, reason)| format!("  not from {}: {}", text::path(path), text::message(reason))));
     if told.outside_links > 0 {
@@ -68,7 +78,7 @@ fn word(status: RepairStatus) -> &'static str {
 #[cfg(test)]
 mod tests {
     use larder::vocabulary::events::Origin;
-    use larder::{Digest, Name};
+    use larder::{Damage, Digest, Name};
 
     use super::*;
 
@@ -80,6 +90,8 @@ mod tests {
             size_bytes: 7,
             status,
             found: "it is not there".to_owned(),
+            damage: Damage::default(),
+            taken: Vec::new(),
             from: Some((Origin::Source, "/src/a".into())),
             tried: vec![("/b".into(), "its bytes are others".to_owned())],
             outside_links: 1,

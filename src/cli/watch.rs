@@ -236,7 +236,7 @@ fn carriers_in_words(carriers: &[CarrierSeen]) -> String {
 
 fn carrier(seen: &CarrierSeen) -> Line {
     let line = Line::part().with("number", seen.number).with("status", seen.status.word());
-    line.maybe("detail", (!seen.detail.is_empty()).then_some(&seen.detail))
+    line.maybe("detail", (!seen.detail.is_empty()).then_some(&seen.detail)).damage(&seen.damage)
 }
 
 /// An event in JSON.
@@ -254,13 +254,15 @@ fn line(event: &Event) -> Option<Line> {
             .with("digest", digest.to_string())
             .with("size_bytes", size_bytes)
             .with("freed_bytes", freed_bytes),
-        Event::Verified { digest, names, size_bytes, status, detail, carriers } => Line::event("verified")
-            .with("status", status.word())
-            .with("digest", digest.to_string())
-            .names(names.iter())
-            .with("size_bytes", size_bytes)
-            .maybe("detail", (!detail.is_empty()).then_some(detail))
-            .list_unless_empty("carriers", carriers.iter().map(carrier)),
+        Event::Verified { digest, names, size_bytes, status, detail, damage, carriers } => {
+            let line = Line::event("verified")
+                .with("status", status.word())
+                .with("digest", digest.to_string())
+                .names(names.iter())
+                .with("size_bytes", size_bytes)
+                .maybe("detail", (!detail.is_empty()).then_some(detail));
+            line.damage(damage).list_unless_empty("carriers", carriers.iter().map(carrier))
+        }
         Event::Materialized { from, path, size_bytes, mode, note } => Line::event("materialized")
             .with("from", from)
             .path("path", path)
@@ -319,8 +321,8 @@ fn finding(line: Line, finding: &Finding) -> Line {
 
 #[cfg(test)]
 mod tests {
-    use larder::Digest;
     use larder::vocabulary::events::AddStatus;
+    use larder::{ByteRanges, Damage, Digest};
 
     use super::*;
     use crate::cli::output::Verbosity;
@@ -354,6 +356,7 @@ mod tests {
             size_bytes: 7,
             status: VerifyStatus::Corrupt,
             detail: String::new(),
+            damage: Damage::default(),
             carriers: Vec::new(),
         };
         let expected = format!(
@@ -361,10 +364,12 @@ mod tests {
             Digest::EMPTY
         );
         assert_eq!(line(&event).unwrap().close(), expected);
-        if let Event::Verified { detail, .. } = &mut event {
+        if let Event::Verified { detail, damage, .. } = &mut event {
             "byte 3".clone_into(detail);
+            damage.wrong = ByteRanges::of(vec![2..4, 8..9]);
         }
-        assert!(line(&event).unwrap().close().ends_with(r#","detail":"byte 3"}"#));
+        let told = r#","detail":"byte 3","ranges":[{"start":2,"end":4},{"start":8,"end":9}],"wrong_bytes":3}"#;
+        assert!(line(&event).unwrap().close().ends_with(told));
     }
 
     #[test]

@@ -79,6 +79,31 @@ impl Layout {
         Some((Layout::digest_of(first, digest)?, read))
     }
 
+    /// `trees/ab/cdef…`, the tree of a large blob.
+    pub fn tree(&self, digest: &Digest) -> PathBuf {
+        self.tree_dir(digest.as_bytes()[0]).join(&digest.to_hex()[2..])
+    }
+
+    /// The directory of all trees of blobs whose digest begins with `first`; made when there is a first one.
+    pub fn tree_dir(&self, first: u8) -> PathBuf {
+        self.trees().join(format!("{first:02x}"))
+    }
+
+    /// Where trees are.
+    pub fn trees(&self) -> PathBuf {
+        self.root.join("trees")
+    }
+
+    /// The digest of the tree file `file` in the directory of `first`, and whether it is not yet in its place: `cdef…`, or,
+    /// while it is written, with `.` and 16 hexadecimal digits behind it. `None` if it is no tree's name.
+    pub fn tree_of(first: u8, file: &str) -> Option<(Digest, bool)> {
+        let Some((digest, random)) = file.split_once('.') else {
+            return Some((Layout::digest_of(first, file)?, false));
+        };
+        let is_random = random.len() == 16 && random.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        Some((Layout::digest_of(first, digest).filter(|_| is_random)?, true))
+    }
+
     /// The directory of all blobs whose digest begins with `first`.
     pub fn blob_dir(&self, first: u8) -> PathBuf {
         self.root.join(format!("sha256/{first:02x}"))
@@ -190,6 +215,14 @@ mod tests {
         assert_eq!(Layout::carrier_of(0xe3, file), Some((Digest::EMPTY, 12)));
         for other in ["", "12", &file.replace(".12", ""), &file.replace(".12", ".012"), &file.replace(".12", ".0")] {
             assert_eq!(Layout::carrier_of(0xe3, other), None, "{other}");
+        }
+        let tree = layout.tree(&Digest::EMPTY);
+        assert_eq!(tree, PathBuf::from(path.to_str().unwrap().replace("sha256", "trees")));
+        let file = tree.file_name().unwrap().to_str().unwrap();
+        assert_eq!(Layout::tree_of(0xe3, file), Some((Digest::EMPTY, false)));
+        assert_eq!(Layout::tree_of(0xe3, &format!("{file}.0123456789abcdef")), Some((Digest::EMPTY, true)));
+        for other in ["", "x", &format!("{file}.1"), &format!("{file}.0123456789ABCDEF"), &file[1..]] {
+            assert_eq!(Layout::tree_of(0xe3, other), None, "{other}");
         }
     }
 }

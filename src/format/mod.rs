@@ -18,6 +18,7 @@ pub mod session;
 pub mod settings;
 pub mod table;
 pub mod totals;
+pub mod tree;
 pub mod uses;
 
 /// Why bytes are not what they should be.

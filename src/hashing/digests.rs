@@ -2,6 +2,7 @@
 
 use sha2::Digest as _;
 
+use super::tree::{Tree, TreeHasher};
 use crate::vocabulary::{Blake3, Digest};
 
 /// Both digests of some bytes, and how many there were.
@@ -62,7 +63,7 @@ impl Absorb for Hasher {
 #[derive(Clone, Default)]
 pub struct Hasher {
     sha256: sha2::Sha256,
-    blake3: blake3::Hasher,
+    blake3: TreeHasher,
     size_bytes: u64,
 }
 
@@ -81,11 +82,14 @@ impl Hasher {
 
     /// The digests of everything taken.
     pub fn finish(self) -> Digests {
-        Digests {
-            digest: Digest::from_bytes(self.sha256.finalize().into()),
-            blake3: Blake3::from_bytes(*self.blake3.finalize().as_bytes()),
-            size_bytes: self.size_bytes,
-        }
+        self.finish_with_tree().0
+    }
+
+    /// As [`Hasher::finish`], with the tree of what was taken, where it is large enough to have one.
+    pub fn finish_with_tree(self) -> (Digests, Option<Tree>) {
+        let (blake3, tree) = self.blake3.finish();
+        let digest = Digest::from_bytes(self.sha256.finalize().into());
+        (Digests { digest, blake3, size_bytes: self.size_bytes }, tree)
     }
 }
 

@@ -9,6 +9,8 @@ pub mod memory;
 pub mod parts;
 pub mod sealed;
 mod stream;
+pub mod tree;
+pub mod windows;
 pub mod workers;
 
 pub use beside::beside;
@@ -18,4 +20,6 @@ pub use file::{digest_file, digest_path, verify_digest};
 pub use memory::{digest_many, sha256_many};
 pub use parts::{HashState, PartHasher};
 pub use sealed::digest_sealed;
+pub use tree::{Tree, TreeHasher};
+pub use windows::{Grown, Reading, grow, locate};
 pub use workers::Workers;

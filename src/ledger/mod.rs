@@ -40,6 +40,7 @@ use crate::parts::journal::chain::Damage;
 use crate::parts::journal::{Cursor, Journal};
 use crate::parts::names::Names;
 use crate::parts::sessions::Sessions;
+use crate::parts::trees::Trees;
 use crate::parts::uses::Uses;
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, TAIL_MAX_RECORDS};
 use crate::vocabulary::{Error, Result};
@@ -111,6 +112,8 @@ pub struct Ledger {
     pub blobs: Blobs,
     /// Further inodes of blobs.
     pub carriers: Carriers,
+    /// The trees of large blobs.
+    pub trees: Trees,
     /// The directory view.
     pub names: Names,
     /// Running work.
@@ -141,6 +144,7 @@ impl Ledger {
         let sessions = Sessions::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let blobs = Blobs::new(Arc::clone(&machine), layout.clone(), shards, policy.syncfs);
         let carriers = Carriers::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
+        let trees = Trees::new(Arc::clone(&machine), layout.clone(), policy.directory_mode);
         let uses = Uses::new(Arc::clone(&machine), layout.clone());
         let snapshot = load::load(machine.as_ref(), &layout, &journal, &policy, &Index::default())?;
         #[cfg(feature = "sqlite")]
@@ -155,6 +159,7 @@ impl Ledger {
             journal,
             blobs,
             carriers,
+            trees,
             names,
             sessions,
             uses,

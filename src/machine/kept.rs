@@ -5,11 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use super::{File, Machine};
 
+/// A directory, once it was wanted; `None` within where entries are reached by their paths.
+type Slot = OnceLock<Option<Box<dyn File>>>;
+
 /// A fixed number of directories, each opened when it is first wanted and open from then on. They must be such that
 /// never go away: what is reached is the directory that was opened.
 pub struct KeptOpen {
     machine: Arc<dyn Machine>,
-    slots: Box<[OnceLock<Option<Box<dyn File>>>]>,
+    slots: Box<[Slot]>,
 }
 
 impl KeptOpen {

@@ -8,4 +8,5 @@ pub mod journal;
 pub mod names;
 pub mod sessions;
 pub mod totals;
+pub mod trees;
 pub mod uses;

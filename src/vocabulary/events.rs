@@ -6,6 +6,7 @@ use super::digest::Digest;
 use super::entry::Key;
 use super::finding::Finding;
 use super::name::Name;
+use super::ranges::Damage;
 
 /// What became of one file that was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +99,10 @@ pub enum Origin {
     Source,
     /// What the caller offered.
     Offered,
-    /// The blob's own file, for a carrier.
+    /// The blob's own file: for a carrier, or what is right of a file that is wrong in other places.
     Blob,
+    /// A bad file of the blob that is in quarantine, as far as it is right.
+    Quarantine,
 }
 
 impl Origin {
@@ -111,8 +114,20 @@ impl Origin {
             Origin::Source => "source",
             Origin::Offered => "offered",
             Origin::Blob => "blob",
+            Origin::Quarantine => "quarantine",
         }
     }
+}
+
+/// Bytes that were put together with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// What kind of place it was.
+    pub origin: Origin,
+    /// The file.
+    pub path: PathBuf,
+    /// How many bytes of it.
+    pub bytes: u64,
 }
 
 /// One blob that was to be repaired, and what came of it.
@@ -130,8 +145,12 @@ pub struct Repair {
     pub status: RepairStatus,
     /// What was wrong with it; empty when nothing was.
     pub found: String,
-    /// Where the good bytes were.
+    /// Where it was wrong, as far as that can be told.
+    pub damage: Damage,
+    /// Where the good bytes were; of several files, the first.
     pub from: Option<(Origin, PathBuf)>,
+    /// How many of them were taken from where, if not all are of one file.
+    pub taken: Vec<Taken>,
     /// What was looked at in vain, and why it would not do.
     pub tried: Vec<(PathBuf, String)>,
     /// Links to the bad file that larder does not know: they keep the bad bytes.
@@ -151,6 +170,8 @@ pub struct CarrierSeen {
     pub status: VerifyStatus,
     /// What exactly was wrong; empty when nothing was.
     pub detail: String,
+    /// Where it is wrong, as far as that can be told.
+    pub damage: Damage,
 }
 
 /// Something that happened, told when it is true: an [`Event::Added`] comes after its batch is durable.
@@ -206,6 +227,8 @@ pub enum Event {
         status: VerifyStatus,
         /// What exactly was wrong; empty when nothing was.
         detail: String,
+        /// Where it is wrong, as far as that can be told.
+        damage: Damage,
         /// Its carriers: further inodes that the store keeps.
         carriers: Vec<CarrierSeen>,
     },

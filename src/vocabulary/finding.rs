@@ -46,6 +46,8 @@ pub enum FindingCode {
     CarrierStamp,
     /// A file under `carriers/` that no record knows.
     CarrierOrphan,
+    /// The tree of a blob of which there is no record.
+    TreeOrphan,
     /// A name or pin of a blob of which there is no record.
     AliasDangling,
     /// A hardlinked name without its file.
@@ -96,7 +98,7 @@ impl Mend {
 
 impl FindingCode {
     /// Every code.
-    pub const ALL: [FindingCode; 31] = [
+    pub const ALL: [FindingCode; 32] = [
         FindingCode::JournalDamage,
         FindingCode::JournalFenced,
         FindingCode::JournalTorn,
@@ -116,6 +118,7 @@ impl FindingCode {
         FindingCode::CarrierMissing,
         FindingCode::CarrierStamp,
         FindingCode::CarrierOrphan,
+        FindingCode::TreeOrphan,
         FindingCode::AliasDangling,
         FindingCode::NameMissing,
         FindingCode::NameWrongInode,
@@ -152,6 +155,7 @@ impl FindingCode {
             FindingCode::CarrierMissing => "carrier-missing",
             FindingCode::CarrierStamp => "carrier-stamp",
             FindingCode::CarrierOrphan => "carrier-orphan",
+            FindingCode::TreeOrphan => "tree-orphan",
             FindingCode::AliasDangling => "alias-dangling",
             FindingCode::NameMissing => "name-missing",
             FindingCode::NameWrongInode => "name-wrong-inode",

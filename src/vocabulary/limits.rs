@@ -84,6 +84,17 @@ pub const READ_AHEAD_FILES: usize = 16;
 /// How often a source that changes while it is read is tried before it is refused.
 pub const SOURCE_TRIES: u32 = 3;
 
+/// How finely damage is located: a tree has one chaining value of BLAKE3 for so many bytes of a blob. Part of the format.
+pub const TREE_GROUP_BYTES: usize = 1 << 20;
+/// Blobs at least this large have a tree: of smaller ones all is read as fast as a part.
+pub const TREE_FROM_BYTES: u64 = 4 << 20;
+/// Larger blobs have none: its values alone would take more than 64 MiB of memory.
+pub const TREE_MOST_BYTES: u64 = 2 << 40;
+/// Windows of one file that are handed to all cores at a time: bounds what waits for its place in the tree.
+pub const TREE_WINDOWS: u64 = 256;
+/// Ranges of bytes that a finding lists: more of them say no more to anybody, and a record has to hold them in words.
+pub const RANGES_TOLD: usize = 16;
+
 /// The state of an ingest can be saved at multiples of this: a whole subtree of BLAKE3, and enough bytes at a time for it
 /// to be fast. Part of the format.
 pub const PART_BYTES: usize = 64 << 10;

@@ -14,6 +14,7 @@ pub mod name;
 pub mod planted;
 #[cfg(not(feature = "planted"))]
 pub(crate) mod planted;
+pub mod ranges;
 pub mod recorder;
 pub mod reference;
 pub mod stamp;
@@ -26,6 +27,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
 pub use finding::{Finding, FindingCode};
 pub use name::{Name, Prefix};
+pub use ranges::{ByteRanges, Damage};
 pub use recorder::{Counts, Instrument, Level, Occurrence, Recorder};
 pub use reference::{HubRef, ModelRef};
 pub use stamp::Stamp;

@@ -138,6 +138,12 @@ bugs! {
     LeaseNotInherited,
     /// A collection empties the staging of who died since it looked what is there.
     BuriedUnseen,
+    /// The checksum of a tree is not compared.
+    TreeUnchecked,
+    /// A tree is believed whatever its root.
+    TreeOfOthers,
+    /// A part of a file is taken without a look at the tree.
+    GroupUnchecked,
     /// A scrub leaves some blobs out.
     ScrubSkips,
     /// A blob is on record as read before it was read to its end.

@@ -90,7 +90,10 @@ fn fill(
         let staging = ledger.layout.staging();
         refuse_what_cannot_fit(ledger.machine.as_ref(), &staging, &blob, || format!("copy blob {digest}"))?;
     }
-    let found = if shared { digest_file(to.as_ref()) } else { copy_hashed(from, to.as_ref(), path, goes_on)? };
+    let found = match shared {
+        true => digest_file(to.as_ref()),
+        false => copy_hashed(from, to.as_ref(), path, goes_on)?.map(|(digests, _)| digests),
+    };
     match found {
         Ok(found) if found.digest == *digest => {}
         Err(e) if e.kind() == io::ErrorKind::Interrupted => {

@@ -7,6 +7,7 @@
 mod carriers;
 mod chosen;
 mod findings;
+mod trees;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -153,6 +154,7 @@ pub fn collect(
     refuse_most(plan, &fresh, options)?;
     // Every frame was read by now: what no record knows, none knew.
     carriers::remove_unrecorded(ctx.ledger)?;
+    trees::sweep(ctx)?;
     report.in_grace = fresh.in_grace;
     carry_out(ctx, &plan.doomed, &mut report, observer)?;
     ctx.ledger.refill_reserve();
@@ -570,6 +572,7 @@ fn take_out(ledger: &Ledger, session: Option<&Session>, batch: &[Doomed]) -> Res
             records.push(Record::Removed(RemovedRecord { digest, size_bytes, rule, when }));
             out.gone.push(Gone { digest, size_bytes, freed_bytes: meta.map_or(0, |meta| frees(&meta)), numbers });
         }
+        trees::remove(ledger, out.gone.iter().map(|gone| (&gone.digest, gone.size_bytes)));
         hold.commit(&records)?;
         for Gone { digest, freed_bytes, numbers, .. } in &mut out.gone {
             *freed_bytes += carriers::take_out(ledger, session, digest, numbers, &mut out.paths)?;

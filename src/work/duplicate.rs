@@ -4,18 +4,18 @@ use std::io;
 use std::path::Path;
 
 use crate::hashing::file::read_through;
-use crate::hashing::{Digests, Hasher};
+use crate::hashing::{Digests, Hasher, Tree};
 use crate::machine::File;
 use crate::vocabulary::{Error, Result};
 
 /// Copies `from` to the empty file `to`, which is at `path`, holes left out. The outer error is one of writing, the inner
-/// one of reading; `Interrupted` where `goes_on` said no.
+/// one of reading; `Interrupted` where `goes_on` said no. Says the digests, and the tree of what is large enough to have one.
 pub(super) fn copy_hashed(
     from: &dyn File,
     to: &dyn File,
     path: &Path,
     goes_on: &dyn Fn() -> bool,
-) -> Result<io::Result<Digests>> {
+) -> Result<io::Result<(Digests, Option<Tree>)>> {
     let mut hasher = Hasher::default();
     let mut write_error = None;
     let read = read_through(from, &mut hasher, &|_| goes_on(), &mut |piece, at| {
@@ -34,5 +34,5 @@ pub(super) fn copy_hashed(
     };
     // A hole at the end was not written, and is part of the file all the same.
     to.set_len(size).map_err(|e| Error::io("write", path, e))?;
-    Ok(Ok(hasher.finish()))
+    Ok(Ok(hasher.finish_with_tree()))
 }

@@ -25,6 +25,7 @@ pub mod links;
 pub mod materialize;
 pub mod mend;
 pub mod names;
+pub mod ranged;
 pub mod repair;
 pub mod resumable;
 mod room;
@@ -34,6 +35,7 @@ mod spill;
 pub mod status;
 #[cfg(test)]
 mod testing;
+mod trees;
 pub mod upkeep;
 pub mod verify;
 

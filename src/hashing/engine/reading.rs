@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::worker::Buffer;
 use super::{Hashed, Source};
 use crate::hashing::sealed::Stopped;
 use crate::hashing::stream::{Block, Stream, digest, padded};
@@ -14,6 +13,14 @@ use crate::vocabulary::planted::{Bug, planted};
 
 /// Blocks of zeros to stand for holes.
 static ZEROS: [Block; 1024] = [[0; 64]; 1024];
+
+/// Whole blocks that are read at a time, and room for the end of a message behind them.
+pub(super) type Buffer = Vec<Block>;
+
+/// A buffer for one lane. It is no whole number of pages long, so that not all lanes use the same sets of the cache.
+pub(super) fn buffer() -> Buffer {
+    vec![[0; 64]; READ_BYTES / 64 + 2]
+}
 
 /// Where the blocks at hand are.
 enum Piece {
@@ -167,12 +174,12 @@ impl<S: Source> Reading<S> {
             self.end = Some(padded(&ZEROS[0][..length % 64], self.size));
         }
         if self.to == 0 {
-            self.to_the_end();
+            self.begin_the_end();
         }
     }
 
     /// The last piece had no whole block.
-    fn to_the_end(&mut self) {
+    fn begin_the_end(&mut self) {
         let count = self.end.as_ref().map_or(0, |end| end.1);
         (self.piece, self.from, self.to, self.last) = (Piece::End, 0, count, true);
     }

@@ -3,20 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::reading::{Loaded, Reading};
+use super::reading::{Buffer, Loaded, Reading, buffer};
 use super::{Queue, Source, Sources};
 use crate::hashing::choice::Choice;
 use crate::hashing::sealed::Stopped;
-use crate::hashing::stream::{Block, Stream, advance};
-use crate::vocabulary::limits::{READ_AHEAD_FILES, READ_BYTES};
-
-/// Whole blocks that are read at a time, and room for the end of a message behind them.
-pub(super) type Buffer = Vec<Block>;
-
-/// A buffer for one lane. It is no whole number of pages long, so that not all lanes use the same sets of the cache.
-fn buffer() -> Buffer {
-    vec![[0; 64]; READ_BYTES / 64 + 2]
-}
+use crate::hashing::stream::{Stream, advance};
+use crate::vocabulary::limits::READ_AHEAD_FILES;
 
 pub(super) struct Worker<'a, S: Sources> {
     choice: &'a Choice,

@@ -11,6 +11,7 @@ mod journal;
 mod names;
 mod settle;
 mod staging;
+mod trees;
 pub(crate) mod walk;
 
 use std::collections::BTreeMap;
@@ -100,6 +101,7 @@ impl Checker<'_, '_> {
         self.index()?;
         self.blobs()?;
         self.carriers()?;
+        self.trees()?;
         self.names()?;
         self.staging()
     }

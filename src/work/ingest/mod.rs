@@ -28,6 +28,7 @@ pub use self::named::add_named;
 pub use self::resume::Checkpoints;
 use self::walk::{Item, Walk, chain};
 use super::Context;
+use super::trees::Grove;
 use crate::format::session::SessionKind;
 use crate::ledger::Ledger;
 use crate::parts::sessions::Session;
@@ -209,6 +210,8 @@ struct Adding<'a> {
     observer: &'a dyn Observer,
     session: Arc<Session>,
     keeping: Option<Arc<dyn Keeping>>,
+    /// The trees of what is hashed, until its batch is acknowledged.
+    grove: Arc<Grove>,
     tally: Mutex<Tally>,
 }
 
@@ -230,7 +233,15 @@ impl<'a> Adding<'a> {
         let session = ctx
             .ledger
             .hold(|hold| ctx.ledger.sessions.open(SessionKind::Ingest, hold.snapshot.cursor.sequence, Vec::new()))?;
-        Ok(Adding { ctx, options, observer, session: Arc::new(session), keeping, tally: Mutex::default() })
+        Ok(Adding {
+            ctx,
+            options,
+            observer,
+            session: Arc::new(session),
+            keeping,
+            grove: Arc::default(),
+            tally: Mutex::default(),
+        })
     }
 
     fn ledger(&self) -> &'a Ledger {

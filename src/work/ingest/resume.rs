@@ -64,11 +64,11 @@ impl Stager<'_> {
         if !matches!(&opened, Ok(Some(_))) {
             self.discard(&path)?;
         }
-        Ok(opened?.map(|file| GoneOn { path, file, state: says.state }))
+        Ok(opened?.map(|(file, hasher)| GoneOn { path, file, hasher }))
     }
 
     /// Opens a staged file to go on with it; `None` where it is not what its checkpoint says.
-    fn reopen(&self, path: &Path, says: &Checkpoint) -> Result<Option<Box<dyn File>>> {
+    fn reopen(&self, path: &Path, says: &Checkpoint) -> Result<Option<(Box<dyn File>, PartHasher)>> {
         let look = |e| Error::io("look at", path, e);
         let sealed = self.ledger.machine.open(path, Open::Read).map_err(|e| Error::io("open", path, e))?;
         let meta = sealed.meta().map_err(look)?;
@@ -77,19 +77,19 @@ impl Stager<'_> {
             return Ok(None);
         }
         sealed.drop_cache();
-        match begins_with(sealed.as_ref(), &says.state, &|_| !self.observer.cancelled()) {
-            Ok(true) => {}
+        let groups = match begins_with(sealed.as_ref(), &says.state, &|_| !self.observer.cancelled()) {
+            Ok(Some(groups)) => groups,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(interrupted()),
             // What cannot be read is no beginning.
-            Ok(false) | Err(_) => return Ok(None),
-        }
+            Ok(None) | Err(_) => return Ok(None),
+        };
         let write = |e| Error::io("write", path, e);
         sealed.set_mode(meta.mode | 0o600).map_err(write)?;
         let file = self.ledger.machine.open(path, Open::ReadWrite).map_err(|e| Error::io("open", path, e))?;
         // Not what it had: where this failed the last time, it can be written to still, and it is to be a blob.
         file.set_mode(meta.mode & !0o222).map_err(write)?;
         file.set_len(says.state.size_bytes).map_err(write)?;
-        Ok(Some(file))
+        Ok(Some((file, PartHasher::resume(says.state.clone(), groups))))
     }
 
     /// Copies a large source from where `hasher` is, and saves its state on the way. `None`: it changed.
@@ -127,7 +127,7 @@ impl Stager<'_> {
             }
         }
         target.set_len(meta.size_bytes).map_err(|e| Error::io("write", path, e))?;
-        Ok(Some(hasher.finish()))
+        Ok(Some(self.grown(hasher.finish_with_tree())))
     }
 
     /// Syncs what is staged and then says so. A failed sync ends this ingest: no later one proves anything. Failing to say

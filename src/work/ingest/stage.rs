@@ -11,7 +11,7 @@ use super::{AddOptions, TakeIn};
 use crate::format::checkpoint::SourceStamp;
 use crate::format::table::BlobRow;
 use crate::hashing::file::read_through;
-use crate::hashing::{Absorb, Digests, HashState, Hasher, PartHasher, Sha256, beside, digest_file};
+use crate::hashing::{Absorb, Digests, Hasher, PartHasher, Sha256, Tree, beside, digest_file};
 use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::parts::blobs::{self, Readers};
@@ -21,6 +21,7 @@ use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Blake3, Digest, Error, ErrorKind, Observer, Result, Stamp};
 use crate::work::blob::open_readable;
 use crate::work::room::refuse_what_cannot_fit;
+use crate::work::trees::Grove;
 
 /// A source whose bytes are known or staged.
 #[derive(Clone, Debug)]
@@ -102,6 +103,8 @@ pub(super) struct Stager<'a> {
     pub copying: AtomicUsize,
     /// Held while a source with several names is taken in: its names share one mode, and one inode at a time changes it.
     pub several_names: Mutex<()>,
+    /// The trees of what is hashed.
+    pub grove: Arc<Grove>,
 }
 
 /// Stored blobs that a large source of the same size is compared with, by a few of their bytes.
@@ -113,7 +116,7 @@ const SAMPLE_BYTES: usize = 4 << 10;
 pub(super) struct GoneOn {
     pub path: PathBuf,
     pub file: Box<dyn File>,
-    pub state: HashState,
+    pub hasher: PartHasher,
 }
 
 /// What is known of a digest before anything is staged.
@@ -142,7 +145,7 @@ impl Stager<'_> {
             file.write_at(&buffer[..read], at).map_err(|e| Error::io("write", &path, e))?;
             at += read as u64;
         }
-        let digests = hasher.finish();
+        let digests = self.grown(hasher.finish_with_tree());
         self.check_expected(item, &digests)?;
         let known = self.known(&digests.digest, None)?;
         if let Known::Yes(hashed) = known {
@@ -214,8 +217,7 @@ impl Stager<'_> {
             }
         }
         let (path, target, copied) = match gone_on {
-            Some(GoneOn { path, file, state }) => {
-                let hasher = PartHasher::resume(state);
+            Some(GoneOn { path, file, hasher }) => {
                 let copied = self.copy_with_checkpoints(item, source, meta, &path, file.as_ref(), hasher);
                 (path, file, copied)
             }
@@ -292,7 +294,13 @@ impl Stager<'_> {
         }
         // A hole at the end was not written, and is part of the file all the same.
         target.set_len(size).map_err(|e| Error::io("write", path, e))?;
-        Ok(Some(hasher.finish()))
+        Ok(Some(self.grown(hasher.finish_with_tree())))
+    }
+
+    /// Keeps the tree in mind, for when its bytes are kept.
+    pub(super) fn grown(&self, (digests, tree): (Digests, Option<Tree>)) -> Digests {
+        self.grove.keep(&digests.digest, tree);
+        digests
     }
 
     /// Lets `copy` read and write while another thread hashes, unless every thread has a file of its own to copy.
@@ -357,7 +365,10 @@ impl Stager<'_> {
     pub(super) fn hash(&self, item: &Item, file: &dyn File, meta: &Meta) -> Result<Option<Digests>> {
         let mut hasher = Hasher::default();
         let read = read_through(file, &mut hasher, &|bytes| self.ticks(bytes), &mut |_, _| Ok(()));
-        Ok(self.judge(item, read)?.filter(|size| *size == meta.size_bytes).map(|_| hasher.finish()))
+        Ok(self
+            .judge(item, read)?
+            .filter(|size| *size == meta.size_bytes)
+            .map(|_| self.grown(hasher.finish_with_tree())))
     }
 
     pub(super) fn judge(&self, item: &Item, read: io::Result<u64>) -> Result<Option<u64>> {

@@ -5,7 +5,7 @@
 //! staged is no reason to stage it again: it is on record by the time that the younger one is committed, and what is not
 //! is staged then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::batch::{self, Committed, Outcome, Rules, Stamps};
@@ -22,6 +22,9 @@ use crate::work::spill::spill;
 
 /// How often a batch is staged again because stored copies that it rested on went away.
 const BATCH_TRIES: usize = 8;
+
+/// Files that were staged once more, and the witness of their own batch.
+type Restaged = (Vec<Staged>, Option<Box<dyn File>>);
 
 /// Sources that are synced, published and recorded as one.
 pub(super) struct Batch<'a> {
@@ -66,6 +69,7 @@ impl<'a> Adding<'a> {
             jobs: self.ctx.workers.count(),
             copying: Default::default(),
             several_names: Default::default(),
+            grove: Arc::clone(&self.grove),
         };
         let began_ns = ledger.machine.monotonic_ns();
         Ok(Batch { stager, witness, began_ns, staged: Vec::new(), bytes: 0 })
@@ -202,22 +206,28 @@ impl<'a> Adding<'a> {
         }
         let mut again = Vec::new();
         let mut vouched = Vouched::by(&batch);
+        let mut settled = BTreeMap::new();
         for (staged, outcome) in batch.into_iter().zip(committed.outcomes) {
             match outcome {
-                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched) => self.added(&staged, status),
+                Outcome::Added(status) if self.may_be_traded(&staged, &mut vouched) => {
+                    settled.insert(staged.digests.digest, true);
+                    self.added(&staged, status);
+                }
                 Outcome::Refused(reason) => {
                     self.tally().report.failed += 1;
                     self.observer.event(&Event::Failed { path: staged.item.path.clone(), reason });
                 }
                 Outcome::Added(_) | Outcome::Again => again.push(staged.item.clone()),
             }
+            settled.entry(staged.digests.digest).or_insert(false);
             self.give_back(&staged);
             self.unstage(&staged);
         }
+        self.grove.settle(self.ledger(), settled.into_iter());
         again
     }
 
-    fn restage(&self, items: Vec<Item>) -> Result<(Vec<Staged>, Option<Box<dyn File>>)> {
+    fn restage(&self, items: Vec<Item>) -> Result<Restaged> {
         if items.is_empty() {
             return Ok((Vec::new(), None));
         }

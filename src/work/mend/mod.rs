@@ -11,6 +11,7 @@ mod former;
 mod journal;
 mod names;
 mod staging;
+mod trees;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -80,7 +81,7 @@ pub fn how(code: FindingCode) -> &'static str {
             "write a base of everything that is known, keep the damaged files in quarantine, and lift the fence"
         }
         FindingCode::JournalTorn => "cut it, and keep it in quarantine",
-        FindingCode::JournalUnfinished | FindingCode::RunUnnamed => "remove it",
+        FindingCode::JournalUnfinished | FindingCode::RunUnnamed | FindingCode::TreeOrphan => "remove it",
         FindingCode::IndexBad | FindingCode::IndexDisagrees => "make the index anew from the journal",
         FindingCode::BlobMissing => {
             "link it back from one of its names, or else mark it damaged; forget it if nothing keeps it"
@@ -134,6 +135,7 @@ fn execute(ctx: &Context<'_>, plan: &MendPlan, observer: &dyn Observer, report: 
     mender.fence()?;
     mender.blobs()?;
     mender.carriers()?;
+    mender.trees()?;
     mender.names()?;
     mender.staging()?;
     mender.unfence()

@@ -12,21 +12,35 @@ use crate::vocabulary::events::Origin;
 use crate::vocabulary::limits::SOURCES_MOST;
 use crate::vocabulary::{Digest, Result};
 
+/// Files in quarantine that are asked for their right parts, the newest first.
+const EVIDENCE_MOST: usize = 4;
+
 /// What larder knows, the best first: carriers, the store's own names where one of them is another file than the blob's,
 /// the files that it was added from.
 pub(super) fn candidates(ledger: &Ledger, snapshot: &Snapshot, broken: &Broken) -> Result<Vec<Candidate>> {
     let digest = &broken.digest;
     let mut found = Vec::new();
     if broken.is_unrecorded() {
-        found.push(Candidate { origin: Origin::Name, path: ledger.layout.blob(digest) });
+        found.push(Candidate { origin: Origin::Name, path: ledger.layout.blob(digest), guessed: false });
     }
     for (number, _) in snapshot.carriers(digest)? {
-        found.push(Candidate { origin: Origin::Carrier, path: ledger.layout.carrier(digest, number) });
+        let path = ledger.layout.carrier(digest, number);
+        found.push(Candidate { origin: Origin::Carrier, path, guessed: false });
     }
-    found.extend(own_name(ledger, snapshot, broken)?.map(|path| Candidate { origin: Origin::Name, path }));
+    let named = own_name(ledger, snapshot, broken)?;
+    found.extend(named.map(|path| Candidate { origin: Origin::Name, path, guessed: false }));
     let sources = sources(snapshot, digest)?;
-    found.extend(sources.into_iter().map(|path| Candidate { origin: Origin::Source, path }));
+    found.extend(sources.into_iter().map(|path| Candidate { origin: Origin::Source, path, guessed: false }));
     Ok(found)
+}
+
+/// The files with wrong bytes of a blob that may be right in other places: what stands in its place, and what is in
+/// quarantine.
+pub(super) fn bad_files(ledger: &Ledger, broken: &Broken) -> Vec<Candidate> {
+    let own = Candidate { origin: Origin::Blob, path: ledger.layout.blob(&broken.digest), guessed: false };
+    let kept = evidence(ledger, &broken.digest).into_iter().rev().take(EVIDENCE_MOST);
+    let kept = kept.map(|path| Candidate { origin: Origin::Quarantine, path, guessed: false });
+    std::iter::once(own).chain(kept).collect()
 }
 
 /// The file of one hardlinked alias that is not the bad file: of a blob whose own file is gone, usually the last name

@@ -72,13 +72,20 @@ impl Repairing<'_> {
             carriers.retain(|carrier| !is_as_recorded(self.ctx.ledger, carrier) || self.has_finding(carrier));
         }
         let snapshot = Arc::clone(&self.snapshot);
-        let examiner = self.examiner(&snapshot);
+        let (ledger, examiner) = (self.ctx.ledger, self.examiner(&snapshot));
         let looks = self.ctx.workers.map(carriers, |carrier| {
             let size_bytes = carrier.row.stamp.size_bytes;
             let meter = Meter::new(self.observer, 0);
-            (carrier, examiner.look_at_carrier(&carrier.digest, carrier.number, size_bytes, &meter))
+            let mut look = examiner.look_at_carrier(&carrier.digest, carrier.number, size_bytes, &meter);
+            if let Some(look) = &mut look {
+                let (path, blob) =
+                    (ledger.carriers.path(&carrier.digest, carrier.number), snapshot.blob(&carrier.digest)?);
+                examiner.locate_damage(&carrier.digest, blob.as_ref(), &path, look);
+            }
+            Ok::<_, Error>((carrier, look))
         });
-        for (carrier, look) in looks {
+        for looked in looks {
+            let (carrier, look) = looked?;
             match look {
                 None => self.report.interrupted = true,
                 Some(Look { status: VerifyStatus::Ok, file, .. }) => {
@@ -134,7 +141,9 @@ impl Repairing<'_> {
             size_bytes: carrier.row.stamp.size_bytes,
             status: RepairStatus::Unrepaired,
             found: look.detail.clone(),
+            damage: look.damage.clone(),
             from: None,
+            taken: Vec::new(),
             tried: Vec::new(),
             outside_links: 0,
             outside: Vec::new(),

@@ -2,9 +2,10 @@
 //!
 //! Blobs are examined as `verify` does it. For what is wrong, candidates are tried in order (`candidates`, `offered`):
 //! each is copied into the session's staging and hashed there, and only a staged copy with the right digest is used
-//! (`stage`). Healing then goes in the order of every heal: a frame names both inodes, and whoever holds `lock` carries
+//! (`stage`), or one that is put together from right parts of several (`assemble`). Healing then goes in the order of every heal: a frame names both inodes, and whoever holds `lock` carries
 //! it out (`restore`).
 
+mod assemble;
 mod candidates;
 mod carriers;
 mod offered;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::candidates::candidates;
-use self::offered::Offered;
+use self::offered::{Offered, Wanted};
 use self::restore::{Ending, Mending};
 use self::select::{Broken, Picked, Picker};
 use self::stage::{Attempt, Bench};
@@ -26,13 +27,14 @@ use super::links::StagedLinks;
 use super::names::Target;
 use super::seen::mended;
 use super::spill::spill;
+use super::trees;
 use super::verify::examine::{Examiner, Reading};
 use crate::ledger::{Snapshot, Tables};
 use crate::machine::Meta;
 use crate::parts::sessions::Session;
 use crate::vocabulary::events::{Origin, Repair, RepairStatus, VerifyStatus};
 use crate::vocabulary::limits::REPAIR_BATCH;
-use crate::vocabulary::{Digest, Event, Observer, Prefix, Result};
+use crate::vocabulary::{Event, Observer, Prefix, Result};
 
 /// Blobs that are examined before what was found wrong among them is mended: bounds memory, and how often a directory
 /// that was offered is walked.
@@ -91,7 +93,9 @@ pub struct RepairReport {
 /// Good bytes are looked for, in this order: in a carrier; under the store's own names, where one is another file than
 /// the bad one; in the files that the blob was added from; in what [`RepairOptions::from`] offers, a directory that is a
 /// store being asked by digest, any other being walked for files of the right size. A candidate is copied and hashed
-/// before it counts for anything. The bad file goes to quarantine with the reason. A corrupt blob without any good copy
+/// before it counts for anything. A large blob with a tree is put together from parts: what is right of the bad file, also
+/// of one in quarantine, and of candidates only what is wrong there, each group held against the tree; the whole is hashed
+/// all the same. The bad file goes to quarantine with the reason. A corrupt blob without any good copy
 /// goes there too, so that nobody gets its bytes; its names stay on record. Carriers that are wrong are made anew from
 /// the blob's own file, once that is good. What the disk could not read is replaced by
 /// a good copy, and otherwise left alone; what this user may not read is left alone.
@@ -219,7 +223,13 @@ impl Repairing<'_> {
     }
 
     fn mend_all(&mut self, broken: Vec<Broken>) -> Result<()> {
-        let wanted: Vec<(Digest, u64)> = broken.iter().map(|b| (b.digest, b.size_bytes)).collect();
+        let by_parts = |broken: &Broken| {
+            broken.row.as_ref().is_some_and(|row| trees::believed(self.ctx.ledger, &broken.digest, row).is_some())
+        };
+        let wanted: Vec<Wanted> = broken
+            .iter()
+            .map(|b| Wanted { digest: b.digest, size_bytes: b.size_bytes, by_parts: by_parts(b) })
+            .collect();
         self.offered.look_for(&wanted, self.ctx.workers, self.observer)?;
         let mut rest = broken.into_iter().peekable();
         while rest.peek().is_some() && !self.report.interrupted {
@@ -250,6 +260,7 @@ impl Repairing<'_> {
                 (None, _) => hopeless.push((broken, told)),
                 (Some(good), _) => {
                     told.from = Some((good.origin, good.from.clone()));
+                    told.taken.clone_from(&good.taken);
                     mendings.push(Mending { broken, good, told });
                 }
             }
@@ -271,7 +282,10 @@ impl Repairing<'_> {
         let (offered, snapshot, ledger) = (&self.offered, self.snapshot.as_ref(), self.ctx.ledger);
         let attempts = self.ctx.workers.map(batch.iter().collect(), |broken: &Broken| {
             let candidates = candidates(ledger, snapshot, broken)?;
-            bench.attempt(broken, candidates.into_iter().chain(offered.candidates(&broken.digest)))
+            bench.attempt(
+                broken,
+                candidates.into_iter().chain(offered.candidates(&broken.digest, broken.size_bytes)).collect(),
+            )
         });
         attempts.into_iter().collect()
     }
@@ -292,7 +306,11 @@ impl Repairing<'_> {
         for (mending, ending) in mendings.into_iter().zip(endings) {
             mending.good.unstage(self.ctx.ledger);
             match ending {
-                Ending::Done => self.mended(mending, RepairStatus::Repaired),
+                Ending::Done => {
+                    let tree = mending.good.tree.as_ref();
+                    tree.iter().for_each(|tree| trees::put(self.ctx.ledger, &mending.broken.digest, tree));
+                    self.mended(mending, RepairStatus::Repaired);
+                }
                 Ending::Changed if last_try => {
                     let mut told = mending.told;
                     told.found.push_str("; it was changed by others each time it was looked at");
@@ -352,7 +370,9 @@ impl Repairing<'_> {
             size_bytes: broken.size_bytes,
             status,
             found: broken.words(),
+            damage: broken.look.damage.clone(),
             from: None,
+            taken: Vec::new(),
             tried: Vec::new(),
             outside_links: 0,
             outside: Vec::new(),
@@ -391,4 +411,6 @@ fn is_mendable(broken: &Broken) -> bool {
 struct Candidate {
     origin: Origin,
     path: PathBuf,
+    /// Whether nothing speaks for it but that it was offered and may have the right length.
+    guessed: bool,
 }

@@ -12,6 +12,8 @@ use crate::machine::{FileKind, Machine, Meta, Open};
 use crate::vocabulary::events::Origin;
 use crate::vocabulary::{Digest, Error, ErrorKind, Observer, Result};
 
+/// Files of one length that are remembered to be asked for parts.
+const GUESSED_MOST: usize = 4096;
 /// Files of the right sizes that are hashed in one go.
 const HASHED_AT_ONCE: usize = 1024;
 
@@ -21,14 +23,33 @@ pub(super) struct Offered<'a> {
     stores: Vec<Layout>,
     /// Files, and directories that are no stores.
     trees: Vec<PathBuf>,
+    /// The files among them.
+    files: Vec<PathBuf>,
     /// What the last look has found for each digest.
     found: BTreeMap<Digest, PathBuf>,
+    /// Files of each length that the last look was to find for digests whose parts can be told apart.
+    by_size: BTreeMap<u64, Vec<PathBuf>>,
+}
+
+/// A digest that is looked for.
+pub(super) struct Wanted {
+    pub(super) digest: Digest,
+    pub(super) size_bytes: u64,
+    /// Whether a file that is right in parts is of use.
+    pub(super) by_parts: bool,
 }
 
 impl<'a> Offered<'a> {
     /// Sees what kind of place each path is. One that is not there is [`ErrorKind::NotFound`].
     pub(super) fn new(ledger: &'a Ledger, from: &[PathBuf]) -> Result<Self> {
-        let mut offered = Offered { ledger, stores: Vec::new(), trees: Vec::new(), found: BTreeMap::new() };
+        let mut offered = Offered {
+            ledger,
+            stores: Vec::new(),
+            trees: Vec::new(),
+            files: Vec::new(),
+            found: BTreeMap::new(),
+            by_size: BTreeMap::new(),
+        };
         for path in from {
             let machine = ledger.machine.as_ref();
             let root = machine.canonical(path).map_err(|e| Error::io("find", path, e))?;
@@ -39,7 +60,11 @@ impl<'a> Offered<'a> {
                     return Err(Error::new(ErrorKind::Invalid, attempt, "it is the store that is to be repaired"));
                 }
                 FileKind::Directory if is_store(machine, &root) => offered.stores.push(Layout::new(root)),
-                FileKind::Directory | FileKind::File => offered.trees.push(root),
+                FileKind::File => {
+                    offered.files.push(root.clone());
+                    offered.trees.push(root);
+                }
+                FileKind::Directory => offered.trees.push(root),
                 _ => {
                     let attempt = format!("repair from {}", path.display());
                     return Err(Error::new(ErrorKind::Invalid, attempt, "it is no regular file and no directory"));
@@ -54,28 +79,31 @@ impl<'a> Offered<'a> {
         own.is_ok_and(|own| (own.device, own.inode) == (meta.device, meta.inode))
     }
 
-    /// What is offered for a digest, after it was looked for: other stores, then files.
-    pub(super) fn candidates(&self, digest: &Digest) -> impl Iterator<Item = Candidate> {
+    /// What is offered for a digest of this length, after it was looked for: other stores, then files.
+    pub(super) fn candidates(&self, digest: &Digest, size_bytes: u64) -> impl Iterator<Item = Candidate> {
         let stores: Vec<PathBuf> = self.stores.iter().map(|store| store.blob(digest)).collect();
         let paths = stores.into_iter().chain(self.found.get(digest).cloned());
-        paths.map(|path| Candidate { origin: Origin::Offered, path })
+        let guessed = self.by_size.get(&size_bytes).cloned().unwrap_or_default();
+        let candidate = |guessed| move |path| Candidate { origin: Origin::Offered, path, guessed };
+        paths.map(candidate(false)).chain(guessed.into_iter().map(candidate(true)))
     }
 
     /// Walks the directories for files that have the size of one of these digests, and remembers those whose bytes are
-    /// right, or, where there is only one pair to compare, the file as it is: it is hashed anyway before it is used.
-    pub(super) fn look_for(
-        &mut self,
-        wanted: &[(Digest, u64)],
-        workers: &Workers,
-        observer: &dyn Observer,
-    ) -> Result<()> {
+    /// right, or, where there is only one pair to compare, the file as it is: it is hashed anyway before it is used. For what
+    /// can be put together from parts, all of them are remembered.
+    pub(super) fn look_for(&mut self, wanted: &[Wanted], workers: &Workers, observer: &dyn Observer) -> Result<()> {
         self.found.clear();
         let mut open: BTreeMap<u64, BTreeSet<Digest>> = BTreeMap::new();
-        for (digest, size) in wanted {
-            open.entry(*size).or_default().insert(*digest);
+        self.by_size.clear();
+        for Wanted { digest, size_bytes, by_parts } in wanted {
+            match by_parts {
+                // A file that the user points at may be the one although it was cut short.
+                true => _ = self.by_size.entry(*size_bytes).or_insert_with(|| self.files.clone()),
+                false => _ = open.entry(*size_bytes).or_default().insert(*digest),
+            }
         }
         let mut pending: Vec<PathBuf> = self.trees.iter().rev().cloned().collect();
-        while !open.is_empty() && !pending.is_empty() && !observer.cancelled() {
+        while !(open.is_empty() && self.by_size.is_empty()) && !pending.is_empty() && !observer.cancelled() {
             let files = self.next_files(&mut pending, &open);
             for (digest, size, path) in self.hashed(files, &open, workers, observer) {
                 let left = open.get_mut(&size).is_some_and(|digests| digests.remove(&digest));
@@ -90,12 +118,24 @@ impl<'a> Offered<'a> {
 
     /// Some more files of the sizes that are looked for. What cannot be looked at is left out, as are symbolic links and
     /// the store itself.
-    fn next_files(&self, pending: &mut Vec<PathBuf>, open: &BTreeMap<u64, BTreeSet<Digest>>) -> Vec<(PathBuf, u64)> {
-        let machine = self.ledger.machine.as_ref();
+    fn next_files(
+        &mut self,
+        pending: &mut Vec<PathBuf>,
+        open: &BTreeMap<u64, BTreeSet<Digest>>,
+    ) -> Vec<(PathBuf, u64)> {
+        let ledger = self.ledger;
+        let machine = ledger.machine.as_ref();
         let mut files = Vec::new();
         while files.len() < HASHED_AT_ONCE {
             let Some(path) = pending.pop() else { break };
             let Ok(meta) = machine.lstat(&path) else { continue };
+            if let Some(guessed) = self.by_size.get_mut(&meta.size_bytes)
+                && meta.kind == FileKind::File
+                && guessed.len() < GUESSED_MOST
+                && !guessed.contains(&path)
+            {
+                guessed.push(path.clone());
+            }
             match meta.kind {
                 FileKind::File if open.contains_key(&meta.size_bytes) => files.push((path, meta.size_bytes)),
                 FileKind::Directory if !self.is_this_store(&meta) => {

@@ -103,7 +103,11 @@ pub(super) fn examine(examiner: &Examiner<'_>, digest: Digest, size_bytes: u64) 
     let meter = Meter::new(examiner.observer, size_bytes);
     let settled = examiner.look_until_settled(&digest, &meter)?;
     let (row, look) = match settled {
-        Settled::Looked(row, look) => (row, *look),
+        Settled::Looked(row, mut look) => {
+            let path = examiner.ctx.ledger.blobs.path(&digest);
+            examiner.locate_damage(&digest, row.as_ref(), &path, &mut look);
+            (row, *look)
+        }
         Settled::Gone => return Ok(Picked::Gone),
         Settled::Stopped => return Ok(Picked::Stopped),
     };

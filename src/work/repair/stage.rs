@@ -4,20 +4,22 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::candidates::bad_files;
 use super::select::Broken;
 use super::{Candidate, is_mendable};
 use crate::format::settings::Durability;
 use crate::hashing::file::read_through;
-use crate::hashing::{Digests, Hasher};
+use crate::hashing::{Digests, Hasher, Tree};
 use crate::ledger::Ledger;
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::parts::blobs;
 use crate::parts::sessions::Session;
-use crate::vocabulary::events::Origin;
+use crate::vocabulary::events::{Origin, Taken};
 use crate::vocabulary::{Blake3, Error, Observer, Result, Stamp};
 use crate::work::blob::in_full;
 use crate::work::duplicate::copy_hashed;
 use crate::work::room::refuse_what_cannot_fit;
+use crate::work::trees;
 
 /// What candidates are tried with. Without a session nothing is staged: they are hashed where they are.
 pub(super) struct Bench<'a> {
@@ -31,6 +33,10 @@ pub(super) struct Good {
     pub(super) origin: Origin,
     pub(super) from: PathBuf,
     pub(super) blake3: Blake3,
+    /// Of what is large enough to have one.
+    pub(super) tree: Option<Tree>,
+    /// How many bytes are from where, if they are not all of one file.
+    pub(super) taken: Vec<Taken>,
     /// The synced copy under its final mode, and what it looks like; `None` if nothing is staged.
     pub(super) staged: Option<(PathBuf, Stamp)>,
 }
@@ -47,6 +53,16 @@ pub(super) struct Attempt {
     pub(super) no_room: bool,
 }
 
+/// What became of putting a blob together.
+pub(super) enum Assembled {
+    /// It ended the search: good bytes, no room, or asked to stop.
+    Ended,
+    /// Some groups are nowhere.
+    Incomplete,
+    /// All groups fit the tree, and the whole is not the blob: the tree is of no use.
+    Misled,
+}
+
 /// What became of one candidate.
 enum Tried {
     Good(Good),
@@ -56,13 +72,24 @@ enum Tried {
 }
 
 impl Bench<'_> {
-    /// Tries candidates in order, up to the first that has the right bytes. An error is one of the store's own disk.
-    pub(super) fn attempt(&self, broken: &Broken, candidates: impl Iterator<Item = Candidate>) -> Result<Attempt> {
+    /// Tries candidates in order, up to the first that has the right bytes. Where a tree tells right parts from wrong ones,
+    /// what is right of several files is put together. An error is one of the store's own disk.
+    pub(super) fn attempt(&self, broken: &Broken, candidates: Vec<Candidate>) -> Result<Attempt> {
         let mut attempt = Attempt::default();
         if !is_mendable(broken) {
             return Ok(attempt);
         }
-        for candidate in candidates {
+        let mut misled = true;
+        if let Some(tree) = broken.row.as_ref().and_then(|row| trees::believed(self.ledger, &broken.digest, row)) {
+            let bad = bad_files(self.ledger, broken);
+            match self.assemble(broken, &tree, &bad, &candidates, &mut attempt)? {
+                Assembled::Ended => return Ok(attempt),
+                Assembled::Incomplete => misled = false,
+                Assembled::Misled => {}
+            }
+        }
+        // Of files that are there for their size alone the tree has told that they do not help.
+        for candidate in candidates.into_iter().filter(|candidate| misled || !candidate.guessed) {
             match self.one(broken, &candidate)? {
                 Tried::Good(good) => {
                     attempt.good = Some(good);
@@ -140,21 +167,21 @@ impl Bench<'_> {
                 copy_hashed(from, to.as_ref(), path, &|| !self.observer.cancelled())?
             }
         };
-        if digests.as_ref().is_ok_and(|digests| digests.digest == broken.digest) {
+        if digests.as_ref().is_ok_and(|(digests, _)| digests.digest == broken.digest) {
             let staged = self.seal(broken, source, to.as_ref(), path)?;
             return Ok(self.judge(broken, candidate, digests, Some((path.to_owned(), staged))));
         }
         Ok(self.judge(broken, candidate, digests, None))
     }
 
-    fn hash(&self, file: &dyn File) -> io::Result<Digests> {
+    pub(super) fn hash(&self, file: &dyn File) -> io::Result<(Digests, Option<Tree>)> {
         let mut hasher = Hasher::default();
         read_through(file, &mut hasher, &|_| !self.observer.cancelled(), &mut |_, _| Ok(()))?;
-        Ok(hasher.finish())
+        Ok(hasher.finish_with_tree())
     }
 
     /// Gives the copy the time that the blob's file had, which checkouts by link show, and syncs it.
-    fn seal(&self, broken: &Broken, source: &Meta, file: &dyn File, path: &Path) -> Result<Stamp> {
+    pub(super) fn seal(&self, broken: &Broken, source: &Meta, file: &dyn File, path: &Path) -> Result<Stamp> {
         let mtime_ns = broken.row.as_ref().map_or(source.mtime_ns, |row| row.stamp.mtime_ns);
         file.set_mtime(mtime_ns).map_err(|e| Error::io("set the time of", path, e))?;
         if self.ledger.policy.durability != Durability::None {
@@ -165,7 +192,7 @@ impl Bench<'_> {
     }
 
     /// Who could read these bytes as the blob's may read them again, and nobody else.
-    fn mode_for(&self, broken: &Broken, source: &Meta) -> u32 {
+    pub(super) fn mode_for(&self, broken: &Broken, source: &Meta) -> u32 {
         let policy = self.ledger.policy.blob_mode;
         match &broken.row {
             Some(row) => policy & (row.stamp.mode | 0o400),
@@ -177,15 +204,15 @@ impl Bench<'_> {
         &self,
         broken: &Broken,
         candidate: &Candidate,
-        digests: io::Result<Digests>,
+        digests: io::Result<(Digests, Option<Tree>)>,
         staged: Option<(PathBuf, Stamp)>,
     ) -> Tried {
         match digests {
-            Ok(found) if found.digest == broken.digest => {
+            Ok((found, tree)) if found.digest == broken.digest => {
                 let (origin, from) = (candidate.origin, candidate.path.clone());
-                Tried::Good(Good { origin, from, blake3: found.blake3, staged })
+                Tried::Good(Good { origin, from, blake3: found.blake3, tree, taken: Vec::new(), staged })
             }
-            Ok(found) => Tried::Refused(format!("its bytes are {}", found.digest)),
+            Ok((found, _)) => Tried::Refused(format!("its bytes are {}", found.digest)),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Tried::Stopped,
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
                 Tried::Refused("it became shorter while it was read".to_owned())

@@ -30,7 +30,7 @@ use crate::ledger::{Snapshot, Tables, Tx};
 use crate::vocabulary::events::VerifyStatus;
 use crate::vocabulary::limits::{SCRUB_BATCH, SCRUB_BATCH_TIME, SCRUB_SAMPLE_MOST};
 use crate::vocabulary::planted::{Bug, planted};
-use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Result};
+use crate::vocabulary::{ByteRanges, Damage, Digest, Error, ErrorKind, Event, Observer, Result};
 
 pub(in crate::work) use self::order::CTIME_ALONE;
 
@@ -368,7 +368,13 @@ impl<'a> Run<'a> {
             let names = snapshot.names_of(&digest)?;
             let (size_bytes, status) = (blob.stamp.size_bytes, status_of(row.wrong));
             let detail = format!("{}; found earlier in this pass", row.reason);
-            let seen = crate::vocabulary::events::CarrierSeen { number: carrier, status, detail: detail.clone() };
+            let ranges = ByteRanges::of(row.ranges.iter().map(|(start, end)| *start..*end).collect());
+            let damage = match status {
+                VerifyStatus::Unreadable => Damage { unreadable: ranges, ..Damage::default() },
+                _ => Damage { wrong: ranges, ..Damage::default() },
+            };
+            let (told, of) = (detail.clone(), damage.clone());
+            let seen = crate::vocabulary::events::CarrierSeen { number: carrier, status, detail: told, damage: of };
             if carrier == 0 {
                 self.counts().count(status);
                 self.observer.event(&Event::Verified {
@@ -377,6 +383,7 @@ impl<'a> Run<'a> {
                     size_bytes,
                     status,
                     detail,
+                    damage,
                     carriers: Vec::new(),
                 });
             } else {
@@ -388,6 +395,7 @@ impl<'a> Run<'a> {
                     size_bytes,
                     status,
                     detail,
+                    damage: Damage::default(),
                     carriers: vec![seen],
                 });
             }

@@ -12,7 +12,7 @@ use crate::ledger::{Ledger, Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open, trouble};
 use crate::vocabulary::events::{CarrierSeen, VerifyStatus};
 use crate::vocabulary::limits::MAP_WINDOW_BYTES;
-use crate::vocabulary::{Blake3, Digest, Error, Event, Observer, Result};
+use crate::vocabulary::{Blake3, ByteRanges, Damage, Digest, Error, Event, Observer, Result};
 use crate::work::Context;
 use crate::work::blob::{Meter, NOT_REGULAR};
 use crate::work::cache::Cache;
@@ -68,6 +68,8 @@ pub(in crate::work) struct Look {
     pub(in crate::work) by_disk: bool,
     /// Only where the record has none.
     pub(in crate::work) blake3: Option<Blake3>,
+    /// Where it is wrong, once that was looked at.
+    pub(in crate::work) damage: Damage,
     /// Whether it was compared with SHA-256, and not with another digest on record alone.
     pub(in crate::work) sha256: bool,
 }
@@ -92,14 +94,21 @@ impl Examiner<'_> {
                 return Ok(Examined::Gone);
             }
         };
+        let path = self.ctx.ledger.blobs.path(digest);
+        self.locate_damage(digest, row.as_ref(), &path, &mut look);
+        self.make_tree_if_missing(digest, row.as_ref(), &look);
         let quarantined = self.quarantine_if_asked(digest, row.as_ref(), &mut look);
-        let Some(carriers) = self.carriers(digest, size_bytes, carriers, meter)? else { return Ok(Examined::Stopped) };
+        let Some(carriers) = self.carriers(digest, size_bytes, row.as_ref(), carriers, meter)? else {
+            return Ok(Examined::Stopped);
+        };
         meter.finish();
-        let Look { status, detail, read_bytes, file, blake3, sha256, .. } = *look;
-        let (digest, ranges, time_ns) = (*digest, Vec::new(), self.ctx.ledger.machine.now_ns());
+        let Look { status, detail, read_bytes, file, blake3, damage, sha256, .. } = *look;
+        let all = [damage.wrong.all(), damage.unreadable.all()].concat();
+        let ranges = ByteRanges::of(all).all().iter().map(|range| (range.start, range.end)).collect();
+        let (digest, time_ns) = (*digest, self.ctx.ledger.machine.now_ns());
         let seen = Seen { digest, status, detail, ranges, row, file, sha256, blake3, time_ns, carriers };
         let (names, detail, carriers) = (self.snapshot.names_of(&digest)?, seen.detail.clone(), seen.carriers.clone());
-        self.observer.event(&Event::Verified { digest, names, size_bytes, status, detail, carriers });
+        self.observer.event(&Event::Verified { digest, names, size_bytes, status, detail, damage, carriers });
         Ok(Examined::Found { seen: Box::new(seen), read_bytes, quarantined })
     }
 
@@ -108,6 +117,7 @@ impl Examiner<'_> {
         &self,
         digest: &Digest,
         size_bytes: u64,
+        blob: Option<&BlobRow>,
         looked: Vec<(u32, CarrierRow, Option<FirstLook>)>,
         meter: &Meter<'_>,
     ) -> Result<Option<Vec<CarrierSeen>>> {
@@ -118,10 +128,12 @@ impl Examiner<'_> {
                 Some(look) => look.or_else(|unread| unread.into_look(&path, Some(size_bytes)).ok_or(())).ok(),
                 None => self.look_at_carrier(digest, number, size_bytes, meter),
             };
-            let Some(look) = look else { return Ok(None) };
+            let Some(mut look) = look else { return Ok(None) };
+            self.locate_damage(digest, blob, &path, &mut look);
             let gone = || Ok::<_, Error>(!self.ledger_has(digest, number, &row)?);
             if look.status == VerifyStatus::Ok || !gone()? {
-                seen.push(CarrierSeen { number, status: look.status, detail: look.detail });
+                let Look { status, detail, damage, .. } = look;
+                seen.push(CarrierSeen { number, status, detail, damage });
             }
         }
         Ok(Some(seen))
@@ -299,6 +311,7 @@ impl Unread {
             read_bytes: offset,
             by_disk,
             blake3: None,
+            damage: Damage::default(),
             sha256: true,
         })
     }
@@ -376,7 +389,8 @@ pub(super) fn judge(
     match read {
         Ok(Hashed { digest: found, size_bytes, blake3 }) if found == *digest => {
             let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
-            Ok(Look { status, detail, file, read_bytes: size_bytes, by_disk: false, blake3, sha256: true })
+            let damage = Damage::default();
+            Ok(Look { status, detail, file, read_bytes: size_bytes, by_disk: false, blake3, damage, sha256: true })
         }
         Ok(Hashed { digest: found, size_bytes, .. }) => {
             Ok(corrupt(difference(&found, size_bytes, expected), meta, size_bytes))
@@ -397,6 +411,7 @@ fn missing() -> Look {
         read_bytes: 0,
         by_disk: false,
         blake3: None,
+        damage: Damage::default(),
         sha256: true,
     }
 }
@@ -409,6 +424,7 @@ fn corrupt(detail: String, file: Meta, read_bytes: u64) -> Look {
         read_bytes,
         by_disk: false,
         blake3: None,
+        damage: Damage::default(),
         sha256: true,
     }
 }

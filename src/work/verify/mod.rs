@@ -6,6 +6,7 @@
 //! written to, what was found is on record until it is mended (`seen.rs`).
 
 mod batch;
+mod damage;
 pub(in crate::work) mod examine;
 mod quarantine;
 pub(in crate::work) mod select;
@@ -22,8 +23,9 @@ use batch::Batch;
 use examine::{Examined, Examiner, Reading};
 use select::Selection;
 
-/// Blobs that are worked on at once: memory is bounded by this, however many there are.
-const CHUNK: usize = 1024;
+/// Blobs that are worked on at once: memory is bounded by this, however many there are, and at the end of each such part
+/// the threads wait for one another.
+const CHUNK: usize = 8192;
 
 /// How blobs are verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +62,8 @@ pub struct VerifyReport {
 ///
 /// Tells one [`Event::Verified`] for each. A bad finding is compared with fresh records before it is told: a blob that
 /// was collected meanwhile is none, one that was healed meanwhile is read again. Where the store can be written to, it is
-/// put on record when each was verified and what is wrong until it is mended; otherwise it works all the same. With
+/// put on record when each was verified and what is wrong until it is mended, and a large blob that is right and has no
+/// tree to be believed gets one; otherwise it works all the same. With
 /// [`quarantine`](VerifyOptions::quarantine) corrupt blobs are moved away. Missing and unreadable ones never are.
 ///
 /// A name, digest or prefix that is not in the store is [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).

@@ -126,11 +126,14 @@ fn sectors(file: &dyn File, group: Range<u64>, buffer: &mut [u8]) -> Vec<Range<u
     if bad.is_empty() { vec![group] } else { bad }
 }
 
+/// What is done with one window, which others may want stopped.
+type Work<'a, R> = dyn Fn(Range<u64>, &AtomicBool) -> Result<R, Stopped> + Sync + 'a;
+
 /// Has every window worked on, several at once, and what came of each told in order. What `told` makes an error ends it.
 fn each_window<R: Send>(
     size_bytes: u64,
     workers: &Workers,
-    work: &(dyn Fn(Range<u64>, &AtomicBool) -> Result<R, Stopped> + Sync),
+    work: &Work<'_, R>,
     told: &mut dyn FnMut(Range<u64>, Result<R, Stopped>) -> Result<(), Stopped>,
 ) -> Result<(), Stopped> {
     let stop = AtomicBool::new(false);

@@ -103,7 +103,10 @@ impl<'a> Offered<'a> {
             }
         }
         let mut pending: Vec<PathBuf> = self.trees.iter().rev().cloned().collect();
-        while !(open.is_empty() && self.by_size.is_empty()) && !pending.is_empty() && !observer.cancelled() {
+        while !pending.is_empty() && !observer.cancelled() {
+            if open.is_empty() && self.by_size.is_empty() {
+                break;
+            }
             let files = self.next_files(&mut pending, &open);
             for (digest, size, path) in self.hashed(files, &open, workers, observer) {
                 let left = open.get_mut(&size).is_some_and(|digests| digests.remove(&digest));

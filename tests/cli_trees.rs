@@ -52,8 +52,12 @@ fn a_flipped_byte_is_found_and_mended_by_moving_its_mib() {
         assert_eq!(found["wrong_bytes"], MIB);
         let told = place.json(&["repair", "big"]).exits(0).event("repair");
         assert_eq!((&told["status"], &told["ranges"]), (&json!("repaired"), &json!([mib(at)])), "byte {at}");
-        let source = source.canonicalize().unwrap();
-        assert_eq!(told["taken"][1], json!({"origin": "source", "path": source, "bytes": MIB}));
+        // The source first; later, what an earlier repair has put into quarantine is as good for this MiB.
+        if round == 0 {
+            let source = source.canonicalize().unwrap();
+            assert_eq!(told["taken"][1], json!({"origin": "source", "path": source, "bytes": MIB}));
+        }
+        assert_eq!(told["taken"][1]["bytes"], MIB);
         assert_eq!(told["taken"][0]["bytes"], SIZE - MIB);
         assert!(fs::read(place.blob(&id)).unwrap() == bytes, "byte {at}");
     }
@@ -64,7 +68,7 @@ fn a_flipped_byte_is_found_and_mended_by_moving_its_mib() {
     };
     let text = words.text();
     assert!(text.contains("wrong: bytes 5242880 to 6291456, 9437184 to 10485760"), "{text}");
-    assert!(text.contains("2097152 bytes of ") && text.contains("(source)"), "{text}");
+    assert!(text.contains("2097152 bytes of "), "{text}");
     place.sound();
 }
 

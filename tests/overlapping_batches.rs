@@ -90,7 +90,10 @@ fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
             |_, world, _| {
                 let mut account = kit::Account::of(&world.log());
                 account.troubled = true;
-                kit::recovers_to(world, &account);
+                // A filesystem whose metadata could not be synced takes no more writes until it is mounted again.
+                if !kit::is_aborted(world) {
+                    kit::recovers_to(world, &account);
+                }
             },
         );
         report(&format!("overlapping batches, errno {errno}"), coverage);

@@ -149,12 +149,17 @@ impl State {
         self.monotonic_ns = self.monotonic_ns.saturating_add(time_ns);
     }
 
+    /// What changes now gets the time that the clock of files shows.
+    pub(super) fn tick(&mut self) {
+        let grain = self.options.time_grain_ns.max(1);
+        self.disk.now_ns = (self.clock_ns - self.clock_ns % grain) as i64;
+    }
+
     /// A call begins: time passes, and what was to happen at it happens.
     pub(super) fn begin(&mut self, process: u32, request: &Request<'_>) -> Begun {
         let calls = 1 + if request.kind.syncs() { SYNC_CALLS } else { 0 };
         self.pass(self.options.call_time_ns * calls);
-        let grain = self.options.time_grain_ns.max(1);
-        self.disk.now_ns = (self.clock_ns - self.clock_ns % grain) as i64;
+        self.tick();
         self.disk.user = self.options.user;
         self.disk.reuse_numbers = self.options.reuse_inodes;
         self.take_still(request);

@@ -201,7 +201,7 @@ impl World {
         }
         let mut state = self.shared.lock();
         state.pass(1_000);
-        state.disk.now_ns = state.clock_ns as i64;
+        state.tick();
         if let Ok(place) = state.disk.resolve(path, false) {
             let before = std::mem::take(&mut state.disk.pending);
             effect(&mut state, &place);

@@ -62,7 +62,7 @@ fn a_scrub_reads_everything_and_what_is_wrong_stays_on_record_until_it_is_mended
     }
     // Nobody gets bytes that are known to be wrong; of what could not be read nothing is known.
     let out =
-        |name: &str| get(&store.context(), &named(name), &store.at(name), &MaterializeOptions::default(), &Silent);
+        |name: &str| get(&store.context(), &named(name), &store.at("got"), &MaterializeOptions::default(), &Silent);
     assert_eq!(out("d/0").unwrap_err().kind(), ErrorKind::Damaged);
     // Nothing was moved, and a repair starts from what is on record.
     assert!(world.look(store.blob(&digests[0])).is_some() && world.look(store.blob(&digests[1])).is_some());

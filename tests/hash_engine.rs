@@ -1,6 +1,8 @@
 //! The hash engine from outside: every way of computing SHA-256 that this machine has is held to the `sha2` and `blake3`
 //! crates, on files and on bytes.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
+
+mod kit;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -91,6 +93,7 @@ fn patterned(length: usize, seed: usize) -> Vec<u8> {
 
 #[test]
 fn every_way_gives_the_digests_of_the_plain_functions() {
+    kit::plant();
     let messages: Vec<Vec<u8>> = (0..50).map(|i| patterned(i * i * 7, i)).collect();
     let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
     let directory = tempfile::tempdir().unwrap();
@@ -120,6 +123,7 @@ fn every_way_gives_the_digests_of_the_plain_functions() {
 
 #[test]
 fn zeros_in_the_place_of_lost_bytes_are_never_taken_for_them() {
+    kit::plant();
     larder::machine::real::install_guard();
     let directory = tempfile::tempdir().unwrap();
     let (long, other) = (directory.path().join("long"), directory.path().join("other"));

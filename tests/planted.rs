@@ -44,6 +44,8 @@ mod promise_7_it_stays_in_its_place;
 mod sources_are_safe;
 #[path = "trees.rs"]
 mod trees;
+#[path = "trusted_sources.rs"]
+mod trusted_sources;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -23,6 +23,7 @@ use larder::machine::simulated::{
     task,
 };
 use larder::store::{NewStore, OpenOptions, Store};
+use larder::vocabulary::limits::REMOVE_BATCH;
 use larder::work::collect::{CollectOptions, collect, plan};
 use larder::work::ingest::{AddOptions, AliasKind, Source, TakeIn};
 use larder::work::lease::Leased;
@@ -329,9 +330,11 @@ impl larder::Observer for Meanwhile<'_> {
 /// Whoever fences the journal while a collection is under way is heard before anything more is condemned or removed.
 #[test]
 fn a_fence_stops_a_collection_that_has_begun() {
+    let count = REMOVE_BATCH + 44;
+    let last = (0..count as u32).map(|i| digest(&i.to_le_bytes())).max().unwrap();
     for asked in 0..3 {
         let files: Vec<(String, Vec<u8>)> =
-            (0..300u32).map(|i| (format!("/src/{i:03}"), i.to_le_bytes().to_vec())).collect();
+            (0..count as u32).map(|i| (format!("/src/{i:04}"), i.to_le_bytes().to_vec())).collect();
         let sources: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
         let world = world(asked, Durability::Batch, &sources);
         let opened = Opened::open(&world.process("collecting")).unwrap();
@@ -349,9 +352,9 @@ fn a_fence_stops_a_collection_that_has_begun() {
         let fencing = Meanwhile { does: &fence, asked, seen: Default::default() };
         let error = collect(&opened.ctx(), None, &options, &fencing).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
-        let left = [300, 300, 300 - 256][asked as usize];
+        let left = [count, count, count - REMOVE_BATCH][asked as usize];
         assert_eq!(blobs(), left, "asked {asked} times");
-        let condemned = opened.ledger.snapshot().unwrap().condemned(&digest(&299u32.to_le_bytes())).unwrap();
+        let condemned = opened.ledger.snapshot().unwrap().condemned(&last).unwrap();
         assert_eq!(condemned.is_some(), asked > 0);
     }
 }

@@ -3,6 +3,8 @@
 mod outside;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use larder::Name;
@@ -106,6 +108,28 @@ fn emptying_frees_what_it_says() {
     assert_eq!((blobs(&place), place.cat("kept")), (2, noise(1, 5000)));
     place.json(&["undelete", "model:hf/m0"]).exits(1);
     assert!(place.larder(&["trash", "ls"]).exits(0).text().contains("empty"));
+    place.sound();
+}
+
+#[test]
+fn what_running_work_holds_is_not_told_as_freed() {
+    let place = place(2);
+    let mut lease = place.command(&["lease", "d/0", "--", "sh", "-c", "echo; read line"]);
+    let mut lease = lease.stdin(Stdio::piped()).spawn().unwrap();
+    let input = lease.stdin.take();
+    BufReader::new(lease.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    // Moving names does not ask who reads.
+    place.json(&["trash", "model:hf/m0", "model:hf/m1"]).exits(0);
+    let plan = place.json(&["trash", "empty", "--dry-run"]).exits(0).event("summary");
+    let ran = place.json(&["trash", "empty"]).exits(0);
+    let summary = ran.event("summary");
+    assert_eq!((&plan["held_blobs"], &summary["held_blobs"]), (&1.into(), &1.into()));
+    assert_eq!(plan["frees_bytes"], summary["freed_bytes"]);
+    assert_eq!(summary["removed_blobs"], 1);
+    let keys: Vec<_> = ran.events("removed").iter().map(|event| event["key"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    drop(input);
+    assert!(lease.wait().unwrap().success());
     place.sound();
 }
 

@@ -159,16 +159,18 @@ fn collect(
     let time = watch.finish();
     let (mut report, emptied) = (collected?, emptied?);
     report.interrupted |= emptied.interrupted;
+    super::trash::removed(context, expired, &emptied);
     if context.out.json() {
         for (digest, by) in &report.held {
             context.out.tell(Line::event("held").with("digest", digest.to_string()).with("by", by));
         }
-        context.out.tell(line(&report, time).with("expired_entries", emptied.entries));
+        context.out.tell(line(&report, time).with("expired_entries", emptied.removed.len()));
     } else {
         context.out.summary(&words(context, &report));
-        if emptied.entries > 0 {
-            let entries = if emptied.entries == 1 { "entry" } else { "entries" };
-            context.out.summary(&format!("  trash      {} {entries} removed for good", emptied.entries));
+        let count = emptied.removed.len();
+        if count > 0 {
+            let entries = if count == 1 { "entry" } else { "entries" };
+            context.out.summary(&format!("  trash      {count} {entries} removed for good"));
         }
         context.warn_of_scratch(store);
     }

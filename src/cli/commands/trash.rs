@@ -1,12 +1,13 @@
 //! `larder trash`: entries out of sight, to be taken back or removed for good.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Subcommand;
 use larder::store::Store;
-use larder::vocabulary::{Entry, EntryTarget};
-use larder::work::catalog::trash::{EmptyReport, InTrash};
+use larder::vocabulary::{Entry, EntryId, EntryTarget, Key};
+use larder::work::catalog::trash::{EmptyPlan, EmptyReport, InTrash};
 use larder::{ErrorKind, Name};
 
 use crate::cli::context::{Access, Context};
@@ -189,15 +190,17 @@ fn empty(context: &Context, args: &EmptyArgs) -> Result<Exit> {
     let plan = store.plan_empty_trash(args.older_than.unwrap_or_default())?;
     if args.dry_run {
         show(context, &plan.entries)?;
-        let report = EmptyReport { entries: plan.entries.len() as u64, ..EmptyReport::default() };
-        emptied(context, &report, true, plan.frees_bytes);
+        let removed = plan.entries.iter().map(|one| one.entry.card.key.clone()).collect();
+        let report = EmptyReport { removed, ..EmptyReport::default() };
+        emptied(context, &report, true, plan.frees_bytes, plan.held_blobs);
         return Ok(Exit::Done);
     }
     let watch = Watch::new(context);
     let report = store.empty_trash(&plan, true, &watch);
     watch.finish();
     let report = report?;
-    emptied(context, &report, false, report.collected.freed_bytes);
+    removed(context, &plan, &report);
+    emptied(context, &report, false, report.collected.freed_bytes, report.collected.held.len() as u64);
     context.warn_of_scratch(&store);
     Ok(Exit::of_work(0, report.interrupted))
 }
@@ -212,27 +215,39 @@ fn show(context: &Context, entries: &[InTrash]) -> Result<()> {
     Ok(())
 }
 
-fn emptied(context: &Context, report: &EmptyReport, dry_run: bool, frees_bytes: u64) {
+/// Names what was removed for good, one by one.
+pub(super) fn removed(context: &Context, plan: &EmptyPlan, report: &EmptyReport) {
+    let went: HashSet<EntryId> = report.removed.iter().map(Key::id).collect();
+    for one in plan.entries.iter().filter(|one| went.contains(&one.entry.id())) {
+        match context.out.json() {
+            true => context.out.tell(in_trash("removed", one)),
+            false if context.out.verbose() => context.out.say(&text::message(&one.entry.card.key.to_string())),
+            false => {}
+        }
+    }
+}
+
+fn emptied(context: &Context, report: &EmptyReport, dry_run: bool, frees_bytes: u64, held_blobs: u64) {
     if context.out.json() {
         let line = Line::event("summary")
             .with("dry_run", dry_run)
-            .with("entries", report.entries)
+            .with("entries", report.removed.len())
             .with("left", report.left)
             .with("removed_blobs", report.collected.removed_blobs)
             .with("removed_bytes", report.collected.removed_bytes)
             .with(if dry_run { "frees_bytes" } else { "freed_bytes" }, frees_bytes)
-            .with("held_blobs", report.collected.held.len())
+            .with("held_blobs", held_blobs)
             .with("interrupted", report.interrupted);
         return context.out.tell(line);
     }
-    let entries = entries_word(report.entries);
+    let entries = entries_word(report.removed.len() as u64);
     let freed = context.size(frees_bytes);
     context.out.summary(&match dry_run {
         true => format!("Would remove {entries} for good, really freeing {freed}"),
         false => format!("Removed {entries} for good, and really freed {freed}"),
     });
-    if !report.collected.held.is_empty() {
-        let held = text::count(report.collected.held.len() as u64, "blob");
+    if held_blobs > 0 {
+        let held = text::count(held_blobs, "blob");
         context.out.summary(&format!("  held       {held}, by running work; the next gc removes them"));
     }
 }

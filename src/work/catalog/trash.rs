@@ -16,7 +16,7 @@ use crate::vocabulary::limits::GONE_KEPT;
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Entry, EntryId, Error, ErrorKind, Key, Name, Observer, Result, Variant};
 use crate::work::Context;
-use crate::work::collect::{CollectReport, collect_these};
+use crate::work::collect::{CollectReport, collect_these, holder};
 use crate::work::links::StagedLinks;
 use crate::work::names;
 
@@ -68,15 +68,18 @@ impl InTrash {
 pub struct EmptyPlan {
     /// The entries.
     pub entries: Vec<InTrash>,
-    /// Bytes that are really freed once all of them are gone: more than the sum where they share blobs.
+    /// Bytes that are really freed once all of them are gone: more than the sum where they share blobs, and without those
+    /// that running work holds now.
     pub frees_bytes: u64,
+    /// Blobs that nothing else keeps, and that running work holds now: a later collection removes them.
+    pub held_blobs: u64,
 }
 
 /// What was removed from the trash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EmptyReport {
-    /// Entries removed.
-    pub entries: u64,
+    /// Entries removed, in the order in which they were planned.
+    pub removed: Vec<Key>,
     /// Entries that were taken out of the trash meanwhile, and left alone.
     pub left: u64,
     /// What was collected with them.
@@ -213,14 +216,18 @@ pub fn plan_empty(ctx: &Context<'_>, at_least: Duration) -> Result<EmptyPlan> {
     })?;
     let going: HashSet<EntryId> = entries.iter().map(|one| one.entry.id()).collect();
     let (snapshot, staged) = (ctx.ledger.snapshot()?, StagedLinks::read(ctx.ledger));
+    let sessions = ctx.ledger.sessions.list()?;
     let mut seen = HashSet::new();
-    let mut frees_bytes = 0;
+    let (mut frees_bytes, mut held_blobs) = (0, 0);
     for digest in entries.iter().flat_map(|one| blobs(&one.entry)) {
         if seen.insert(digest) && is_left(snapshot.as_ref(), &digest, &|other| Ok(going.contains(other)))? {
-            frees_bytes += frees(ctx.ledger, &snapshot, &staged, &digest)?;
+            match holder(&sessions, &digest, 0) {
+                None => frees_bytes += frees(ctx.ledger, &snapshot, &staged, &digest)?,
+                Some(_) => held_blobs += 1,
+            }
         }
     }
-    Ok(EmptyPlan { entries, frees_bytes })
+    Ok(EmptyPlan { entries, frees_bytes, held_blobs })
 }
 
 /// Removes the planned entries for good, and (`free`) at once the blobs that nothing else keeps; else their grace begins.
@@ -241,9 +248,9 @@ pub fn empty(ctx: &Context<'_>, plan: &EmptyPlan, free: bool, observer: &dyn Obs
             break;
         }
         let planned = part.len() as u64;
-        let (entries, digests) = ctx.ledger.transact(move |tx| empty_part(tx, part))?;
-        report.entries += entries;
-        report.left += planned - entries;
+        let (removed, digests) = ctx.ledger.transact(move |tx| empty_part(tx, part))?;
+        report.left += planned - removed.len() as u64;
+        report.removed.extend(removed);
         unrooted.extend(digests);
     }
     if free {
@@ -253,16 +260,16 @@ pub fn empty(ctx: &Context<'_>, plan: &EmptyPlan, free: bool, observer: &dyn Obs
     Ok(report)
 }
 
-fn empty_part(tx: &mut Tx<'_>, part: Vec<(Key, Moment, usize)>) -> Result<(u64, Vec<Digest>)> {
-    let (mut entries, mut unrooted) = (0, Vec::new());
+fn empty_part(tx: &mut Tx<'_>, part: Vec<(Key, Moment, usize)>) -> Result<(Vec<Key>, Vec<Digest>)> {
+    let (mut removed, mut unrooted) = (Vec::new(), Vec::new());
     for (key, since, _) in part {
         let still = tx.trashed(&key.id())?.is_some_and(|row| row.since == since);
         if let Some(entry) = Entries::entry(tx, &key)?.filter(|_| still) {
             unrooted.extend(drop_for_good(tx, &entry, "trash empty")?);
-            entries += 1;
+            removed.push(key);
         }
     }
-    Ok((entries, unrooted))
+    Ok((removed, unrooted))
 }
 
 /// Takes an entry off the records; says which of its blobs nothing keeps any more.

@@ -144,7 +144,7 @@ fn emptying_goes_by_age_and_frees_what_nothing_else_keeps() {
     removed.sort();
     let mut both = vec![a, b];
     both.sort();
-    assert_eq!((report.entries, removed), (1, both));
+    assert_eq!((report.removed.len(), removed), (1, both));
     assert_eq!(report.collected.freed_bytes, plan.frees_bytes);
     assert_eq!(plan_empty(&store.ctx(), Duration::ZERO).unwrap(), EmptyPlan::default());
     assert_eq!(find::resolve(&store.ctx(), &EntryTarget::of(&old)).unwrap_err().kind(), ErrorKind::NotFound);
@@ -159,7 +159,7 @@ fn emptying_without_freeing_lets_the_grace_begin() {
     trash(&store.ctx(), &key, "trash").unwrap();
     world.advance(DAY);
     let plan = plan_empty(&store.ctx(), DAY).unwrap();
-    assert_eq!(empty(&store.ctx(), &plan, false, &Silent).unwrap().entries, 1);
+    assert_eq!(empty(&store.ctx(), &plan, false, &Silent).unwrap().removed.len(), 1);
     assert!(gc(&store, DAY / 2).is_empty());
     world.advance(DAY);
     assert_eq!(gc(&store, DAY / 2), [digest]);
@@ -175,10 +175,10 @@ fn a_plan_leaves_alone_what_was_taken_out_meanwhile() {
     let plan = plan_empty(&store.ctx(), Duration::ZERO).unwrap();
     undelete(&store.ctx(), &key).unwrap();
     let report = empty(&store.ctx(), &plan, true, &Silent).unwrap();
-    assert_eq!((report.entries, report.left), (0, 1));
+    assert_eq!((report.removed.len(), report.left), (0, 1));
     trash(&store.ctx(), &key, "trash").unwrap();
     let report = empty(&store.ctx(), &plan, true, &Silent).unwrap();
-    assert_eq!((report.entries, report.left), (0, 1), "it was put there again since");
+    assert_eq!((report.removed.len(), report.left), (0, 1), "it was put there again since");
     assert!(undelete(&store.ctx(), &key).is_ok());
 }
 

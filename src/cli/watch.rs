@@ -161,6 +161,10 @@ impl Observer for Watch<'_> {
         }
     }
 
+    fn hears_of_good(&self) -> bool {
+        self.context.out.json() || self.context.out.verbose()
+    }
+
     fn cancelled(&self) -> bool {
         self.context.interrupt.asked() || (self.stop_when_closed && self.context.out.closed())
     }

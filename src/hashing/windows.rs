@@ -40,6 +40,18 @@ pub struct Grown {
 /// BLAKE3 of a file by all cores, with its tree if `keep`. Holes are not read. Memory is bounded by the number of windows
 /// in flight and, for the tree, by 32 bytes for each MiB.
 pub fn grow(file: &dyn File, how: Reading, workers: &Workers, keep: bool, go_on: GoOn<'_>) -> Result<Grown, Stopped> {
+    grow_telling(file, how, workers, keep, go_on, &|_| ())
+}
+
+/// As [`grow`]; `passed` is told each range, by any thread and in any order, once it was read and is mapped no more.
+pub fn grow_telling(
+    file: &dyn File,
+    how: Reading,
+    workers: &Workers,
+    keep: bool,
+    go_on: GoOn<'_>,
+    passed: &(dyn Fn(Range<u64>) + Sync),
+) -> Result<Grown, Stopped> {
     let size_bytes = file.meta().map_err(|error| Stopped { offset: 0, error })?.size_bytes;
     let mut hasher = TreeHasher::new(keep);
     let groups = groups_in(size_bytes);
@@ -48,11 +60,17 @@ pub fn grow(file: &dyn File, how: Reading, workers: &Workers, keep: bool, go_on:
         let mut at = 0;
         read_window(file, how, 0..size_bytes, &mut whole, &mut at, go_on)
             .map_err(|error| Stopped { offset: at, error })?;
+        passed(0..size_bytes);
         let (blake3, tree) = whole.0.finish();
         return Ok(Grown { blake3, size_bytes, tree });
     }
     let mut last = None;
-    each_window(size_bytes, workers, &|range, stop| values(file, how, range, stop, go_on), &mut |_, found| {
+    let look = |range: Range<u64>, stop: &AtomicBool| {
+        let found = values(file, how, range.clone(), stop, go_on);
+        passed(range);
+        found
+    };
+    each_window(size_bytes, workers, &look, &mut |_, found| {
         for value in found? {
             last.replace(value).into_iter().for_each(|before| hasher.push(before));
         }
@@ -301,9 +319,15 @@ mod tests {
             hasher.update(&bytes);
             let (blake3, tree) = hasher.finish();
             for (how, jobs) in [(HOWS[0], 1), (HOWS[0], 3), (HOWS[1], 3)] {
-                let told = AtomicU64::new(0);
+                let (told, passed) = (AtomicU64::new(0), std::sync::Mutex::new(Vec::new()));
                 let go_on = |bytes| told.fetch_add(bytes, Relaxed) < u64::MAX;
-                let grown = grow(opened(&world).as_ref(), how, &Workers::new(jobs).unwrap(), true, &go_on).unwrap();
+                let workers = Workers::new(jobs).unwrap();
+                let tell = |range: Range<u64>| passed.lock().unwrap().push((range.start, range.end));
+                let grown = grow_telling(opened(&world).as_ref(), how, &workers, true, &go_on, &tell).unwrap();
+                let mut passed = passed.into_inner().unwrap();
+                passed.sort_unstable();
+                let end = passed.iter().try_fold(0, |at, (start, end)| (*start == at).then_some(*end));
+                assert_eq!(end, Some(length as u64), "{passed:?}");
                 assert_eq!(grown.blake3.as_bytes(), blake3::hash(&bytes).as_bytes(), "{length} bytes, {how:?}");
                 assert_eq!((grown.blake3, &grown.tree, grown.size_bytes), (blake3, &tree, length as u64));
                 assert_eq!(told.into_inner(), length as u64);

@@ -75,6 +75,10 @@ impl Observer for Heard {
         self.observer.progress(files, bytes);
     }
 
+    fn hears_of_good(&self) -> bool {
+        self.observer.hears_of_good()
+    }
+
     fn cancelled(&self) -> bool {
         self.dropped.0.load(Ordering::Relaxed) || self.observer.cancelled()
     }

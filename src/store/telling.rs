@@ -50,6 +50,10 @@ impl Observer for Telling<'_> {
         self.observer.progress(files, bytes);
     }
 
+    fn hears_of_good(&self) -> bool {
+        self.observer.hears_of_good()
+    }
+
     fn cancelled(&self) -> bool {
         self.observer.cancelled()
     }

@@ -332,6 +332,12 @@ pub trait Observer: Send + Sync {
         let _ = (files, bytes);
     }
 
+    /// Whether it is told of blobs that were verified and found right. Where it is not, what would be said of them need not be
+    /// looked up: their names, for one.
+    fn hears_of_good(&self) -> bool {
+        true
+    }
+
     /// Whether to stop as soon as what is done can be kept.
     fn cancelled(&self) -> bool {
         false

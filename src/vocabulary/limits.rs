@@ -176,6 +176,11 @@ pub const FINDING_REASON_BYTES: usize = 1024;
 /// Most wrong ranges of one blob that are recorded: with more, moving the whole blob is not much dearer. A record of them
 /// stays below its bound.
 pub const FINDING_RANGES: usize = 256;
+/// Blobs of which a frame of a verification says that they are right, at most: nothing waits for it, and large frames are
+/// folded less often.
+pub const SEEN_BATCH: usize = 8192;
+/// The same for findings, each of which may be a hundred times as long.
+pub const FINDINGS_BATCH: usize = 512;
 /// Blobs that were read, of which one frame says so, at most: bounds what a kill makes a scrub read again, and the frame.
 pub const SCRUB_BATCH: usize = 1024;
 /// The same in time: also how soon a scrub that somebody pauses or stops sees it, at the latest, within one large blob.
@@ -183,6 +188,8 @@ pub const SCRUB_BATCH_TIME: Duration = Duration::from_secs(2);
 /// Blobs that a scrub puts in order at a time: with more there are several passes over the index, which are cheap beside
 /// reading. Bounds memory (48 bytes for each).
 pub const SCRUB_ORDERED: usize = 1 << 18;
+/// Blobs that a scrub by SHA-256 hashes together: enough to keep every lane busy to the end, and no more are out of order.
+pub const SCRUB_TOGETHER: usize = 256;
 /// Most blobs that a sample by number takes: their hashes are held in memory to find the smallest.
 pub const SCRUB_SAMPLE_MOST: u64 = 1 << 20;
 /// Most suspects of one status that are recorded one by one: with more, everything is to be read anyway.

@@ -1,5 +1,6 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
+mod beside;
 mod blob;
 mod cache;
 mod carrier;

@@ -53,8 +53,9 @@ pub fn open(ctx: &Context<'_>, target: &Target, observer: &dyn Observer) -> Resu
         return Err(damaged(&*snapshot, &digest, &format!("it has {there} bytes instead of {}", row.stamp.size_bytes)));
     }
     let goes_on = |_| !observer.cancelled();
-    let tree = trees::believed(ctx.ledger, &digest, &row)
-        .or_else(|| trees::lacks_tree(ctx.ledger, &digest, &row).then(|| trees::make(ctx, &digest, &row, &goes_on))?);
+    let tree = trees::believed(ctx.ledger, &digest, &row).or_else(|| {
+        trees::lacks_tree(ctx.ledger, &digest, &row).then(|| trees::make(ctx, &digest, &row, false, &goes_on))?
+    });
     let values = match tree {
         Some(tree) => tree.values().to_vec(),
         None => read_whole(&snapshot, &digest, &row, file.as_ref(), &goes_on)?,

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use super::Context;
+use super::beside::Beside;
 use crate::format::record::scrub::{
     FindingMendedRecord, FindingRecord, FindingRow, VerifiedRecord, VerifiedRow, Wrong,
 };
@@ -16,7 +17,7 @@ use crate::ledger::{Tables, Tx};
 use crate::machine::{FileKind, Meta};
 use crate::parts::blobs::stamp;
 use crate::vocabulary::events::{CarrierSeen, VerifyStatus};
-use crate::vocabulary::limits::SCRUB_BATCH;
+use crate::vocabulary::limits::{FINDINGS_BATCH, SEEN_BATCH};
 use crate::vocabulary::{Blake3, Digest, Event, Observer, Result};
 
 /// One blob that was read, and its carriers.
@@ -48,10 +49,11 @@ impl Seen {
     }
 
     /// Puts it on record, as far as it is still so.
-    pub(in crate::work) fn record(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let Some(row) = tx.blob(&self.digest)? else { return Ok(()) };
+    fn record(&self, tx: &mut Tx<'_>, row: Option<BlobRow>, any: &mut Any) -> Result<()> {
+        let Some(row) = row else { return Ok(()) };
+        any.findings |= self.findings() > 0;
         match wrong(self.status) {
-            None => self.right(tx, &row)?,
+            None => self.right(tx, &row, any)?,
             Some(wrong) => self.wrong(tx, &row, wrong)?,
         }
         for carrier in &self.carriers {
@@ -60,10 +62,11 @@ impl Seen {
         Ok(())
     }
 
-    fn right(&self, tx: &mut Tx<'_>, row: &BlobRow) -> Result<()> {
+    fn right(&self, tx: &mut Tx<'_>, row: &BlobRow, any: &Any) -> Result<()> {
         let Some(read) = self.file.as_ref().map(stamp) else { return Ok(()) };
-        let (digest, before) = (self.digest, tx.verified(&self.digest)?);
-        let damaged = tx.damaged(&digest)?;
+        let digest = self.digest;
+        let damaged = if any.damaged { tx.damaged(&digest)? } else { None };
+        let found = any.findings && tx.finding(&digest, 0)?.is_some();
         if damaged.as_ref().is_some_and(|damaged| damaged.quarantined) {
             // Its names were taken away: that its bytes are back is for a repair to put right.
             return Ok(());
@@ -71,7 +74,7 @@ impl Seen {
         let as_recorded = row.stamp.agrees(&read);
         let is_still =
             || Ok::<_, crate::Error>(tx.ledger().blobs.meta(&digest)?.is_some_and(|now| stamp(&now).agrees(&read)));
-        let troubled = damaged.is_some() || tx.finding(&digest, 0)?.is_some();
+        let troubled = damaged.is_some() || found;
         if (!as_recorded || troubled || self.blake3.is_some()) && !is_still()? {
             return Ok(());
         }
@@ -83,8 +86,11 @@ impl Seen {
         if same_file && (blake3.is_some() || !as_recorded || damaged.is_some_and(is_marked)) {
             again(tx, BlobRecord { digest, blake3: blake3.unwrap_or(row.blake3), stamp: read, added: row.added })?;
         }
-        mended(tx, &digest, 0)?;
-        let sha256_ns = if self.sha256 { self.time_ns } else { before.map_or(0, |before| before.sha256_ns) };
+        if found {
+            mended(tx, &digest, 0)?;
+        }
+        let before = || Ok::<_, crate::Error>(tx.verified(&digest)?.map_or(0, |before| before.sha256_ns));
+        let sha256_ns = if self.sha256 { self.time_ns } else { before()? };
         let row = VerifiedRow { sequence: tx.moment().sequence, time_ns: self.time_ns, sha256_ns };
         tx.push(Record::Verified(VerifiedRecord { digest, row }));
         Ok(())
@@ -119,6 +125,19 @@ impl Seen {
             None => mended(tx, &self.digest, seen.number),
             Some(wrong) => push(tx, &self.digest, seen.number, wrong, &seen.detail, Vec::new(), self.time_ns),
         }
+    }
+}
+
+/// What there is at all on record: most stores have none of it, and need not be asked for each blob.
+struct Any {
+    damaged: bool,
+    findings: bool,
+}
+
+impl Any {
+    fn of(tables: &impl Tables) -> Result<Self> {
+        let damaged = tables.all_damaged().next().transpose()?.is_some();
+        Ok(Any { damaged, findings: tables.all_findings().next().transpose()?.is_some() })
     }
 }
 
@@ -179,6 +198,19 @@ fn again(tx: &mut Tx<'_>, blob: BlobRecord) -> Result<()> {
     Ok(())
 }
 
+/// How many of these go into one frame: a finding takes as much as many blobs that are right.
+fn fits(seen: &[Seen]) -> usize {
+    let mut room = SEEN_BATCH;
+    let fits = seen.iter().take_while(|seen| {
+        let takes = if seen.findings() == 0 { 1 } else { SEEN_BATCH / FINDINGS_BATCH * (1 + seen.carriers.len()) };
+        let first = room == SEEN_BATCH;
+        let does = first || takes <= room;
+        room = room.saturating_sub(takes);
+        does
+    });
+    fits.count()
+}
+
 /// Collects what was seen, and puts it on record a batch at a time where nobody is kept waiting by that.
 pub(in crate::work) struct Recorder<'a> {
     ctx: Context<'a>,
@@ -197,17 +229,24 @@ impl<'a> Recorder<'a> {
     }
 
     /// Puts a batch on record if there is one and nobody holds `lock`. With several batches waiting, the oldest is let go.
+    /// Others may go on seeing meanwhile.
     pub(in crate::work) fn batch(&self) {
-        let mut pending = self.pending();
-        while pending.len() >= SCRUB_BATCH {
-            let batch: Vec<Seen> = pending.drain(..SCRUB_BATCH).collect();
-            match self.ctx.ledger.transact_if_free(|tx| record_all(tx, &batch)) {
-                Ok(Some(())) => {}
-                _ if pending.len() < 2 * SCRUB_BATCH => {
+        loop {
+            let batch = {
+                let mut pending = self.pending();
+                let most = fits(&pending);
+                if most < SEEN_BATCH && most == pending.len() {
+                    return;
+                }
+                pending.drain(..most).collect::<Vec<Seen>>()
+            };
+            let recorded = self.ctx.ledger.transact_if_free(|tx| record_all(tx, &batch));
+            if !matches!(recorded, Ok(Some(()))) {
+                let mut pending = self.pending();
+                if pending.len() < 2 * SEEN_BATCH {
                     pending.splice(..0, batch);
                     return;
                 }
-                _ => {}
             }
         }
     }
@@ -216,7 +255,7 @@ impl<'a> Recorder<'a> {
     pub(in crate::work) fn finish(self, observer: &dyn Observer) {
         let mut rest = self.pending.into_inner().unwrap_or_else(PoisonError::into_inner);
         while !rest.is_empty() {
-            let batch: Vec<Seen> = rest.drain(..rest.len().min(SCRUB_BATCH)).collect();
+            let batch: Vec<Seen> = rest.drain(..fits(&rest)).collect();
             if let Err(error) = self.ctx.ledger.transact(move |tx| record_all(tx, &batch)) {
                 let text = format!("What was found is not on record: {}.", super::blob::in_full(&error));
                 observer.event(&Event::Notice { text });
@@ -232,5 +271,21 @@ impl<'a> Recorder<'a> {
 
 /// Puts what was seen on record.
 pub(in crate::work) fn record_all(tx: &mut Tx<'_>, all: &[Seen]) -> Result<()> {
-    all.iter().try_for_each(|seen| seen.record(tx))
+    let mut any = Any::of(tx)?;
+    let mut all: Vec<&Seen> = all.iter().collect();
+    all.sort_by_key(|seen| seen.digest);
+    let Some(first) = all.first() else { return Ok(()) };
+    let rows = {
+        let mut beside = Beside::bounded(tx.blobs(&first.digest), 2 * all.len());
+        let rows = all.iter().map(|seen| beside.at_or(&seen.digest, || tx.blob(&seen.digest)));
+        rows.collect::<Result<Vec<_>>>()?
+    };
+    let mut before = None;
+    for (seen, row) in all.into_iter().zip(rows) {
+        // What was seen twice may have another record since the first time.
+        let row = if before == Some(seen.digest) { tx.blob(&seen.digest)? } else { row };
+        seen.record(tx, row, &mut any)?;
+        before = Some(seen.digest);
+    }
+    Ok(())
 }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::Context;
+use super::cache::Cache;
 use crate::format::table::BlobRow;
 use crate::hashing::windows::GoOn;
-use crate::hashing::{Reading, Tree, grow};
+use crate::hashing::{Reading, Tree, grow_telling};
 use crate::ledger::{Ledger, Tables};
 use crate::parts::trees::{Seen, has_tree};
 use crate::vocabulary::{Digest, Result};
@@ -61,10 +62,12 @@ fn try_put(ledger: &Ledger, digest: &Digest, tree: &Tree) -> Result<()> {
 }
 
 /// Makes the tree of a blob that is on record so, from its file, by all cores, and puts it in its place where the store
-/// can be written to. `None` where it cannot be read, is not what is on record, or nobody wants to go on.
-pub(super) fn make(ctx: &Context<'_>, digest: &Digest, row: &BlobRow, go_on: GoOn<'_>) -> Option<Tree> {
-    let file = ctx.ledger.blobs.open(digest).ok()?;
-    let grown = grow(file.as_ref(), Reading::Sealed, ctx.workers, true, go_on).ok()?;
+/// can be written to. `None` where it cannot be read, is not what is on record, or nobody wants to go on. Where the page
+/// cache is to be spared, what this brings in goes again.
+pub(super) fn make(ctx: &Context<'_>, digest: &Digest, row: &BlobRow, spare: bool, go_on: GoOn<'_>) -> Option<Tree> {
+    let file = Cache::of(ctx.ledger.blobs.open(digest).ok()?, spare);
+    let passed = |range| file.passed_range(range);
+    let grown = grow_telling(file.file(), Reading::Sealed, ctx.workers, true, go_on, &passed).ok()?;
     let tree = grown.tree.filter(|_| grown.blake3 == row.blake3)?;
     put(ctx.ledger, digest, &tree);
     Some(tree)

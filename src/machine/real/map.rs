@@ -64,11 +64,35 @@ fn reaches(file: &fs::File, offset: u64, length: usize) -> io::Result<bool> {
     Ok(file.metadata()?.len() >= offset + length as u64)
 }
 
-/// The window with all its pages in place: what cannot be read is refused here, by an error instead of a signal.
+/// The window with all its pages in place: what cannot be read is refused here, by an error instead of a signal. Where they
+/// are in the cache already, the faults of whoever looks bring them in by whole folios, which costs less than a tenth of
+/// asking for each page; should one of them be gone by then, there is the guard.
 fn populated(file: &fs::File, offset: u64, length: usize) -> Option<Guarded> {
     let window = Guarded::new(map(file, offset, length).ok()?)?;
-    window.map().advise(Advice::PopulateRead).ok()?;
+    if !seems_resident(window.map()) {
+        window.map().advise(Advice::PopulateRead).ok()?;
+    }
     Some(window)
+}
+
+/// How finely a window is asked about.
+const SAMPLE_BYTES: usize = 256 << 10;
+
+/// Whether the first page of each piece of a map, and the last page of all, are in the cache.
+fn seems_resident(map: &Mmap) -> bool {
+    let last = map.len().saturating_sub(1) / 4096 * 4096;
+    (0..map.len()).step_by(SAMPLE_BYTES).chain([last]).all(|at| page_is_resident(map, at).unwrap_or(false))
+}
+
+/// Whether the page at `at`, where one begins, is in the cache.
+fn page_is_resident(map: &Mmap, at: usize) -> io::Result<bool> {
+    let mut page = 0_u8;
+    // SAFETY: the address lies in the map, at the beginning of a page, and the map lives until after the call; one byte of
+    // it is one page, for whose answer there is room.
+    match unsafe { libc::mincore(map.as_ptr().wrapping_add(at).cast_mut().cast(), 1, &raw mut page) } {
+        0 => Ok(page & 1 != 0),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn map(file: &fs::File, offset: u64, length: usize) -> io::Result<Mmap> {
@@ -119,13 +143,7 @@ pub(super) fn resident(file: &fs::File, piece_bytes: u64) -> io::Result<Vec<bool
         // SAFETY: nothing of the map is read or written; it is asked about and dropped.
         let map = unsafe { MmapOptions::new().offset(at).len(part).map(file)? };
         for start in (0..part).step_by(piece_bytes as usize) {
-            let mut page = 0_u8;
-            // SAFETY: the address lies in the map, at the beginning of a page, and the map lives until after the call; one
-            // byte of it is one page, for whose answer there is room.
-            if unsafe { libc::mincore(map.as_ptr().wrapping_add(start).cast_mut().cast(), 1, &raw mut page) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            pieces.push(page & 1 != 0);
+            pieces.push(page_is_resident(&map, start)?);
         }
         at += part as u64;
     }

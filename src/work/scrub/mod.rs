@@ -9,6 +9,7 @@ pub mod control;
 mod coverage;
 mod order;
 mod pace;
+mod quiet;
 #[cfg(test)]
 mod tests;
 
@@ -21,14 +22,16 @@ pub use self::control::{ScrubStatus, Wanting, scrub_status, want};
 pub use self::coverage::{Coverage, coverage};
 use self::order::{Order, Wanted};
 use self::pace::{End, Pace};
+use self::quiet::Quiet;
 use super::Context;
 use super::seen::{Seen, record_all, status_of};
+use super::verify::batch::Batch;
 use super::verify::examine::{Examined, Examiner, Reading};
 use crate::format::record::Record;
 use crate::format::record::scrub::{PassRecord, PassState, VerifiedRecord, VerifiedRow, Wish};
 use crate::ledger::{Snapshot, Tables, Tx};
 use crate::vocabulary::events::VerifyStatus;
-use crate::vocabulary::limits::{SCRUB_BATCH, SCRUB_BATCH_TIME, SCRUB_SAMPLE_MOST};
+use crate::vocabulary::limits::{MAP_WINDOW_BYTES, SCRUB_BATCH, SCRUB_BATCH_TIME, SCRUB_SAMPLE_MOST, SCRUB_TOGETHER};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{ByteRanges, Damage, Digest, Error, ErrorKind, Event, Observer, Result};
 
@@ -36,6 +39,8 @@ pub(in crate::work) use self::order::CTIME_ALONE;
 
 /// How often what was changed meanwhile is taken up again before a pass is over.
 const ROUNDS: u32 = 3;
+/// A blob at least this large is read by all threads together.
+const BY_PARTS_FROM_BYTES: u64 = 2 * MAP_WINDOW_BYTES as u64;
 /// A pass by age that is older than the age, and than this, is begun anew: what it has read first may be due again.
 const PASS_LASTS: Duration = Duration::from_secs(24 * 3600);
 
@@ -299,16 +304,17 @@ struct Run<'a> {
     ctx: &'a Context<'a>,
     observer: &'a dyn Observer,
     pace: Pace<'a>,
+    quiet: Quiet<'a>,
     number: Option<u64>,
     begun: u64,
     resumed: bool,
     reading: Reading,
-    batch: Mutex<Batch>,
+    unrecorded: Mutex<Unrecorded>,
     report: Mutex<ScrubReport>,
 }
 
 /// What was seen and is not on record.
-struct Batch {
+struct Unrecorded {
     seen: Vec<Seen>,
     bytes: u64,
     due_ns: u64,
@@ -338,15 +344,16 @@ impl<'a> Run<'a> {
             left_bytes: 0,
             coverage: Coverage::default(),
         };
-        let reading = Reading { by_blake3: !options.sha256, spare_cache: true };
+        let reading = Reading { by_blake3: !options.sha256, spare_cache: true, all_cores: false };
         let due_ns = ctx.ledger.machine.monotonic_ns().saturating_add(nanos(SCRUB_BATCH_TIME));
-        let batch = Mutex::new(Batch { seen: Vec::new(), bytes: 0, due_ns });
+        let unrecorded = Mutex::new(Unrecorded { seen: Vec::new(), bytes: 0, due_ns });
         let (begun, resumed, report) = (begun.pass.begun, begun.resumed, Mutex::new(report));
-        Run { ctx, observer, pace, number, begun, resumed, reading, batch, report }
+        let quiet = Quiet::new(ctx);
+        Run { ctx, observer, pace, quiet, number, begun, resumed, reading, unrecorded, report }
     }
 
-    fn batch(&self) -> std::sync::MutexGuard<'_, Batch> {
-        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unrecorded(&self) -> std::sync::MutexGuard<'_, Unrecorded> {
+        self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counts(&self) -> std::sync::MutexGuard<'_, ScrubReport> {
@@ -412,34 +419,75 @@ impl<'a> Run<'a> {
                 self.flush()?;
                 return Ok(self.pace.end().is_none());
             }
-            let (ordered, next) = (&ordered, AtomicUsize::new(0));
-            // Each takes the next in order when it has done one.
-            let lanes: Vec<usize> = (0..self.ctx.workers.count()).collect();
-            let done = self.ctx.workers.map(lanes, |_| {
-                while let Some((digest, size_bytes)) = ordered.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if !self.goes_on() {
-                        break;
-                    }
-                    self.read_one(snapshot, digest, *size_bytes)?;
-                }
-                Ok::<(), Error>(())
-            });
-            done.into_iter().collect::<Result<()>>()?;
+            self.quiet.read(|| self.read_ordered(snapshot, &ordered))?;
             if self.pace.end().is_some() {
                 return Ok(false);
             }
         }
     }
 
-    fn read_one(&self, snapshot: &Snapshot, digest: &Digest, size_bytes: u64) -> Result<()> {
+    /// Reads these in order, as many at once as there are threads: of a large one, the parts; of others, one by each.
+    fn read_ordered(&self, snapshot: &Snapshot, mut left: &[(Digest, u64)]) -> Result<()> {
+        let by_parts =
+            |size: u64| self.reading.by_blake3 && self.ctx.workers.count() > 1 && size >= BY_PARTS_FROM_BYTES;
+        while let Some((digest, size_bytes)) = left.first().copied()
+            && self.goes_on()
+        {
+            if by_parts(size_bytes) {
+                self.read_one(snapshot, &digest, size_bytes, Reading { all_cores: true, ..self.reading })?;
+                left = &left[1..];
+                continue;
+            }
+            let small = left.iter().position(|(_, size)| by_parts(*size)).unwrap_or(left.len());
+            let (now, later) = left.split_at(if self.reading.by_blake3 { small } else { small.min(SCRUB_TOGETHER) });
+            match self.reading.by_blake3 {
+                true => self.read_each(snapshot, now)?,
+                false => self.read_together(snapshot, now)?,
+            }
+            left = later;
+        }
+        Ok(())
+    }
+
+    /// Each thread takes the next in order when it has done one.
+    fn read_each(&self, snapshot: &Snapshot, ordered: &[(Digest, u64)]) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let lanes: Vec<usize> = (0..self.ctx.workers.count()).collect();
+        let done = self.ctx.workers.map(lanes, |_| {
+            while let Some((digest, size_bytes)) = ordered.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if !self.goes_on() {
+                    break;
+                }
+                self.read_one(snapshot, digest, *size_bytes, self.reading)?;
+            }
+            Ok::<(), Error>(())
+        });
+        done.into_iter().collect()
+    }
+
+    /// Several go through the lanes of each thread.
+    fn read_together(&self, snapshot: &Snapshot, ordered: &[(Digest, u64)]) -> Result<()> {
+        let examiner = self.examiner(snapshot, self.reading);
+        let sink = |examined| self.examined(examined);
+        if !Batch::new(&examiner, ordered, snapshot.has_carriers()?, &sink)?.run()? {
+            self.pace.end_for(End::Interrupted);
+        }
+        Ok(())
+    }
+
+    fn examiner<'b>(&'b self, snapshot: &'b Snapshot, reading: Reading) -> Examiner<'b> {
+        Examiner { ctx: *self.ctx, snapshot, quarantine: false, reading, observer: self }
+    }
+
+    fn read_one(&self, snapshot: &Snapshot, digest: &Digest, size_bytes: u64, reading: Reading) -> Result<()> {
         if planted(Bug::VerifiedEarly) {
             self.believe(*digest)?;
         }
-        let before = self.ctx.ledger.machine.idle_io();
-        let examiner = Examiner { ctx: *self.ctx, snapshot, quarantine: false, reading: self.reading, observer: self };
-        let examined = examiner.examine(digest, size_bytes);
-        before.into_iter().for_each(|before| self.ctx.ledger.machine.restore_io(before));
-        match examined? {
+        self.examined(self.examiner(snapshot, reading).examine(digest, size_bytes)?)
+    }
+
+    fn examined(&self, examined: Examined) -> Result<()> {
+        match examined {
             Examined::Found { seen, read_bytes, .. } => self.saw(*seen, read_bytes),
             Examined::Gone => Ok(()),
             Examined::Stopped => {
@@ -473,22 +521,22 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let due = {
-            let mut batch = self.batch();
-            batch.seen.push(seen);
-            batch.bytes += read_bytes;
-            batch.seen.len() >= SCRUB_BATCH || self.ctx.ledger.machine.monotonic_ns() >= batch.due_ns
+            let mut unrecorded = self.unrecorded();
+            unrecorded.seen.push(seen);
+            unrecorded.bytes += read_bytes;
+            unrecorded.seen.len() >= SCRUB_BATCH || self.ctx.ledger.machine.monotonic_ns() >= unrecorded.due_ns
         };
-        if due { self.flush() } else { Ok(()) }
+        if due { self.quiet.aloud(|| self.flush()) } else { Ok(()) }
     }
 
     /// Puts on record what was seen, and how far the pass has come.
     fn flush(&self) -> Result<()> {
         let Some(number) = self.number else { return Ok(()) };
         let (seen, bytes) = {
-            let mut batch = self.batch();
+            let mut unrecorded = self.unrecorded();
             let now = self.ctx.ledger.machine.monotonic_ns();
-            batch.due_ns = now.saturating_add(nanos(SCRUB_BATCH_TIME));
-            (std::mem::take(&mut batch.seen), std::mem::take(&mut batch.bytes))
+            unrecorded.due_ns = now.saturating_add(nanos(SCRUB_BATCH_TIME));
+            (std::mem::take(&mut unrecorded.seen), std::mem::take(&mut unrecorded.bytes))
         };
         if seen.is_empty() {
             return Ok(());
@@ -542,10 +590,14 @@ impl Observer for Run<'_> {
         self.observer.progress(files, bytes);
     }
 
+    fn hears_of_good(&self) -> bool {
+        self.observer.hears_of_good()
+    }
+
     fn cancelled(&self) -> bool {
         let before_waiting = || {
             // What keeps it from being recorded now is met again at the end.
-            let _again_at_the_end = self.flush();
+            let _again_at_the_end = self.quiet.aloud(|| self.flush());
         };
         !self.pace.goes_on(&|| self.observer.cancelled(), &before_waiting)
     }

@@ -12,6 +12,7 @@ use crate::ledger::{Snapshot, Tables};
 use crate::vocabulary::limits::SCRUB_ORDERED;
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Result};
+use crate::work::beside::Beside;
 
 /// A blob's file changed only as every new link changes it.
 pub(in crate::work) const CTIME_ALONE: u8 = 32;
@@ -171,40 +172,6 @@ fn sample(pass: u64, digest: &Digest) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
     u64::from_le_bytes(first)
-}
-
-/// Rows in the order of digests, read beside others in that order.
-struct Beside<'a, T> {
-    rows: Box<dyn Iterator<Item = Result<(Digest, T)>> + 'a>,
-    next: Option<(Digest, T)>,
-    begun: bool,
-}
-
-impl<'a, T> Beside<'a, T> {
-    fn new(rows: Box<dyn Iterator<Item = Result<(Digest, T)>> + 'a>) -> Self {
-        Beside { rows, next: None, begun: false }
-    }
-
-    /// The first row of this digest, which is asked for once, after all smaller ones.
-    fn at(&mut self, digest: &Digest) -> Result<Option<T>> {
-        if !self.begun {
-            self.begun = true;
-            self.next = self.rows.next().transpose()?;
-        }
-        while self.next.as_ref().is_some_and(|(next, _)| next < digest) {
-            self.next = self.rows.next().transpose()?;
-        }
-        match self.next.take() {
-            Some((next, row)) if next == *digest => {
-                self.next = self.rows.next().transpose()?;
-                Ok(Some(row))
-            }
-            other => {
-                self.next = other;
-                Ok(None)
-            }
-        }
-    }
 }
 
 /// The digests with which the keys of a table begin.

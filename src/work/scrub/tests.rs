@@ -104,6 +104,44 @@ fn a_verify_or_scrub_that_finds_a_blob_good_again_ends_the_finding() {
     }
 }
 
+/// By one thread or several, by BLAKE3 or SHA-256: blobs are read one by one, together, or by parts.
+#[test]
+fn however_it_is_read_it_finds_the_same() {
+    const BIG: usize = (16 << 20) + 77;
+    let mut all: Vec<Vec<(Digest, VerifyStatus, Damage)>> = Vec::new();
+    for (jobs, sha256) in [(1, false), (3, false), (1, true), (3, true)] {
+        let world = World::new(1);
+        let (mut store, mut digests) = filled(&world, 5);
+        store.workers = crate::hashing::Workers::new(jobs).unwrap();
+        digests.extend((5..8).map(|i| store.add(&format!("big/{i}"), &bytes(i, BIG))));
+        world.corrupt(store.blob(&digests[0]), 17);
+        world.bad_sector(store.blob(&digests[1]), 100..101);
+        store.machine.unlink(&store.blob(&digests[2])).unwrap();
+        world.corrupt(store.blob(&digests[5]), 9 << 20);
+        let tree = store.ledger.trees.path(&digests[6]);
+        store.machine.unlink(&tree).unwrap();
+        let heard = Heard::default();
+        let report = scrub(&store.context(), &ScrubOptions { sha256, ..ALL }, &heard).unwrap();
+        assert_eq!((report.end, report.blobs, report.ok), (ScrubEnd::Done, 8, 4), "{jobs} threads, {sha256}");
+        assert_eq!((report.corrupt, report.unreadable, report.missing), (2, 1, 1));
+        assert_eq!(report.coverage.blobs, 4);
+        assert!(world.look(&tree).is_some(), "who reads a blob makes its tree");
+        let mut found: Vec<_> = heard.events.lock().unwrap().iter().filter_map(seen).collect();
+        found.sort_by_key(|(digest, ..)| *digest);
+        let damage = found.iter().find(|(digest, ..)| *digest == digests[5]).map(|(_, _, damage)| damage.wrong.all());
+        assert_eq!(damage, Some(&[9 << 20..10 << 20][..]));
+        all.push(found);
+    }
+    assert!(all.iter().all(|found| *found == all[0]), "{all:?}");
+}
+
+fn seen(event: &Event) -> Option<(Digest, VerifyStatus, Damage)> {
+    match event {
+        Event::Verified { digest, status, damage, .. } => Some((*digest, *status, damage.clone())),
+        _ => None,
+    }
+}
+
 #[test]
 fn a_stopped_pass_goes_on_where_it_was_and_reads_nothing_twice() {
     let world = World::new(1);

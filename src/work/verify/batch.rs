@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use super::VerifyReport;
 use super::examine::{Examined, Examiner, FirstLook, Looked, judge};
 use crate::format::record::copies::CarrierRow;
 use crate::format::table::BlobRow;
@@ -14,10 +13,15 @@ use crate::hashing::{Hashed, Source, Sources, hash_all};
 use crate::ledger::Tables;
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::vocabulary::{Digest, Error, Result};
+use crate::work::beside::Beside;
 use crate::work::blob::Meter;
+use crate::work::cache::Cache;
+
+/// What is done with each blob once it was examined, by any thread.
+pub(in crate::work) type Sink<'a> = &'a (dyn Fn(Examined) -> Result<()> + Sync);
 
 /// Blobs that are verified together.
-pub(super) struct Batch<'a> {
+pub(in crate::work) struct Batch<'a> {
     examiner: &'a Examiner<'a>,
     blobs: Vec<Blob<'a>>,
     /// Of every file: which blob it is of, and which of its carriers it is, if it is one.
@@ -25,7 +29,8 @@ pub(super) struct Batch<'a> {
     sizes: Vec<u64>,
     /// What is to be told in the order of the blobs: with one thread, so that it is the same every time.
     turns: Option<Mutex<Turns>>,
-    outcome: Mutex<Outcome>,
+    sink: Sink<'a>,
+    error: Mutex<Option<Error>>,
     failed: AtomicBool,
 }
 
@@ -51,54 +56,51 @@ struct Turns {
     ready: BTreeSet<usize>,
 }
 
-#[derive(Default)]
-struct Outcome {
-    report: VerifyReport,
-    seen: Vec<crate::work::seen::Seen>,
-    error: Option<Error>,
-}
-
 /// A file of a blob, open.
-pub(super) struct Opened<'b, 'a> {
+pub(in crate::work) struct Opened<'b, 'a> {
     batch: &'b Batch<'a>,
     blob: usize,
     carrier: Option<usize>,
-    file: Box<dyn File>,
+    cache: Cache<Box<dyn File>>,
     meta: Meta,
     blake3: bool,
 }
 
 impl<'a> Batch<'a> {
     /// These blobs, each with its size on record; `carriers`: whether any may have one.
-    pub(super) fn new(examiner: &'a Examiner<'a>, chosen: &[(Digest, u64)], carriers: bool) -> Result<Self> {
+    pub(in crate::work) fn new(
+        examiner: &'a Examiner<'a>,
+        chosen: &[(Digest, u64)],
+        carriers: bool,
+        sink: Sink<'a>,
+    ) -> Result<Self> {
         let (mut blobs, mut files, mut sizes) = (Vec::with_capacity(chosen.len()), Vec::new(), Vec::new());
+        let first = chosen.first().map_or(Digest::from_bytes([0; 32]), |(digest, _)| *digest);
+        let mut rows_beside = Beside::bounded(examiner.snapshot.blobs(&first), 2 * chosen.len());
         for (blob, (digest, size_bytes)) in chosen.iter().enumerate() {
             let rows = if carriers { examiner.snapshot.carriers(digest)? } else { Vec::new() };
             files.push((blob, None));
             files.extend((0..rows.len()).map(|carrier| (blob, Some(carrier))));
             sizes.resize(files.len(), *size_bytes);
             let carriers: Vec<_> = rows.into_iter().map(|(number, row)| (number, row, None)).collect();
-            let seen = Mutex::new(Seen { row: None, look: None, left: 1 + carriers.len(), carriers });
+            let (row, left) = (rows_beside.at_or(digest, || examiner.snapshot.blob(digest))?, 1 + carriers.len());
+            let seen = Mutex::new(Seen { row, look: None, left, carriers });
             let meter = Meter::new(examiner.observer, *size_bytes);
             blobs.push(Blob { digest: *digest, size_bytes: *size_bytes, meter, seen });
         }
         let turns = (examiner.ctx.workers.count() == 1).then(Mutex::default);
-        let (outcome, failed) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Batch { examiner, blobs, files, sizes, turns, outcome, failed })
+        let (error, failed) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Batch { examiner, blobs, files, sizes, turns, sink, error, failed })
     }
 
-    /// Verifies them all, tells what was found, and adds it to `report`. Gives back what is to be put on record.
-    pub(super) fn run(self, report: &mut VerifyReport) -> Result<Vec<crate::work::seen::Seen>> {
-        self.outcome.lock().expect("no panic holds it").report = *report;
+    /// Verifies them all and tells what was found. Whether none was left out because it was asked to stop.
+    pub(in crate::work) fn run(self) -> Result<bool> {
         let whole = hash_all(self.examiner.ctx.workers, &self.sizes, &&self);
         if let Some(turns) = &self.turns {
             let ready = std::mem::take(&mut turns.lock().expect("no panic holds it").ready);
             ready.into_iter().for_each(|blob| self.conclude(blob));
         }
-        let Outcome { report: found, seen, error } = self.outcome.into_inner().expect("no panic holds it");
-        *report = found;
-        report.interrupted |= !whole;
-        error.map_or(Ok(seen), Err)
+        self.error.into_inner().expect("no panic holds it").map_or(Ok(whole), Err)
     }
 
     fn path(&self, blob: &Blob<'_>, carrier: Option<u32>) -> PathBuf {
@@ -114,12 +116,7 @@ impl<'a> Batch<'a> {
         let known = &self.blobs[blob];
         let (number, blake3) = match carrier {
             Some(carrier) => (Some(known.seen().carriers[carrier].0), false),
-            None => {
-                let row = self.examiner.snapshot.blob(&known.digest)?;
-                let unverified = row.as_ref().is_some_and(|row| !row.is_verified());
-                known.seen().row = row;
-                (None, unverified)
-            }
+            None => (None, known.seen().row.as_ref().is_some_and(|row| !row.is_verified())),
         };
         let opened = self.examiner.ctx.ledger.machine.open(&self.path(known, number), Open::Read);
         let Ok((file, Ok(meta))) = opened.map(|file| {
@@ -129,7 +126,8 @@ impl<'a> Batch<'a> {
             return Ok(None);
         };
         let is_file = meta.kind == FileKind::File;
-        Ok(is_file.then_some(Opened { batch: self, blob, carrier, file, meta, blake3 }))
+        let cached = |file| Cache::of(file, self.examiner.reading.spare_cache);
+        Ok(is_file.then(|| Opened { batch: self, blob, carrier, cache: cached(file), meta, blake3 }))
     }
 
     /// One file of a blob was looked at; once all were, the blob is concluded.
@@ -164,22 +162,14 @@ impl<'a> Batch<'a> {
         };
         let Blob { digest, size_bytes, meter, .. } = blob;
         let looked = Looked { digest, size_bytes: *size_bytes, row, look, carriers, meter };
-        let concluded = self.examiner.conclude(looked);
-        let mut outcome = self.outcome.lock().expect("no panic holds it");
-        match concluded {
-            Ok(examined) => {
-                outcome.report.count(&examined);
-                if let Examined::Found { seen, .. } = examined {
-                    outcome.seen.push(*seen);
-                }
-            }
-            Err(error) => self.fail(outcome, error),
+        if let Err(error) = self.examiner.conclude(looked).and_then(self.sink) {
+            self.fail(error);
         }
     }
 
     /// Everything is to stop.
-    fn fail(&self, mut outcome: MutexGuard<'_, Outcome>, error: Error) {
-        outcome.error.get_or_insert(error);
+    fn fail(&self, error: Error) {
+        self.error.lock().expect("no panic holds it").get_or_insert(error);
         self.failed.store(true, Ordering::Relaxed);
     }
 }
@@ -198,7 +188,7 @@ impl<'b, 'a> Sources for &'b Batch<'a> {
         match self.try_open(blob, carrier) {
             Ok(Some(opened)) => return Some(opened),
             Ok(None) => self.looked(blob, carrier, None),
-            Err(error) => self.fail(self.outcome.lock().expect("no panic holds it"), error),
+            Err(error) => self.fail(error),
         }
         None
     }
@@ -212,7 +202,7 @@ impl<'b, 'a> Sources for &'b Batch<'a> {
             None => blob.seen().row.as_ref().map(|row| row.stamp.size_bytes),
             Some(_) => Some(blob.size_bytes),
         };
-        let look = judge(source.file.as_ref(), source.meta, &blob.digest, expected, outcome);
+        let look = judge(source.cache.file(), source.meta, &blob.digest, expected, outcome);
         let (index, carrier) = (source.blob, source.carrier);
         drop(source);
         self.looked(index, carrier, Some(look));
@@ -225,7 +215,7 @@ impl<'b, 'a> Sources for &'b Batch<'a> {
 
 impl Source for Opened<'_, '_> {
     fn file(&self) -> &dyn File {
-        self.file.as_ref()
+        self.cache.file()
     }
 
     fn meta(&self) -> &Meta {
@@ -241,6 +231,7 @@ impl Source for Opened<'_, '_> {
     }
 
     fn advance(&self, bytes: u64) -> bool {
+        self.cache.passed(bytes);
         self.batch.blobs[self.blob].meter.advance(bytes) && !self.batch.failed.load(Ordering::Relaxed)
     }
 }

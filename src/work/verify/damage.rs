@@ -8,21 +8,19 @@ use crate::hashing::{Reading, locate};
 use crate::machine::Open;
 use crate::vocabulary::events::VerifyStatus;
 use crate::vocabulary::{Damage, Digest};
-use crate::work::cache::Cache;
 use crate::work::trees;
 
 impl Examiner<'_> {
-    /// Makes the tree of a large blob whose bytes are right and that has none to be believed. Where the page cache is to be
-    /// spared, what this brings in goes again.
+    /// Sees to the tree of a large blob whose bytes are right and that has none to be believed.
     pub(super) fn make_tree_if_missing(&self, digest: &Digest, row: Option<&BlobRow>, look: &Look) {
         let ctx = &self.ctx;
         if let Some(row) = row.filter(|_| look.status == VerifyStatus::Ok && ctx.ledger.policy.writable)
             && trees::lacks_tree(ctx.ledger, digest, row)
         {
-            let file = ctx.ledger.blobs.open(digest).ok().filter(|_| self.reading.spare_cache);
-            let cache = file.as_deref().map(|file| Cache::of(file, true));
-            trees::make(ctx, digest, row, &|_| !self.observer.cancelled());
-            cache.iter().for_each(|cache| cache.passed(row.stamp.size_bytes));
+            match &look.tree {
+                Some(tree) => trees::put(ctx.ledger, digest, tree),
+                None => _ = trees::make(ctx, digest, row, self.reading.spare_cache, &|_| !self.observer.cancelled()),
+            }
         }
     }
 

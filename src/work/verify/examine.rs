@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::format::record::copies::CarrierRow;
 use crate::format::table::BlobRow;
 use crate::hashing::sealed::{Stopped, blake3_sealed, digests_sealed};
-use crate::hashing::{Hashed, digest_sealed};
-use crate::ledger::{Ledger, Snapshot, Tables};
+use crate::hashing::{Hashed, Tree, digest_sealed, grow_telling};
+use crate::ledger::{Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open, trouble};
 use crate::vocabulary::events::{CarrierSeen, VerifyStatus};
 use crate::vocabulary::limits::MAP_WINDOW_BYTES;
@@ -17,6 +17,7 @@ use crate::work::Context;
 use crate::work::blob::{Meter, NOT_REGULAR};
 use crate::work::cache::Cache;
 use crate::work::seen::Seen;
+use crate::work::trees;
 
 /// How often a blob is read whose record, or file, changes every time.
 const TRIES: u32 = 8;
@@ -43,6 +44,8 @@ pub(in crate::work) struct Reading {
     pub(in crate::work) by_blake3: bool,
     /// Leave the page cache as it was.
     pub(in crate::work) spare_cache: bool,
+    /// Compare with BLAKE3 by all cores together: there is nothing else for them to do.
+    pub(in crate::work) all_cores: bool,
 }
 
 /// What became of one blob.
@@ -72,6 +75,8 @@ pub(in crate::work) struct Look {
     pub(in crate::work) damage: Damage,
     /// Whether it was compared with SHA-256, and not with another digest on record alone.
     pub(in crate::work) sha256: bool,
+    /// The tree of its bytes, where reading it made one that was wanted.
+    pub(in crate::work) tree: Option<Tree>,
 }
 
 impl Examiner<'_> {
@@ -107,8 +112,11 @@ impl Examiner<'_> {
         let ranges = ByteRanges::of(all).all().iter().map(|range| (range.start, range.end)).collect();
         let (digest, time_ns) = (*digest, self.ctx.ledger.machine.now_ns());
         let seen = Seen { digest, status, detail, ranges, row, file, sha256, blake3, time_ns, carriers };
-        let (names, detail, carriers) = (self.snapshot.names_of(&digest)?, seen.detail.clone(), seen.carriers.clone());
-        self.observer.event(&Event::Verified { digest, names, size_bytes, status, detail, damage, carriers });
+        if seen.findings() > 0 || self.observer.hears_of_good() {
+            let names = self.snapshot.names_of(&digest)?;
+            let (detail, carriers) = (seen.detail.clone(), seen.carriers.clone());
+            self.observer.event(&Event::Verified { digest, names, size_bytes, status, detail, damage, carriers });
+        }
         Ok(Examined::Found { seen: Box::new(seen), read_bytes, quarantined })
     }
 
@@ -150,8 +158,8 @@ impl Examiner<'_> {
         let path = self.ctx.ledger.carriers.path(digest, number);
         let row = if self.reading.by_blake3 { self.snapshot.blob(digest).ok().flatten() } else { None };
         let blake3 = row.map_or(Blake3::UNKNOWN, |row| row.blake3);
-        let against = Against { digest, size_bytes: Some(size_bytes), blake3 };
-        let look = look_once(self.ctx.ledger, &path, &against, self.reading, false, meter);
+        let against = Against { digest, size_bytes: Some(size_bytes), blake3, wants_tree: false };
+        let look = look_once(&self.ctx, &path, &against, self.reading, false, meter);
         look.or_else(|unread| unread.into_look(&path, Some(size_bytes)).ok_or(())).ok()
     }
 
@@ -202,8 +210,10 @@ impl Examiner<'_> {
         let path = ledger.blobs.path(digest);
         let unverified = row.is_some_and(|row| !row.is_verified());
         let blake3 = row.map_or(Blake3::UNKNOWN, |row| row.blake3);
-        let against = Against { digest, size_bytes: expected, blake3 };
-        let look_once = || look_once(ledger, &path, &against, self.reading, unverified, meter);
+        let lacks_tree = |row| ledger.policy.writable && trees::lacks_tree(ledger, digest, row);
+        let wants_tree = self.reading.all_cores && first.is_none() && row.is_some_and(lacks_tree);
+        let against = Against { digest, size_bytes: expected, blake3, wants_tree };
+        let look_once = || look_once(&self.ctx, &path, &against, self.reading, unverified, meter);
         let mut result = first.unwrap_or_else(look_once);
         if matches!(&result, Err(unread) if trouble::is_transient(&unread.stopped.error)) {
             ledger.machine.pause(RECOVERY);
@@ -313,6 +323,7 @@ impl Unread {
             blake3: None,
             damage: Damage::default(),
             sha256: true,
+            tree: None,
         })
     }
 }
@@ -323,16 +334,19 @@ struct Against<'a> {
     size_bytes: Option<u64>,
     /// [`Blake3::UNKNOWN`] where nothing is on record.
     blake3: Blake3,
+    /// Whether its tree is missing.
+    wants_tree: bool,
 }
 
 fn look_once(
-    ledger: &Ledger,
+    ctx: &Context<'_>,
     path: &Path,
     against: &Against<'_>,
     reading: Reading,
     unverified: bool,
     meter: &Meter<'_>,
 ) -> Result<Look, Unread> {
+    let ledger = ctx.ledger;
     let at_beginning = |attempt, error| Unread { attempt, stopped: Stopped { offset: 0, error } };
     let meta = match ledger.machine.lstat(path) {
         Ok(meta) => meta,
@@ -348,32 +362,55 @@ fn look_once(
         Err(e) => return Err(at_beginning("open", e)),
     };
     let meta = file.meta().map_err(|e| at_beginning("look at", e))?;
-    let cache = Cache::of(file.as_ref(), reading.spare_cache);
+    let cache = Cache::of(file, reading.spare_cache);
+    let file = cache.file();
+    let Against { digest, size_bytes: expected, .. } = *against;
+    if reading.by_blake3
+        && against.blake3 != Blake3::UNKNOWN
+        && let Some(read) = by_blake3(ctx, &cache, against, reading.all_cores, meter)
+    {
+        let (read, tree) = match read {
+            Ok((size_bytes, tree)) => (Ok(Hashed { digest: *digest, blake3: None, size_bytes }), tree),
+            Err(stopped) => (Err(stopped), None),
+        };
+        return judge(file, meta, digest, expected, read).map(|look| Look { sha256: false, tree, ..look });
+    }
     let go_on = |bytes| {
         cache.passed(bytes);
         meter.advance(bytes)
     };
-    let Against { digest, size_bytes: expected, blake3 } = *against;
-    if reading.by_blake3
-        && blake3 != Blake3::UNKNOWN
-        && let Some(read) = by_blake3(file.as_ref(), &blake3, &go_on)
-    {
-        let read = read.map(|size_bytes| Hashed { digest: *digest, blake3: None, size_bytes });
-        return judge(file.as_ref(), meta, digest, expected, read).map(|look| Look { sha256: false, ..look });
-    }
     let read = match unverified {
-        false => digest_sealed(file.as_ref(), &go_on).map(|(digest, size_bytes)| (digest, size_bytes, None)),
-        true => digests_sealed(file.as_ref(), &go_on).map(|d| (d.digest, d.size_bytes, Some(d.blake3))),
+        false => digest_sealed(file, &go_on).map(|(digest, size_bytes)| (digest, size_bytes, None)),
+        true => digests_sealed(file, &go_on).map(|d| (d.digest, d.size_bytes, Some(d.blake3))),
     };
     let read = read.map(|(digest, size_bytes, blake3)| Hashed { digest, blake3, size_bytes });
-    judge(file.as_ref(), meta, digest, expected, read)
+    judge(file, meta, digest, expected, read)
 }
 
-/// The length of a file whose BLAKE3 is that on record; `None` where it is not, which says nothing yet: the record may be
-/// wrong.
-fn by_blake3(file: &dyn File, expected: &Blake3, go_on: &dyn Fn(u64) -> bool) -> Option<Result<u64, Stopped>> {
-    match blake3_sealed(file, go_on) {
-        Ok((found, size)) => (found == *expected).then_some(Ok(size)),
+/// The length of a file whose BLAKE3 is that on record, with its tree if that is wanted and was made on the way; `None`
+/// where it is not, which says nothing yet: the record may be wrong.
+fn by_blake3(
+    ctx: &Context<'_>,
+    cache: &Cache<Box<dyn File>>,
+    against: &Against<'_>,
+    all_cores: bool,
+    meter: &Meter<'_>,
+) -> Option<Result<(u64, Option<Tree>), Stopped>> {
+    let found = match all_cores {
+        true => {
+            let (go_on, passed) = (|bytes| meter.advance(bytes), |range| cache.passed_range(range));
+            let how = crate::hashing::Reading::Sealed;
+            grow_telling(cache.file(), how, ctx.workers, against.wants_tree, &go_on, &passed)
+                .map(|grown| (grown.blake3, grown.size_bytes, grown.tree))
+        }
+        false => blake3_sealed(cache.file(), &|bytes| {
+            cache.passed(bytes);
+            meter.advance(bytes)
+        })
+        .map(|(found, size)| (found, size, None)),
+    };
+    match found {
+        Ok((found, size, tree)) => (found == against.blake3).then_some(Ok((size, tree))),
         Err(stopped) => Some(Err(stopped)),
     }
 }
@@ -390,7 +427,17 @@ pub(super) fn judge(
         Ok(Hashed { digest: found, size_bytes, blake3 }) if found == *digest => {
             let (status, detail, file) = (VerifyStatus::Ok, String::new(), Some(meta));
             let damage = Damage::default();
-            Ok(Look { status, detail, file, read_bytes: size_bytes, by_disk: false, blake3, damage, sha256: true })
+            Ok(Look {
+                status,
+                detail,
+                file,
+                read_bytes: size_bytes,
+                by_disk: false,
+                blake3,
+                damage,
+                sha256: true,
+                tree: None,
+            })
         }
         Ok(Hashed { digest: found, size_bytes, .. }) => {
             Ok(corrupt(difference(&found, size_bytes, expected), meta, size_bytes))
@@ -413,6 +460,7 @@ fn missing() -> Look {
         blake3: None,
         damage: Damage::default(),
         sha256: true,
+        tree: None,
     }
 }
 
@@ -426,6 +474,7 @@ fn corrupt(detail: String, file: Meta, read_bytes: u64) -> Look {
         blake3: None,
         damage: Damage::default(),
         sha256: true,
+        tree: None,
     }
 }
 

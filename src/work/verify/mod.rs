@@ -5,7 +5,7 @@
 //! are kept apart: only the first are corruption, and only they are moved away, when asked for. Where the store can be
 //! written to, what was found is on record until it is mended (`seen.rs`).
 
-mod batch;
+pub(in crate::work) mod batch;
 mod damage;
 pub(in crate::work) mod examine;
 mod quarantine;
@@ -13,12 +13,14 @@ pub(in crate::work) mod select;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Mutex;
+
 use super::Context;
 use super::names::Target;
 use super::seen::Recorder;
 use crate::ledger::Tables;
 use crate::vocabulary::events::VerifyStatus;
-use crate::vocabulary::{Event, Observer, Prefix, Result};
+use crate::vocabulary::{Digest, Event, Observer, Prefix, Result};
 use batch::Batch;
 use examine::{Examined, Examiner, Reading};
 use select::Selection;
@@ -79,25 +81,63 @@ pub fn verify(
     let quarantine = options.quarantine && can_quarantine(ctx, observer);
     let examiner = Examiner { ctx: *ctx, snapshot: &snapshot, quarantine, reading: Reading::default(), observer };
     let recorder = Recorder::new(ctx);
-    let mut report = VerifyReport::default();
+    let report = Mutex::new(VerifyReport::default());
+    let sink = |examined: Examined| {
+        report.lock().expect("no panic holds it").count(&examined);
+        if let Examined::Found { seen, .. } = examined {
+            recorder.saw(*seen);
+        }
+        Ok(())
+    };
+    let mut whole = true;
     selection.announce_all(observer)?;
     let carriers = snapshot.has_carriers()?;
-    let mut last = None;
-    'all: loop {
-        let batch = selection.after(last.as_ref())?;
-        let Some((digest, _)) = batch.last() else { break };
-        last = Some(*digest);
-        selection.announce(&batch, observer);
-        for chunk in batch.chunks(CHUNK) {
-            Batch::new(&examiner, chunk, carriers)?.run(&mut report)?.into_iter().for_each(|seen| recorder.saw(seen));
-            recorder.batch();
-            if report.interrupted {
-                break 'all;
-            }
+    let mut chunks = Chunks { selection: &selection, observer, batch: Vec::new().into_iter(), last: None };
+    let mut make = || {
+        let chunk = chunks.next()?;
+        chunk.map(|chunk| Batch::new(&examiner, &chunk, carriers, &sink)).transpose()
+    };
+    let mut next = make()?;
+    while let Some(batch) = next {
+        // What was seen before goes on record, and the next is looked up, while this is read.
+        let (ran, following) = ctx.workers.both(
+            || batch.run(),
+            || {
+                recorder.batch();
+                make()
+            },
+        );
+        whole &= ran?;
+        if !whole || report.lock().expect("no panic holds it").interrupted {
+            break;
         }
+        next = following?;
     }
     recorder.finish(observer);
+    let mut report = report.into_inner().expect("no panic holds it");
+    report.interrupted |= !whole;
     Ok(report)
+}
+
+/// What is selected, some at a time.
+struct Chunks<'a> {
+    selection: &'a Selection<'a>,
+    observer: &'a dyn Observer,
+    batch: std::vec::IntoIter<(Digest, u64)>,
+    last: Option<Digest>,
+}
+
+impl Chunks<'_> {
+    fn next(&mut self) -> Result<Option<Vec<(Digest, u64)>>> {
+        if self.batch.len() == 0 {
+            let batch = self.selection.after(self.last.as_ref())?;
+            self.selection.announce(&batch, self.observer);
+            self.last = batch.last().map(|(digest, _)| *digest).or(self.last);
+            self.batch = batch.into_iter();
+        }
+        let chunk: Vec<_> = self.batch.by_ref().take(CHUNK).collect();
+        Ok((!chunk.is_empty()).then_some(chunk))
+    }
 }
 
 fn can_quarantine(ctx: &Context<'_>, observer: &dyn Observer) -> bool {

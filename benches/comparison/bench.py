@@ -30,7 +30,9 @@ class Bench:
         self.found = {name: path for name in peers.HINTS if (path := shutil.which(name))}
         self.missing = [name for name in peers.HINTS if name not in self.found]
         self.target = root / "target"
-        self.larder = self.target / options.profile / "larder"
+        # Where cargo puts what it builds by a profile.
+        self.built = "debug" if options.profile in ("dev", "test") else options.profile
+        self.larder = self.target / self.built / "larder"
 
     # Programs
 
@@ -45,7 +47,7 @@ class Bench:
               "--target-dir", str(self.target / "peers"))
 
     def driver(self, name):
-        return self.target / "peers" / self.options.profile / name
+        return self.target / "peers" / self.built / name
 
     def floor(self, *words):
         return [str(self.driver("floor")), *map(str, words)]

@@ -546,6 +546,8 @@ def calls(scenario, base, program):
 def thin(numbers, most):
     if len(numbers) <= most:
         return numbers
+    if most <= 1:
+        return numbers[:most]
     step = (len(numbers) - 1) / (most - 1)
     return sorted({numbers[round(i * step)] for i in range(most)})
 

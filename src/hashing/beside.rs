@@ -1,6 +1,7 @@
 //! Hashing on a thread of its own what another one reads and writes.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::Absorb;
@@ -30,12 +31,21 @@ impl Absorb for Relay {
 pub fn beside<H: Absorb + Send, R>(hasher: H, work: impl FnOnce(&mut dyn Absorb) -> R) -> (H, R) {
     let (full, pieces) = sync_channel(WAITING);
     let (back, empty) = channel();
-    thread::scope(|scope| {
-        let taking = scope.spawn(|| take(hasher, pieces, back));
-        let mut relay = Relay { full, empty, made: 0 };
-        let done = work(&mut relay);
-        drop(relay);
-        (taking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), done)
+    let hasher = Mutex::new(Some(hasher));
+    let hasher = || hasher.lock().unwrap_or_else(PoisonError::into_inner).take().expect("it is taken once");
+    thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, || take(hasher(), pieces, back)) {
+        Ok(taking) => {
+            let mut relay = Relay { full, empty, made: 0 };
+            let done = work(&mut relay);
+            drop(relay);
+            (taking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), done)
+        }
+        // Where no thread can be started, this one does both.
+        Err(_) => {
+            let mut hasher = hasher();
+            let done = work(&mut hasher);
+            (hasher, done)
+        }
     })
 }
 

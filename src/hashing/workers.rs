@@ -1,6 +1,8 @@
 //! The threads that read and hash: as many as asked for, or none beside the caller's own.
 
+use std::panic::resume_unwind;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::Builder;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -56,11 +58,17 @@ impl Workers {
     /// Does both, at once where there are several threads, or else in this order.
     pub fn both<A: Send, B>(&self, first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
         match self.pool() {
-            Some(_) => std::thread::scope(|scope| {
-                let first = scope.spawn(first);
-                let second = second();
-                (first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), second)
-            }),
+            Some(_) => {
+                let first = Mutex::new(Some(first));
+                let run = || first.lock().unwrap_or_else(PoisonError::into_inner).take();
+                std::thread::scope(|scope| {
+                    let thread = Builder::new().spawn_scoped(scope, || run().map(|first| first()));
+                    let here = if thread.is_ok() { None } else { run().map(|first| first()) };
+                    let second = second();
+                    let there = thread.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                    (here.or(there).expect("it was run by one of the two"), second)
+                })
+            }
             None if self.in_turns => {
                 let second = second();
                 (first(), second)
@@ -101,10 +109,12 @@ impl Workers {
         let take = || numbered.lock().unwrap_or_else(PoisonError::into_inner).next();
         let some = || std::iter::from_fn(take).map(|(at, item)| (at, work(item))).collect::<Vec<_>>();
         let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (1..self.count()).map(|_| scope.spawn(some)).collect();
+            // With fewer threads than that it takes longer.
+            let threads: Vec<_> =
+                (1..self.count()).filter_map(|_| Builder::new().spawn_scoped(scope, some).ok()).collect();
             let mut done = some();
             for thread in threads {
-                done.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                done.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
             }
             done
         });

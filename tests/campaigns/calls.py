@@ -86,6 +86,7 @@ ERRORS = {
     "readlink": ["EIO", "EACCES"],
     "mmap": ["ENOMEM", "EAGAIN"],
     "madvise": ["EFAULT", "EINVAL"],
+    "clone3": ["EAGAIN"],
 }
 # An interruption that never ends is none.
 PASSING = ("EINTR",)

@@ -65,7 +65,8 @@ impl Workers {
                     let thread = Builder::new().spawn_scoped(scope, || run().map(|first| first()));
                     let here = if thread.is_ok() { None } else { run().map(|first| first()) };
                     let second = second();
-                    let there = thread.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                    let there =
+                        thread.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
                     (here.or(there).expect("it was run by one of the two"), second)
                 })
             }

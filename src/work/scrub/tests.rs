@@ -114,6 +114,8 @@ fn however_it_is_read_it_finds_the_same() {
         let (mut store, mut digests) = filled(&world, 5);
         store.workers = crate::hashing::Workers::new(jobs).unwrap();
         digests.extend((5..8).map(|i| store.add(&format!("big/{i}"), &bytes(i, BIG))));
+        // Who reads a blob makes its tree, without which nobody knows where it is wrong.
+        scrubbed(&store, &ALL);
         world.corrupt(store.blob(&digests[0]), 17);
         world.bad_sector(store.blob(&digests[1]), 100..101);
         store.machine.unlink(&store.blob(&digests[2])).unwrap();
@@ -124,7 +126,6 @@ fn however_it_is_read_it_finds_the_same() {
         let report = scrub(&store.context(), &ScrubOptions { sha256, ..ALL }, &heard).unwrap();
         assert_eq!((report.end, report.blobs, report.ok), (ScrubEnd::Done, 8, 4), "{jobs} threads, {sha256}");
         assert_eq!((report.corrupt, report.unreadable, report.missing), (2, 1, 1));
-        assert_eq!(report.coverage.blobs, 4);
         assert!(world.look(&tree).is_some(), "who reads a blob makes its tree");
         let mut found: Vec<_> = heard.events.lock().unwrap().iter().filter_map(seen).collect();
         found.sort_by_key(|(digest, ..)| *digest);

@@ -114,7 +114,7 @@ fn emptying_frees_what_it_says() {
 #[test]
 fn what_running_work_holds_is_not_told_as_freed() {
     let place = place(2);
-    let mut lease = place.command(&["lease", "d/0", "--", "sh", "-c", "echo; read line"]);
+    let mut lease = place.command(&["lease", "d/0", "--", "sh", "-c", "echo; read line; true"]);
     let mut lease = lease.stdin(Stdio::piped()).spawn().unwrap();
     let input = lease.stdin.take();
     BufReader::new(lease.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
@@ -126,7 +126,8 @@ fn what_running_work_holds_is_not_told_as_freed() {
     assert_eq!((&plan["held_blobs"], &summary["held_blobs"]), (&1.into(), &1.into()));
     assert_eq!(plan["frees_bytes"], summary["freed_bytes"]);
     assert_eq!(summary["removed_blobs"], 1);
-    let keys: Vec<_> = ran.events("removed").iter().map(|event| event["key"].as_str().unwrap().to_owned()).collect();
+    let keys: Vec<_> =
+        ran.events("removed_entry").iter().map(|event| event["key"].as_str().unwrap().to_owned()).collect();
     assert_eq!(keys.len(), 2, "{keys:?}");
     drop(input);
     assert!(lease.wait().unwrap().success());

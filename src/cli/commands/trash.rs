@@ -220,7 +220,7 @@ pub(super) fn removed(context: &Context, plan: &EmptyPlan, report: &EmptyReport)
     let went: HashSet<EntryId> = report.removed.iter().map(Key::id).collect();
     for one in plan.entries.iter().filter(|one| went.contains(&one.entry.id())) {
         match context.out.json() {
-            true => context.out.tell(in_trash("removed", one)),
+            true => context.out.tell(in_trash("removed_entry", one)),
             false if context.out.verbose() => context.out.say(&text::message(&one.entry.card.key.to_string())),
             false => {}
         }

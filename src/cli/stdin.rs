@@ -26,7 +26,11 @@ impl Interruptible {
     /// Reads `input` until its end, or until the user wants to stop.
     pub(crate) fn new(input: impl Read + Send + 'static, interrupt: Interrupt) -> Self {
         let (to, chunks) = sync_channel(2);
-        thread::spawn(move || pump(input, &to));
+        let instead = to.clone();
+        if let Err(error) = thread::Builder::new().spawn(move || pump(input, &to)) {
+            // Whoever reads is told; there is room for it.
+            let _told = instead.send(Err(error));
+        }
         Interruptible { chunks, chunk: Vec::new(), taken: 0, ended: false, interrupt, stop_is_end: false }
     }
 

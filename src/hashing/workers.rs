@@ -60,14 +60,17 @@ impl Workers {
         match self.pool() {
             Some(_) => {
                 let first = Mutex::new(Some(first));
-                let run = || first.lock().unwrap_or_else(PoisonError::into_inner).take();
-                std::thread::scope(|scope| {
-                    let thread = Builder::new().spawn_scoped(scope, || run().map(|first| first()));
-                    let here = if thread.is_ok() { None } else { run().map(|first| first()) };
-                    let second = second();
-                    let there =
-                        thread.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-                    (here.or(there).expect("it was run by one of the two"), second)
+                let run = || {
+                    let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    first.expect("it is run once")()
+                };
+                std::thread::scope(|scope| match Builder::new().spawn_scoped(scope, run) {
+                    Ok(thread) => {
+                        let second = second();
+                        (thread.join().unwrap_or_else(|panic| resume_unwind(panic)), second)
+                    }
+                    // Where no thread can be started, this one does both.
+                    Err(_) => (run(), second()),
                 })
             }
             None if self.in_turns => {

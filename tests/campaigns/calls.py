@@ -112,6 +112,8 @@ class Broken(Exception):
 
 class Place:
     """A directory with a store, sources, and an account of what must be there."""
+    # With one thread, the n-th call is the same one each time.
+    jobs = 1
 
     def __init__(self, root, program):
         self.root = pathlib.Path(root)
@@ -127,7 +129,7 @@ class Place:
         return path
 
     def run(self, *args, input=None, trace=None):
-        words = [self.program, "--json", "--jobs", "1", "--lock-timeout", "10s", *args]
+        words = [self.program, "--json", "--jobs", str(self.jobs), "--lock-timeout", "10s", *args]
         if trace:
             words = ["strace", "-f", "-qq", "-o", *trace, *words]
         try:
@@ -536,7 +538,7 @@ def calls(scenario, base, program):
             thread, call, rest = match.groups()
             counts[call][thread] += 1
             rest = re.sub(r"AT_FDCWD<[^>]*>", "", rest)
-            if root in rest or call in ("write", "exit_group"):
+            if root in rest or call in ("write", "exit_group", "clone3"):
                 ours[call].append(counts[call][thread])
         os.unlink(log)
         return {call: sorted(set(numbers)) for call, numbers in ours.items()}
@@ -580,6 +582,7 @@ def main():
     parser.add_argument("--dir", default="/dev/shm" if os.path.isdir("/dev/shm") else None)
     parser.add_argument("--only", help="scenarios, with commas between")
     parser.add_argument("--calls", help="kinds of calls, with commas between")
+    parser.add_argument("--jobs", type=int, default=1, help="threads of each command: two, to have `--calls clone3` fail")
     parser.add_argument("--most", type=int, default=40, help="points of one kind of call in one scenario")
     parser.add_argument("--lasting", type=int, default=6, help="points of one kind of call and errno that fail from then on")
     parser.add_argument("--points", help="exactly these, with semicolons between, as a report names them: call:error=EIO:when=3")
@@ -589,6 +592,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the places where something broke")
     options = parser.parse_args()
     program = os.path.abspath(options.program)
+    Place.jobs = options.jobs
     base = tempfile.mkdtemp(prefix="larder-calls-", dir=options.dir)
     started = time.monotonic()
     only = options.only and options.only.split(",")

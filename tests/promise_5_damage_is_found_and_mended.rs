@@ -427,6 +427,30 @@ fn healing_survives_a_crash_at_every_call() {
 }
 
 /// What healed a blob is gone again: the last frame of the journal names a file that is nowhere.
+/// Bytes that rot leave the stamp as it was. Once reading has found them, the stamp says nothing any more: adding good bytes
+/// heals, however little of the source is looked at.
+#[test]
+fn what_reading_has_found_is_healed_by_adding_good_bytes() {
+    let ways = [
+        AddOptions::default(),
+        AddOptions { replace: true, ..AddOptions::default() },
+        AddOptions { replace: true, trust_stamps: true, ..AddOptions::default() },
+    ];
+    for (nth, options) in ways.into_iter().enumerate() {
+        let world = damaged(40 + nth as u64, false);
+        let opened = Opened::open(&world.process("finds")).unwrap();
+        let found = verify(&opened.ctx(), &[], &[], &VerifyOptions::default(), &Silent).unwrap();
+        assert_eq!((found.corrupt, found.quarantined), (1, 0));
+        let from = if options.replace { "/src" } else { "/good" };
+        let report = opened.add(&[from], &options).unwrap();
+        assert!(report.healed_files > 0 && report.failed == 0, "way {nth}: {report:?}");
+        let after = verify(&opened.ctx(), &[], &[], &VerifyOptions::default(), &Silent).unwrap();
+        assert_eq!(after.ok, after.blobs, "way {nth}: {after:?}");
+        assert_eq!(opened.ledger.snapshot().unwrap().all_findings().count(), 0);
+        kit::agrees(&world, &opened);
+    }
+}
+
 #[test]
 fn a_healed_blob_that_is_lost_again_stops_nobody() {
     let world = damaged(9, false);

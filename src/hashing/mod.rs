@@ -21,5 +21,5 @@ pub use memory::{digest_many, sha256_many};
 pub use parts::{HashState, PartHasher};
 pub use sealed::digest_sealed;
 pub use tree::{Tree, TreeHasher};
-pub use windows::{Grown, Reading, grow, grow_telling, locate};
+pub use windows::{Grown, Reading, grow, locate};
 pub use workers::Workers;

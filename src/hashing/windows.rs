@@ -38,13 +38,9 @@ pub struct Grown {
 }
 
 /// BLAKE3 of a file by all cores, with its tree if `keep`. Holes are not read. Memory is bounded by the number of windows
-/// in flight and, for the tree, by 32 bytes for each MiB.
-pub fn grow(file: &dyn File, how: Reading, workers: &Workers, keep: bool, go_on: GoOn<'_>) -> Result<Grown, Stopped> {
-    grow_telling(file, how, workers, keep, go_on, &|_| ())
-}
-
-/// As [`grow`]; `passed` is told each range, by any thread and in any order, once it was read and is mapped no more.
-pub fn grow_telling(
+/// in flight and, for the tree, by 32 bytes for each MiB. `passed` is told each range, by any thread and in any order, once it
+/// was read and is mapped no more.
+pub fn grow(
     file: &dyn File,
     how: Reading,
     workers: &Workers,
@@ -323,7 +319,7 @@ mod tests {
                 let go_on = |bytes| told.fetch_add(bytes, Relaxed) < u64::MAX;
                 let workers = Workers::new(jobs).unwrap();
                 let tell = |range: Range<u64>| passed.lock().unwrap().push((range.start, range.end));
-                let grown = grow_telling(opened(&world).as_ref(), how, &workers, true, &go_on, &tell).unwrap();
+                let grown = grow(opened(&world).as_ref(), how, &workers, true, &go_on, &tell).unwrap();
                 let mut passed = passed.into_inner().unwrap();
                 passed.sort_unstable();
                 let end = passed.iter().try_fold(0, |at, (start, end)| (*start == at).then_some(*end));
@@ -331,7 +327,8 @@ mod tests {
                 assert_eq!(grown.blake3.as_bytes(), blake3::hash(&bytes).as_bytes(), "{length} bytes, {how:?}");
                 assert_eq!((grown.blake3, &grown.tree, grown.size_bytes), (blake3, &tree, length as u64));
                 assert_eq!(told.into_inner(), length as u64);
-                let alone = grow(opened(&world).as_ref(), how, &Workers::new(jobs).unwrap(), false, &|_| true).unwrap();
+                let alone = grow(opened(&world).as_ref(), how, &Workers::new(jobs).unwrap(), false, &|_| true, &|_| ())
+                    .unwrap();
                 assert_eq!((alone.blake3, alone.tree), (blake3, None));
             }
         }
@@ -350,7 +347,7 @@ mod tests {
         file.set_len(size as u64).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for how in HOWS {
-            let grown = grow(file.as_ref(), how, &Workers::new(2).unwrap(), true, &|_| true).unwrap();
+            let grown = grow(file.as_ref(), how, &Workers::new(2).unwrap(), true, &|_| true, &|_| ()).unwrap();
             assert_eq!(grown.blake3.as_bytes(), blake3::hash(&whole).as_bytes());
             assert_eq!(grown.tree, Some(tree_of(&whole)));
         }
@@ -364,13 +361,15 @@ mod tests {
             let workers = Workers::new(jobs).unwrap();
             for how in HOWS {
                 let asked = AtomicU64::new(0);
-                let stopped = grow(opened(&world).as_ref(), how, &workers, true, &|_| asked.fetch_add(1, Relaxed) < 2);
+                let stopped =
+                    grow(opened(&world).as_ref(), how, &workers, true, &|_| asked.fetch_add(1, Relaxed) < 2, &|_| ());
                 assert_eq!(stopped.unwrap_err().error.kind(), io::ErrorKind::Interrupted);
             }
         }
         world.bad_sector("/file", MAP_WINDOW_BYTES as u64 + 4096..MAP_WINDOW_BYTES as u64 + 4097);
         for how in HOWS {
-            let stopped = grow(opened(&world).as_ref(), how, &Workers::new(3).unwrap(), true, &|_| true).unwrap_err();
+            let stopped =
+                grow(opened(&world).as_ref(), how, &Workers::new(3).unwrap(), true, &|_| true, &|_| ()).unwrap_err();
             assert_eq!((stopped.error.raw_os_error(), stopped.offset), (Some(EIO), MAP_WINDOW_BYTES as u64));
         }
     }

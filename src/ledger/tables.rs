@@ -89,6 +89,12 @@ pub trait Tables: Sized {
         }))
     }
 
+    /// Whether anything at all is on record as wrong with any blob or carrier; where nothing is, [`Tables::damaged`] and
+    /// [`Tables::finding`] say nothing of any.
+    fn anything_wrong(&self) -> Result<bool> {
+        Ok(self.all_damaged().next().transpose()?.is_some() || self.all_findings().next().transpose()?.is_some())
+    }
+
     /// When a blob was last read and found right.
     fn verified(&self, digest: &Digest) -> Result<Option<VerifiedRow>> {
         self.row(Table::Verified, digest.as_bytes())

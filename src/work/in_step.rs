@@ -1,10 +1,10 @@
-//! Rows in the order of digests, read beside others in that order: what a look-up for each would cost many times over.
+//! Rows in the order of digests, read in step with others in that order: a look-up for each would cost many times as much.
 
 use crate::vocabulary::{Digest, Result};
 
 type Rows<'a, T> = Box<dyn Iterator<Item = Result<(Digest, T)>> + 'a>;
 
-pub(in crate::work) struct Beside<'a, T> {
+pub(in crate::work) struct InStep<'a, T> {
     rows: Rows<'a, T>,
     next: Option<(Digest, T)>,
     begun: bool,
@@ -14,7 +14,7 @@ pub(in crate::work) struct Beside<'a, T> {
     asked: Option<Digest>,
 }
 
-impl<'a, T> Beside<'a, T> {
+impl<'a, T> InStep<'a, T> {
     /// All of the rows, if need be.
     pub(in crate::work) fn new(rows: Rows<'a, T>) -> Self {
         Self::bounded(rows, usize::MAX)
@@ -22,7 +22,7 @@ impl<'a, T> Beside<'a, T> {
 
     /// At most so many of them.
     pub(in crate::work) fn bounded(rows: Rows<'a, T>, most: usize) -> Self {
-        Beside { rows, next: None, begun: false, left: most, asked: None }
+        InStep { rows, next: None, begun: false, left: most, asked: None }
     }
 
     /// The first row of this digest, which is asked for once, after all smaller ones.
@@ -47,7 +47,7 @@ impl<'a, T> Beside<'a, T> {
         }
     }
 
-    /// As [`Beside::at`], of any digest: what is out of order, or further on than may be read, is looked up.
+    /// As [`InStep::at`], of any digest: what is out of order, or further on than may be read, is looked up.
     pub(in crate::work) fn at_or(
         &mut self,
         digest: &Digest,
@@ -87,13 +87,13 @@ mod tests {
         let look_up = |i: u8| Ok(has(i).then_some(i));
         for most in [0, 1, 5, 19, 20, 100] {
             for asked in [(0..60).collect(), vec![3, 3, 4, 9, 6, 59, 0, 57, 57], vec![58, 1]] {
-                let mut beside = Beside::bounded(rows(), most);
+                let mut in_step = InStep::bounded(rows(), most);
                 for i in asked {
-                    assert_eq!(beside.at_or(&digest(i), || look_up(i)).unwrap(), look_up(i).unwrap(), "{i} of {most}");
+                    assert_eq!(in_step.at_or(&digest(i), || look_up(i)).unwrap(), look_up(i).unwrap(), "{i} of {most}");
                 }
             }
         }
-        let mut all = Beside::new(rows());
+        let mut all = InStep::new(rows());
         for i in 0..60 {
             assert_eq!(all.at(&digest(i)).unwrap(), look_up(i).unwrap());
         }

@@ -1,6 +1,5 @@
 //! The verbs: one file each, plan then execute, each returning a report.
 
-mod beside;
 mod blob;
 mod cache;
 mod carrier;
@@ -19,6 +18,7 @@ pub mod find;
 pub(crate) mod fixture;
 pub mod from_disk;
 pub mod import;
+mod in_step;
 pub mod ingest;
 pub mod init;
 pub mod lease;

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use super::Context;
-use super::beside::Beside;
+use super::in_step::InStep;
 use crate::format::record::scrub::{
     FindingMendedRecord, FindingRecord, FindingRow, VerifiedRecord, VerifiedRow, Wrong,
 };
@@ -49,11 +49,10 @@ impl Seen {
     }
 
     /// Puts it on record, as far as it is still so.
-    fn record(&self, tx: &mut Tx<'_>, row: Option<BlobRow>, any: &mut Any) -> Result<()> {
+    fn record(&self, tx: &mut Tx<'_>, row: Option<BlobRow>, anything_wrong: bool) -> Result<()> {
         let Some(row) = row else { return Ok(()) };
-        any.findings |= self.findings() > 0;
         match wrong(self.status) {
-            None => self.right(tx, &row, any)?,
+            None => self.right(tx, &row, anything_wrong)?,
             Some(wrong) => self.wrong(tx, &row, wrong)?,
         }
         for carrier in &self.carriers {
@@ -62,11 +61,11 @@ impl Seen {
         Ok(())
     }
 
-    fn right(&self, tx: &mut Tx<'_>, row: &BlobRow, any: &Any) -> Result<()> {
+    fn right(&self, tx: &mut Tx<'_>, row: &BlobRow, anything_wrong: bool) -> Result<()> {
         let Some(read) = self.file.as_ref().map(stamp) else { return Ok(()) };
         let digest = self.digest;
-        let damaged = if any.damaged { tx.damaged(&digest)? } else { None };
-        let found = any.findings && tx.finding(&digest, 0)?.is_some();
+        let damaged = if anything_wrong { tx.damaged(&digest)? } else { None };
+        let found = anything_wrong && tx.finding(&digest, 0)?.is_some();
         if damaged.as_ref().is_some_and(|damaged| damaged.quarantined) {
             // Its names were taken away: that its bytes are back is for a repair to put right.
             return Ok(());
@@ -125,19 +124,6 @@ impl Seen {
             None => mended(tx, &self.digest, seen.number),
             Some(wrong) => push(tx, &self.digest, seen.number, wrong, &seen.detail, Vec::new(), self.time_ns),
         }
-    }
-}
-
-/// What there is at all on record: most stores have none of it, and need not be asked for each blob.
-struct Any {
-    damaged: bool,
-    findings: bool,
-}
-
-impl Any {
-    fn of(tables: &impl Tables) -> Result<Self> {
-        let damaged = tables.all_damaged().next().transpose()?.is_some();
-        Ok(Any { damaged, findings: tables.all_findings().next().transpose()?.is_some() })
     }
 }
 
@@ -271,20 +257,22 @@ impl<'a> Recorder<'a> {
 
 /// Puts what was seen on record.
 pub(in crate::work) fn record_all(tx: &mut Tx<'_>, all: &[Seen]) -> Result<()> {
-    let mut any = Any::of(tx)?;
+    // Most stores have nothing wrong, and need not be asked for each blob.
+    let mut anything_wrong = tx.anything_wrong()?;
     let mut all: Vec<&Seen> = all.iter().collect();
     all.sort_by_key(|seen| seen.digest);
     let Some(first) = all.first() else { return Ok(()) };
     let rows = {
-        let mut beside = Beside::bounded(tx.blobs(&first.digest), 2 * all.len());
-        let rows = all.iter().map(|seen| beside.at_or(&seen.digest, || tx.blob(&seen.digest)));
+        let mut in_step = InStep::bounded(tx.blobs(&first.digest), 2 * all.len());
+        let rows = all.iter().map(|seen| in_step.at_or(&seen.digest, || tx.blob(&seen.digest)));
         rows.collect::<Result<Vec<_>>>()?
     };
     let mut before = None;
     for (seen, row) in all.into_iter().zip(rows) {
         // What was seen twice may have another record since the first time.
         let row = if before == Some(seen.digest) { tx.blob(&seen.digest)? } else { row };
-        seen.record(tx, row, &mut any)?;
+        anything_wrong |= seen.findings() > 0;
+        seen.record(tx, row, anything_wrong)?;
         before = Some(seen.digest);
     }
     Ok(())

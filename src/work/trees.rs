@@ -10,7 +10,7 @@ use super::Context;
 use super::cache::Cache;
 use crate::format::table::BlobRow;
 use crate::hashing::windows::GoOn;
-use crate::hashing::{Reading, Tree, grow_telling};
+use crate::hashing::{Reading, Tree, grow};
 use crate::ledger::{Ledger, Tables};
 use crate::parts::trees::{Seen, has_tree};
 use crate::vocabulary::{Digest, Result};
@@ -67,7 +67,7 @@ fn try_put(ledger: &Ledger, digest: &Digest, tree: &Tree) -> Result<()> {
 pub(super) fn make(ctx: &Context<'_>, digest: &Digest, row: &BlobRow, spare: bool, go_on: GoOn<'_>) -> Option<Tree> {
     let file = Cache::of(ctx.ledger.blobs.open(digest).ok()?, spare);
     let passed = |range| file.passed_range(range);
-    let grown = grow_telling(file.file(), Reading::Sealed, ctx.workers, true, go_on, &passed).ok()?;
+    let grown = grow(file.file(), Reading::Sealed, ctx.workers, true, go_on, &passed).ok()?;
     let tree = grown.tree.filter(|_| grown.blake3 == row.blake3)?;
     put(ctx.ledger, digest, &tree);
     Some(tree)

@@ -65,8 +65,8 @@ fn reaches(file: &fs::File, offset: u64, length: usize) -> io::Result<bool> {
 }
 
 /// The window with all its pages in place: what cannot be read is refused here, by an error instead of a signal. Where they
-/// are in the cache already, the faults of whoever looks bring them in by whole folios, which costs less than a tenth of
-/// asking for each page; should one of them be gone by then, there is the guard.
+/// are in the cache already, the faults of whoever looks bring them in by whole folios, which costs less than asking for each
+/// page; should one of them be gone by then, there is the guard.
 fn populated(file: &fs::File, offset: u64, length: usize) -> Option<Guarded> {
     let window = Guarded::new(map(file, offset, length).ok()?)?;
     if !seems_resident(window.map()) {
@@ -78,9 +78,9 @@ fn populated(file: &fs::File, offset: u64, length: usize) -> Option<Guarded> {
 /// How finely a window is asked about.
 const SAMPLE_BYTES: usize = 256 << 10;
 
-/// Whether the first page of each piece of a map, and the last page of all, are in the cache.
+/// Whether the first page of each piece of a map, and one near its end, are in the cache.
 fn seems_resident(map: &Mmap) -> bool {
-    let last = map.len().saturating_sub(1) / 4096 * 4096;
+    let last = map.len().saturating_sub(1) / PAGE_MAX_BYTES as usize * PAGE_MAX_BYTES as usize;
     (0..map.len()).step_by(SAMPLE_BYTES).chain([last]).all(|at| page_is_resident(map, at).unwrap_or(false))
 }
 

@@ -362,7 +362,7 @@ fn resolve_one(
     let digest = sources[0].digests.digest;
     let row = tx.blob(&digest)?;
     let there = tx.ledger().blobs.meta(&digest)?.as_ref().map(blobs::stamp);
-    let damaged = any.damaged && tx.damaged(&digest)?.is_some();
+    let damaged = any.wrong && tx.damaged(&digest)?.is_some();
     let hashed = |good: bool| {
         let seen =
             |s: &&Staged| s.hashed.is_some_and(|(stamp, was)| was == good && there.is_some_and(|t| stamp.agrees(&t)));

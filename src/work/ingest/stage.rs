@@ -73,14 +73,14 @@ impl Staged {
 pub(super) struct Any {
     /// Whether any blob is condemned.
     pub condemned: bool,
-    /// Whether any is damaged.
-    pub damaged: bool,
+    /// Whether anything is wrong with any.
+    pub wrong: bool,
 }
 
 impl Any {
     pub(super) fn of(tables: &impl Tables) -> Result<Self> {
         let condemned = tables.all_condemned().next().transpose()?.is_some();
-        Ok(Any { condemned, damaged: tables.all_damaged().next().transpose()?.is_some() })
+        Ok(Any { condemned, wrong: tables.anything_wrong()? })
     }
 }
 
@@ -474,7 +474,7 @@ impl Stager<'_> {
         // Gone is as bad as bad: it is healed, and every name of it with it.
         let Some(meta) = self.ledger.blobs.meta(digest)? else { return Ok(Known::No(Some((row.stamp, false)))) };
         let now = blobs::stamp(&meta);
-        let damaged = self.any.damaged && self.snapshot.damaged(digest)?.is_some();
+        let damaged = self.any.wrong && self.snapshot.damaged(digest)?.is_some();
         let as_recorded = row.stamp.agrees(&now) || planted(Bug::StampIgnored);
         let doubtful = damaged || !row.is_verified() || !as_recorded || self.options.verify_existing;
         // A moved source is traded for the stored copy, so that is never believed for its stamp alone.

@@ -428,8 +428,7 @@ impl<'a> Run<'a> {
 
     /// Reads these in order, as many at once as there are threads: of a large one, the parts; of others, one by each.
     fn read_ordered(&self, snapshot: &Snapshot, mut left: &[(Digest, u64)]) -> Result<()> {
-        let by_parts =
-            |size: u64| self.reading.by_blake3 && self.ctx.workers.count() > 1 && size >= BY_PARTS_FROM_BYTES;
+        let by_parts = |size: u64| self.reading.by_blake3 && size >= BY_PARTS_FROM_BYTES;
         while let Some((digest, size_bytes)) = left.first().copied()
             && self.goes_on()
         {

@@ -12,7 +12,7 @@ use crate::ledger::{Snapshot, Tables};
 use crate::vocabulary::limits::SCRUB_ORDERED;
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, ErrorKind, Result};
-use crate::work::beside::Beside;
+use crate::work::in_step::InStep;
 
 /// A blob's file changed only as every new link changes it.
 pub(in crate::work) const CTIME_ALONE: u8 = 32;
@@ -107,9 +107,9 @@ impl<'a> Order<'a> {
     /// Every blob that is wanted, in the order of digests.
     fn each(&self, take: &mut dyn FnMut(Rank, u64)) -> Result<()> {
         let snapshot = self.snapshot;
-        let mut verified = Beside::new(snapshot.by_digest::<VerifiedRow>(Table::Verified, &FIRST));
-        let mut suspects = Beside::new(snapshot.by_digest::<SuspectRow>(Table::Suspect, &FIRST));
-        let mut findings = Beside::new(own_findings(snapshot));
+        let mut verified = InStep::new(snapshot.by_digest::<VerifiedRow>(Table::Verified, &FIRST));
+        let mut suspects = InStep::new(snapshot.by_digest::<SuspectRow>(Table::Suspect, &FIRST));
+        let mut findings = InStep::new(own_findings(snapshot));
         let mut pins = marks(snapshot, Table::Pin);
         let mut entries = marks(snapshot, Table::Keeps);
         let mut names = marks(snapshot, Table::Reference);
@@ -175,8 +175,8 @@ fn sample(pass: u64, digest: &Digest) -> u64 {
 }
 
 /// The digests with which the keys of a table begin.
-fn marks(snapshot: &Snapshot, table: Table) -> Beside<'_, ()> {
-    Beside::new(Box::new(snapshot.view.prefix(&table.key(&[])).map(move |row| {
+fn marks(snapshot: &Snapshot, table: Table) -> InStep<'_, ()> {
+    InStep::new(Box::new(snapshot.view.prefix(&table.key(&[])).map(move |row| {
         let (key, _) = row?;
         let digest = key.get(1..33).and_then(|bytes| bytes.try_into().ok()).map(Digest::from_bytes);
         let damaged = || Error::new(ErrorKind::Damaged, "read a row of the index", "its key is too short");

@@ -19,12 +19,17 @@ impl<'a> Quiet<'a> {
         Quiet { ctx }
     }
 
-    /// Does `work` while all threads are quiet.
+    /// Does `work` while all threads are quiet, this one among them.
     pub(super) fn read<R>(&self, work: impl FnOnce() -> R) -> R {
         let machine = &self.ctx.ledger.machine;
-        self.ctx.workers.each(|| BEFORE.set(machine.idle_io()));
+        let begin = || BEFORE.set(BEFORE.get().or_else(|| machine.idle_io()));
+        let end = || BEFORE.take().into_iter().for_each(|before| machine.restore_io(before));
+        // Threads begin in the class of whoever starts them.
+        self.ctx.workers.each(begin);
+        begin();
         let done = work();
-        self.ctx.workers.each(|| BEFORE.take().into_iter().for_each(|before| machine.restore_io(before)));
+        self.ctx.workers.each(end);
+        end();
         done
     }
 

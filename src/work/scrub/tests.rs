@@ -104,6 +104,23 @@ fn a_verify_or_scrub_that_finds_a_blob_good_again_ends_the_finding() {
     }
 }
 
+/// Names that are links to the bad file stay so: that another one stands in the blob's place mends nothing.
+#[test]
+fn good_bytes_in_another_file_do_not_end_a_finding() {
+    let world = World::new(1);
+    let (store, digests) = filled(&world, 2);
+    world.corrupt(store.blob(&digests[0]), 9);
+    verify(&store.context(), &[], &[], &VerifyOptions::default(), &Silent).unwrap();
+    let other = store.at("other");
+    world.put(&other, &bytes(0, 5000));
+    store.machine.rename(&other, &store.blob(&digests[0])).unwrap();
+    for sha256 in [true, false] {
+        let report = scrubbed(&store, &ScrubOptions { sha256, ..ALL });
+        assert_eq!((report.end, report.corrupt), (ScrubEnd::Done, 0), "its bytes are right");
+        assert_eq!(found(&store.ledger, &digests[0]), Some(Wrong::Corrupt), "and a repair is due all the same");
+    }
+}
+
 /// By one thread or several, by BLAKE3 or SHA-256: blobs are read one by one, together, or by parts.
 #[test]
 fn however_it_is_read_it_finds_the_same() {
@@ -472,4 +489,41 @@ fn what_was_not_in_the_page_cache_is_not_there_afterwards_and_what_was_stays() {
     assert!(share(&cold).0 <= 2, "{:?} are left", share(&cold));
     // Somebody else may take pages away at any time, but not nearly all of them.
     assert!(before < pieces / 2 || share(&hot).0 > pieces / 2, "{:?} of {before} are left", share(&hot));
+}
+
+/// Hears in what class of the disk's scheduler each thread reads.
+struct Classes<'a> {
+    machine: &'a dyn crate::machine::Machine,
+    heard: Mutex<Vec<Option<u32>>>,
+}
+
+impl Observer for Classes<'_> {
+    fn progress(&self, _: u64, _: u64) {
+        // What it is put into is what it should be in, so this changes nothing.
+        self.heard.lock().unwrap().push(self.machine.idle_io());
+    }
+}
+
+#[test]
+fn who_reads_is_in_the_idle_class_and_everybody_is_back_in_its_own_afterwards() {
+    let mut store = Fixture::real();
+    store.add("big", &bytes(1, 17 << 20));
+    (2..9).for_each(|i| _ = store.add(&format!("small/{i}"), &bytes(i, 70_000)));
+    let machine = std::sync::Arc::clone(&store.machine);
+    let own = || {
+        let own = machine.idle_io();
+        own.into_iter().for_each(|own| machine.restore_io(own));
+        own
+    };
+    let Some(before) = own() else { return };
+    for (jobs, sha256) in [(1, false), (3, false), (3, true)] {
+        store.workers = crate::hashing::Workers::new(jobs).unwrap();
+        let classes = Classes { machine: machine.as_ref(), heard: Mutex::default() };
+        scrub(&store.context(), &ScrubOptions { sha256, ..ALL }, &classes).unwrap();
+        let heard = classes.heard.into_inner().unwrap();
+        // The class is in the bits from 13 on (`linux/ioprio.h`); 3 is the idle one.
+        assert!(heard.len() >= 8 && heard.iter().all(|class| class.is_some_and(|class| class >> 13 == 3)), "{heard:?}");
+        store.workers.each(|| assert_eq!(own(), Some(before)));
+        assert_eq!(own(), Some(before));
+    }
 }

@@ -13,9 +13,9 @@ use crate::hashing::{Hashed, Source, Sources, hash_all};
 use crate::ledger::Tables;
 use crate::machine::{File, FileKind, Meta, Open};
 use crate::vocabulary::{Digest, Error, Result};
-use crate::work::beside::Beside;
 use crate::work::blob::Meter;
 use crate::work::cache::Cache;
+use crate::work::in_step::InStep;
 
 /// What is done with each blob once it was examined, by any thread.
 pub(in crate::work) type Sink<'a> = &'a (dyn Fn(Examined) -> Result<()> + Sync);
@@ -76,14 +76,14 @@ impl<'a> Batch<'a> {
     ) -> Result<Self> {
         let (mut blobs, mut files, mut sizes) = (Vec::with_capacity(chosen.len()), Vec::new(), Vec::new());
         let first = chosen.first().map_or(Digest::from_bytes([0; 32]), |(digest, _)| *digest);
-        let mut rows_beside = Beside::bounded(examiner.snapshot.blobs(&first), 2 * chosen.len());
+        let mut in_step = InStep::bounded(examiner.snapshot.blobs(&first), 2 * chosen.len());
         for (blob, (digest, size_bytes)) in chosen.iter().enumerate() {
             let rows = if carriers { examiner.snapshot.carriers(digest)? } else { Vec::new() };
             files.push((blob, None));
             files.extend((0..rows.len()).map(|carrier| (blob, Some(carrier))));
             sizes.resize(files.len(), *size_bytes);
             let carriers: Vec<_> = rows.into_iter().map(|(number, row)| (number, row, None)).collect();
-            let (row, left) = (rows_beside.at_or(digest, || examiner.snapshot.blob(digest))?, 1 + carriers.len());
+            let (row, left) = (in_step.at_or(digest, || examiner.snapshot.blob(digest))?, 1 + carriers.len());
             let seen = Mutex::new(Seen { row, look: None, left, carriers });
             let meter = Meter::new(examiner.observer, *size_bytes);
             blobs.push(Blob { digest: *digest, size_bytes: *size_bytes, meter, seen });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::format::record::copies::CarrierRow;
 use crate::format::table::BlobRow;
 use crate::hashing::sealed::{Stopped, blake3_sealed, digests_sealed};
-use crate::hashing::{Hashed, Tree, digest_sealed, grow_telling};
+use crate::hashing::{Hashed, Reading as How, Tree, digest_sealed, grow};
 use crate::ledger::{Snapshot, Tables};
 use crate::machine::{File, FileKind, Meta, Open, trouble};
 use crate::vocabulary::events::{CarrierSeen, VerifyStatus};
@@ -399,8 +399,7 @@ fn by_blake3(
     let found = match all_cores {
         true => {
             let (go_on, passed) = (|bytes| meter.advance(bytes), |range| cache.passed_range(range));
-            let how = crate::hashing::Reading::Sealed;
-            grow_telling(cache.file(), how, ctx.workers, against.wants_tree, &go_on, &passed)
+            grow(cache.file(), How::Sealed, ctx.workers, against.wants_tree, &go_on, &passed)
                 .map(|grown| (grown.blake3, grown.size_bytes, grown.tree))
         }
         false => blake3_sealed(cache.file(), &|bytes| {

@@ -126,11 +126,12 @@ def check(found, wrong, what):
 
 def killed(store, numbers, kills, wrong, whole):
     """1. Killed over and over, until it ends by itself."""
-    done = 0
     passes, times, before = set(), 0, 0
+    earlier = store.status()["pass"]["number"]
     while True:
         child = store.start("scrub")
-        wait = whole * numbers.uniform(0.02, 1.6) / max(1, kills / 4)
+        # All of them together are less than a pass takes.
+        wait = whole * numbers.uniform(0.1, 1) / (kills + 1)
         if times < kills:
             try:
                 out, err = child.communicate(timeout=wait)
@@ -139,6 +140,8 @@ def killed(store, numbers, kills, wrong, whole):
                 child.communicate()
                 times += 1
                 status = store.status()
+                if status["pass"]["number"] == earlier:
+                    continue  # it was killed before it began
                 must(status["pass"]["blobs"] >= before, f"a kill lost {before - status['pass']['blobs']} blobs on record")
                 before = status["pass"]["blobs"]
                 passes.add(status["pass"]["number"])
@@ -168,17 +171,17 @@ def throttled(store, wrong, seconds):
     return took
 
 
-def steered(store, wrong):
+def steered(store, wrong, piece):
     """3. In pieces of time; paused, resumed and stopped from outside."""
     pieces = 0
     while True:
-        events = store.run("scrub", "--max-duration", "1s", codes=(0, 3))
+        events = store.run("scrub", "--max-duration", f"{piece}s", codes=(0, 3))
         pieces += 1
         if events[-1]["end"] == "done":
             break
         must(events[-1]["end"] == "time_over", f"it ended as {events[-1]['end']}")
         must(pieces < 1000, "it comes to no end")
-    check(events, wrong, "in pieces of a second")
+    check(events, wrong, f"in pieces of {piece} s")
     size = store.status()["coverage"]["all_bytes"]
     child = store.start("scrub", "--rate", int(size / 60))
     until(lambda: store.status()["running"], "it runs")
@@ -231,7 +234,9 @@ def main():
         times, summary, kept = killed(store, numbers, options.kills, wrong, whole)
         print(f"killed {times} times; the last went on from {kept} blobs and read {summary['blobs']}: {len(wrong)} found of {len(wrong)}")
         print(f"at a rate: {throttled(store, wrong, max(options.seconds, 1.5 * whole)):.0f} s, {len(wrong)} found")
-        print(f"in {steered(store, wrong)} pieces of a second, paused, resumed and stopped: {len(wrong)} found")
+        # Putting blobs in order is a part of each piece.
+        piece = max(1, round(whole / 8))
+        print(f"in {steered(store, wrong, piece)} pieces of {piece} s, paused, resumed and stopped: {len(wrong)} found")
         check(store.run("scrub", "--sha256", codes=(3,)), wrong, "by SHA-256")
         print(f"by SHA-256: {len(wrong)} found")
         must(store.status()["findings"] == len(wrong), "not all findings are on record")

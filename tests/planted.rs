@@ -4,47 +4,52 @@
 //!
 //! The tests of other files are in this one, too: it starts itself once for each defect, with the one test that must
 //! fail then, and once for each of those tests with no defect, so that no test is caught failing by itself.
-#![allow(missing_docs, clippy::print_stdout, clippy::duplicate_mod)]
+#![allow(missing_docs, clippy::print_stdout)]
 
-#[path = "catalog_conformance.rs"]
-mod catalog_conformance;
-#[path = "catalog_differential.rs"]
-mod catalog_differential;
-#[path = "format_chain.rs"]
-mod format_chain;
-#[path = "further_verbs.rs"]
+#[path = "engines/mod.rs"]
+mod engines;
+#[path = "kit/mod.rs"]
+mod kit;
+
+#[path = "format/chain.rs"]
+mod chain;
+#[path = "catalog/conformance.rs"]
+mod conformance;
+#[path = "catalog/differential.rs"]
+mod differential;
+#[path = "store/further_verbs.rs"]
 mod further_verbs;
-#[path = "hash_engine.rs"]
+#[path = "store/hash_engine.rs"]
 mod hash_engine;
-#[path = "ledger_between_processes.rs"]
+#[path = "store/ledger_between_processes.rs"]
 mod ledger_between_processes;
-#[path = "ledger_stays_bounded.rs"]
+#[path = "store/ledger_stays_bounded.rs"]
 mod ledger_stays_bounded;
-#[path = "no_room.rs"]
+#[path = "store/no_room.rs"]
 mod no_room;
-#[path = "promise_1_acknowledged_is_durable.rs"]
+#[path = "promises/promise_1_acknowledged_is_durable.rs"]
 mod promise_1_acknowledged_is_durable;
-#[path = "promise_2_a_digest_never_lies.rs"]
+#[path = "promises/promise_2_a_digest_never_lies.rs"]
 mod promise_2_a_digest_never_lies;
-#[path = "promise_3_collection_is_safe.rs"]
+#[path = "promises/promise_3_collection_is_safe.rs"]
 mod promise_3_collection_is_safe;
-#[path = "promise_3_trash.rs"]
+#[path = "promises/promise_3_trash.rs"]
 mod promise_3_trash;
-#[path = "promise_4_the_index_can_be_lost.rs"]
+#[path = "promises/promise_4_the_index_can_be_lost.rs"]
 mod promise_4_the_index_can_be_lost;
-#[path = "promise_5_damage_is_found_and_mended.rs"]
+#[path = "promises/promise_5_damage_is_found_and_mended.rs"]
 mod promise_5_damage_is_found_and_mended;
-#[path = "promise_5_scrub.rs"]
+#[path = "promises/promise_5_scrub.rs"]
 mod promise_5_scrub;
-#[path = "promise_6_trouble_is_an_answer.rs"]
+#[path = "promises/promise_6_trouble_is_an_answer.rs"]
 mod promise_6_trouble_is_an_answer;
-#[path = "promise_7_it_stays_in_its_place.rs"]
+#[path = "promises/promise_7_it_stays_in_its_place.rs"]
 mod promise_7_it_stays_in_its_place;
-#[path = "sources_are_safe.rs"]
+#[path = "store/sources_are_safe.rs"]
 mod sources_are_safe;
-#[path = "trees.rs"]
+#[path = "store/trees.rs"]
 mod trees;
-#[path = "trusted_sources.rs"]
+#[path = "store/trusted_sources.rs"]
 mod trusted_sources;
 
 use std::collections::BTreeSet;

@@ -290,35 +290,3 @@ fn what_a_store_does_is_counted_and_its_recorder_is_told() {
     assert!(levels.contains(&("tag", Level::Info)) && levels.contains(&("set-state", Level::Warn)), "{levels:?}");
     assert!(events.iter().all(|event| !format!("{event:?}").contains("hunter2")));
 }
-
-/// What happens in such a store in a program with SQLite is in `tests/cli_catalog_engine.rs`.
-#[cfg(not(feature = "sqlite"))]
-#[test]
-fn without_sqlite_a_store_that_has_it_keeps_blobs_and_entries_and_answers_nothing_of_its_catalog() {
-    use crate::vocabulary::EntryKind;
-
-    let world = filled().0;
-    let mut options = Chosen::default();
-    options.set(OptionKey::CatalogBackend, "sqlite").unwrap();
-    let settings = Settings { options: options.clone(), ..settings() };
-    world.put("/store/larder.toml", settings.to_toml().as_bytes());
-    let store = open(&world).unwrap();
-    store.link(&Target::Name(n("a")), &n("b"), false, None).unwrap();
-    let key = Key::model("hf", "a", "").unwrap();
-    store.register(vec![Registration::new(key.clone())], IfThere::Refuse).unwrap();
-    let models = Query { kind: Some(EntryKind::Model), ..Query::default() };
-    for refused in
-        [store.catalog_totals().map(drop), store.entry(&key).map(drop), store.entries(&models, None, 1).map(drop)]
-    {
-        let error = refused.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-        assert!(error.to_string().contains("`sqlite`"), "{error}");
-    }
-    // It can be had back with what this program has; and no new one is made.
-    let moved = store.migrate_catalog(crate::format::options::CatalogBackend::Embedded, false, &Silent).unwrap();
-    assert!(moved.moved && moved.entries == 1);
-    assert_eq!(open(&world).unwrap().catalog_totals().unwrap().models, 1);
-    let with = OpenOptions { options, ..self::options() };
-    let refused = Store::create(world.process("x"), Path::new("/new"), &NewStore::default(), &with).map(drop);
-    assert!(refused.unwrap_err().to_string().contains("catalog.backend = sqlite"));
-}

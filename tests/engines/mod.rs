@@ -2,9 +2,6 @@
 //! obvious catalog to compare their answers with.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-#[path = "../kit/plant.rs"]
-mod plant;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,7 +70,7 @@ pub struct Opened {
 }
 
 pub fn open(store: &Path, engine: Engine) -> Opened {
-    plant::plant();
+    crate::kit::plant();
     let layout = Layout::new(store.canonicalize().unwrap());
     let settings = Settings::from_toml(&std::fs::read_to_string(layout.settings()).unwrap()).unwrap();
     let policy = Policy {

@@ -149,7 +149,9 @@ fn from_journal_through(
 
 /// Lets records take effect on a view.
 pub(super) fn apply(view: &mut View, records: &[Record]) {
-    for record in records {
-        table::effects(record, |(key, value)| _ = view.put(key, value));
-    }
+    view.put_all(records.iter().flat_map(|record| {
+        let mut effects = Vec::new();
+        table::effects(record, |effect| effects.push(effect));
+        effects
+    }));
 }

@@ -9,7 +9,7 @@ use larder::machine::{Machine, Open};
 use larder::store::Store;
 use larder::vocabulary::limits;
 use larder::work::catalog::trash::{EmptyPlan, EmptyReport, InTrash};
-use larder::work::collect::{CollectOptions, CollectReport};
+use larder::work::collect::{CollectOptions, CollectReport, Doomed};
 use larder::{Error, ErrorKind};
 
 use super::plan::{Expired, Written};
@@ -19,6 +19,9 @@ use crate::cli::input::FromStart;
 use crate::cli::json::Line;
 use crate::cli::watch::Watch;
 use crate::cli::{text, words};
+
+/// Rows of a preview in one table.
+const TABLE_ROWS: usize = 1024;
 
 /// The arguments of `larder gc`.
 #[derive(Debug, clap::Args)]
@@ -121,16 +124,17 @@ fn show(context: &Context, written: &Written) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let plan = &written.plan;
-    let rows = plan.doomed.iter().map(|doomed| {
+    let row = |doomed: &Doomed| {
         let remark = match doomed.outside_links {
             0 => String::new(),
             links => format!("{} outside the store", text::count(links, "link")),
         };
         let (size, frees) = (context.size(doomed.size_bytes), context.size(doomed.frees_bytes));
         vec![size, frees, text::message(&doomed.rule), doomed.digest.to_string(), remark]
-    });
-    if !plan.doomed.is_empty() {
-        context.out.line(&text::table(&["size", "frees", "rule", "digest", ""], &[0, 1], rows))?;
+    };
+    // A table takes a kilobyte for each of its rows.
+    for part in plan.doomed.chunks(TABLE_ROWS) {
+        context.out.line(&text::table(&["size", "frees", "rule", "digest", ""], &[0, 1], part.iter().map(row)))?;
     }
     let (bytes, frees) = written.bytes();
     let blobs = text::count(plan.doomed.len() as u64, "blob");

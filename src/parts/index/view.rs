@@ -64,6 +64,11 @@ impl View {
         self.overlay.put(key, value)
     }
 
+    /// Sets or removes many keys, as [`View::put`] does one after the other.
+    pub fn put_all<K: AsRef<[u8]>, V: AsRef<[u8]>>(&mut self, each: impl IntoIterator<Item = (K, Option<V>)>) {
+        self.overlay.put_all(each);
+    }
+
     /// Takes back a change. Those made since are taken back already, the last one first.
     pub fn undo(&mut self, undo: Undo) {
         self.overlay.undo(undo);

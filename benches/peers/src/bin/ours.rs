@@ -16,7 +16,7 @@ use larder_peers::rows::{self, Rows};
 use larder_peers::{Words, stores};
 
 /// Rows in one transaction of a bulk load: few syncs, and still bounded memory.
-const AT_ONCE: usize = 20_000;
+const AT_ONCE: usize = 10_000;
 
 struct Larder {
     ledger: Ledger,

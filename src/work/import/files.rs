@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use super::{Files, Importing, Item};
 use crate::format::manifest::Place;
+use crate::ledger::Tables;
 use crate::machine::{FileKind, Machine};
 use crate::vocabulary::limits::{ENTRY_VARIANTS, NAME_DEPTH};
 use crate::vocabulary::{Digest, Error, ErrorKind, Event, Key, Name, Observer, Result, StoredUri, Variant};
@@ -241,12 +242,15 @@ impl Importing<'_> {
             let heard = Heard { observer: self.observer, added: Mutex::default(), failed: Mutex::default() };
             let added = add_named(self.ctx, &files, &options, &heard);
             let (kept, refused) = (lock(heard.added), lock(heard.failed));
+            let now = self.ctx.ledger.snapshot()?;
+            let is_taken = |name: &Name| Ok(now.alias(name)?.is_some() || now.clash(name)?.is_some());
             let mut again = Vec::new();
             for (job, name) in left {
                 match (kept.get(&name), refused.get(&job.path)) {
                     // Another file may have the name: what was refused is none of it.
                     (Some((digest, size)), None) => found.push(Found::new(job, Ok((*digest, *size, Some(name))))),
-                    (_, Some(_)) if attempt == 0 && added.is_ok() => {
+                    // What was refused for another reason would be under another name, too, or worse, would not.
+                    (_, Some(_)) if attempt == 0 && added.is_ok() && is_taken(&name)? => {
                         let other = other_name_for(key(&job), &name);
                         again.push((job, other));
                     }

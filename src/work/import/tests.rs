@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::hashing::Digests;
-use crate::machine::simulated::{Enumeration, Images, Simulated, World};
-use crate::vocabulary::{Digest, Query, Silent, State, Trust};
+use crate::ledger::Tables;
+use crate::machine::simulated::{CallKind, Enumeration, Fault, Images, Simulated, World, errno};
+use crate::vocabulary::{Digest, Prefix, Query, Silent, State, Trust};
 use crate::work::catalog::find;
 use crate::work::collect::{CollectOptions, collect};
 use crate::work::export::export;
@@ -50,6 +51,11 @@ fn entries(store: &Fixture) -> BTreeMap<String, crate::vocabulary::Entry> {
     })
     .unwrap();
     found
+}
+
+fn names(store: &Fixture) -> Vec<String> {
+    let now = store.ledger.snapshot().unwrap();
+    now.aliases(&Prefix::Everything).map(|row| row.unwrap().0.to_string()).collect()
 }
 
 fn bad_lines(events: &[Event]) -> Vec<(u64, &'static str)> {
@@ -123,6 +129,24 @@ fn files_are_hashed_where_they_are_and_held_against_the_manifest() {
     assert_eq!(found["b"].variants[0].uri, "file:///data/pdf/b");
     let evidence = found["b"].card.evidence.as_ref().unwrap();
     assert_eq!((evidence.by.as_str(), evidence.expected), ("import", Some(of(b"other"))));
+}
+
+/// Another name is for files whose own name means other bytes, and not for those that cannot be taken in.
+#[test]
+fn a_file_that_cannot_be_taken_in_is_told_and_gets_no_other_name() {
+    for kind in [CallKind::SetMtime, CallKind::Write, CallKind::Create] {
+        let world = world();
+        let store = simulated(&world);
+        let text = [line("a", "pdf/a", b"aaa"), line("b", "pdf/b", b"bbb")].join("\n");
+        world.fail(Fault::errno(errno::EPERM).kind(kind).path(|path| path.starts_with("/store/staging/")).nth(2));
+        let report = run(&store, &text, &options(Files::Adopt(TakeIn::Copy)));
+        world.clear_faults();
+        assert_eq!((report.registered + report.failed, report.bad), (2, 0), "{kind:?}: {report:?}");
+        assert!(names(&store).iter().all(|name| !name.contains('-')), "{kind:?}: {:?}", names(&store));
+        // Once it can be, it gets its own.
+        run(&store, &text, &options(Files::Adopt(TakeIn::Copy)));
+        assert_eq!(names(&store), ["a/a.pdf", "b/b.pdf"], "{kind:?}");
+    }
 }
 
 #[test]

@@ -154,7 +154,8 @@ impl Overlay {
             Err(index) => index,
         };
         self.entries += 1;
-        let Some(upper) = insert(leaf, index, row) else { return None };
+        // A node that had room has no upper part.
+        let upper = insert(leaf, index, row)?;
         let upper = Child { from: upper[0].clone(), node: Arc::new(upper) };
         if let Some(upper) = insert(branch, leaf_at + 1, upper) {
             branches.insert(branch_at + 1, Child { from: upper[0].from.clone(), node: Arc::new(upper) });

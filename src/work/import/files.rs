@@ -242,15 +242,12 @@ impl Importing<'_> {
             let heard = Heard { observer: self.observer, added: Mutex::default(), failed: Mutex::default() };
             let added = add_named(self.ctx, &files, &options, &heard);
             let (kept, refused) = (lock(heard.added), lock(heard.failed));
-            let now = self.ctx.ledger.snapshot()?;
-            let is_taken = |name: &Name| Ok(now.alias(name)?.is_some() || now.clash(name)?.is_some());
             let mut again = Vec::new();
             for (job, name) in left {
                 match (kept.get(&name), refused.get(&job.path)) {
                     // Another file may have the name: what was refused is none of it.
                     (Some((digest, size)), None) => found.push(Found::new(job, Ok((*digest, *size, Some(name))))),
-                    // What was refused for another reason would be under another name, too, or worse, would not.
-                    (_, Some(_)) if attempt == 0 && added.is_ok() && is_taken(&name)? => {
+                    (_, Some(_)) if attempt == 0 && added.is_ok() && self.is_taken(&name, &job.path) => {
                         let other = other_name_for(key(&job), &name);
                         again.push((job, other));
                     }
@@ -270,6 +267,23 @@ impl Importing<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Whether a file was refused for its name: that means other bytes, or is a directory of names. What cannot be found
+    /// out is not so: the file keeps its name, and is told with the reason for which it was refused.
+    fn is_taken(&self, name: &Name, path: &Path) -> bool {
+        let machine = self.ctx.ledger.machine.as_ref();
+        let find_out = || -> Result<bool> {
+            let now = self.ctx.ledger.snapshot()?;
+            let Some(alias) = now.alias(name)? else { return Ok(now.clash(name)?.is_some()) };
+            let meta = machine.lstat(path).map_err(|e| Error::io("look at", path, e))?;
+            if alias.size_bytes != meta.size_bytes {
+                return Ok(true);
+            }
+            let (digest, _) = hash(machine, path, &|_| !self.observer.cancelled())?;
+            Ok(digest != alias.digest)
+        };
+        find_out().unwrap_or(false)
     }
 
     /// Entries with what was found of their files. One that has a file of which nothing was found is told and left out.

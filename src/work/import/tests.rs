@@ -149,6 +149,26 @@ fn a_file_that_cannot_be_taken_in_is_told_and_gets_no_other_name() {
     }
 }
 
+/// Nor where its name means its own bytes already.
+#[test]
+fn a_file_that_cannot_be_read_again_keeps_the_name_that_it_has() {
+    let world = world();
+    let store = simulated(&world);
+    let text = line("a", "pdf/a", b"aaa");
+    let merge = ImportOptions { if_there: IfThere::Merge, ..options(Files::Adopt(TakeIn::Copy)) };
+    run(&store, &text, &merge);
+    // What is read with others is read once more alone.
+    for nth in [1, 2] {
+        world
+            .fail(Fault::errno(errno::EIO).kind(CallKind::Read).path(|path| path == Path::new("/data/pdf/a")).nth(nth));
+    }
+    let report = run(&store, &text, &merge);
+    world.clear_faults();
+    assert_eq!((report.failed, names(&store)), (1, vec!["a/a.pdf".to_owned()]), "{report:?}");
+    assert_eq!(run(&store, &text, &merge).failed, 0);
+    assert_eq!(names(&store), ["a/a.pdf"]);
+}
+
 #[test]
 fn files_are_taken_in_and_kept() {
     let world = world();

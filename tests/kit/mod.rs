@@ -15,15 +15,17 @@ use larder::hashing::{Digests, Workers};
 use larder::ledger::{Engine, Ledger, Policy, Tables};
 use larder::machine::Machine;
 use larder::machine::simulated::{
-    Action, Coverage, CrashState, Fault, Images, Log, Outcome, Schedule, Simulated, Snapshot, Task, World, errno,
+    Action, CallKind, Coverage, CrashState, Fault, Images, Log, Outcome, Schedule, Simulated, Snapshot, Task, World,
+    errno,
 };
 use larder::parts::blobs;
 use larder::work::Context;
 use larder::work::collect::{CollectOptions, CollectReport, collect};
 use larder::work::ingest::{AddOptions, AddReport, Source, add};
 use larder::work::init::{NewStoreSpec, create};
+use larder::work::mend::{MendReport, mend};
 use larder::work::names::{plan_remove, remove, rename};
-use larder::{Digest, Event, Name, Observer, Prefix, Result, Stamp};
+use larder::{Digest, Event, Name, Observer, Prefix, Result, Silent, Stamp};
 
 pub use plant::plant;
 
@@ -356,6 +358,42 @@ fn hex(text: &str) -> [u8; 32] {
 
 pub fn digest(bytes: &[u8]) -> Digest {
     Digests::of(bytes).digest
+}
+
+pub fn name(name: &str) -> Name {
+    Name::new(name).unwrap()
+}
+
+/// Where the file of a name is.
+pub fn at(under: &str) -> PathBuf {
+    Layout::new(STORE).names().join(under)
+}
+
+/// Where the file of a blob is.
+pub fn blob(bytes: &[u8]) -> PathBuf {
+    Layout::new(STORE).blob(&digest(bytes))
+}
+
+/// The file of a name cannot be brought out of the way, or into its place.
+pub fn not_moved() -> Fault {
+    Fault::errno(errno::EIO).kind(CallKind::Rename).under("/store/names")
+}
+
+/// What was brought out of the way cannot be unlinked.
+pub fn not_unlinked() -> Fault {
+    Fault::errno(errno::EIO).kind(CallKind::Unlink).under("/store/staging")
+}
+
+/// How many files were brought out of the way and stayed.
+pub fn asides(world: &World) -> usize {
+    world.tree().into_keys().filter(|path| path.to_string_lossy().contains("/aside-")).count()
+}
+
+/// What a repair made of a world.
+pub fn repaired(world: &World) -> (Opened, MendReport) {
+    let opened = Opened::open(&world.process("repair")).unwrap();
+    let report = mend(&opened.ctx(), &Silent).unwrap();
+    (opened, report)
 }
 
 /// Nothing is left in staging.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::kit::{self, Opened, digest, for_seeds, report, world};
+use crate::kit::{self, Opened, blob, digest, for_seeds, report, world};
 use larder::format::layout::Layout;
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
@@ -77,10 +77,6 @@ fn begun(seed: u64) -> World {
     drop(opened);
     world.settle();
     world
-}
-
-fn blob(bytes: &[u8]) -> PathBuf {
-    Layout::new(kit::STORE).blob(&digest(bytes))
 }
 
 fn opened(world: &World) -> Opened {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kit::{self, Opened, digest, many, report, world};
+use crate::kit::{self, Opened, blob, digest, many, name, report, world};
 use larder::format::layout::Layout;
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
@@ -16,7 +16,7 @@ use larder::work::from_disk::{FromDisk, PIN_NOTE};
 use larder::work::ingest::{AddOptions, AliasKind};
 use larder::work::names::{Target, link};
 use larder::work::verify::{VerifyOptions, verify};
-use larder::{ErrorKind, Name, Result, Silent};
+use larder::{ErrorKind, Result, Silent};
 
 const A: &[u8] = b"the bytes of the first file";
 const B: &[u8] = b"other bytes, of the second file";
@@ -51,14 +51,6 @@ fn rebuild(process: &Arc<Simulated>, discard: bool) -> Result<(Store, FromDisk)>
     let options = OpenOptions { jobs: 1, lock_timeout: Duration::from_secs(3600), ..OpenOptions::default() };
     let machine: Arc<dyn Machine> = Arc::<Simulated>::clone(process);
     Store::rebuild_from_disk(machine, Path::new(kit::STORE), discard, &options, &Silent)
-}
-
-fn blob(bytes: &[u8]) -> PathBuf {
-    Layout::new(kit::STORE).blob(&digest(bytes))
-}
-
-fn name(name: &str) -> Name {
-    Name::new(name).unwrap()
 }
 
 /// Every name is back, what is only counted is pinned, and a check finds nothing.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kit::{self, Opened, digest, many, report, world};
+use crate::kit::{self, Opened, at, blob, digest, many, name, repaired, report, world};
 use larder::format::layout::Layout;
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
@@ -16,7 +16,7 @@ use larder::work::copies::{CopiesOptions, copies};
 use larder::work::ingest::{AddOptions, AliasKind};
 use larder::work::mend::{MendReport, PIN_NOTE, mend, plan};
 use larder::work::names::{Target, link, pin};
-use larder::{Digest, ErrorKind, FindingCode, Name, Prefix, Result, Silent};
+use larder::{Digest, ErrorKind, FindingCode, Prefix, Result, Silent};
 
 const A: &[u8] = b"the bytes of the first file";
 const B: &[u8] = b"other bytes, of the second file";
@@ -52,29 +52,10 @@ fn begun(seed: u64) -> World {
 
 const HARDLINKED: [(&str, &[u8]); 5] = [("src/a", A), ("src/again", A), ("src/empty", b""), ("b", B), ("deep/er/c", C)];
 
-fn name(name: &str) -> Name {
-    Name::new(name).unwrap()
-}
-
-fn blob(bytes: &[u8]) -> PathBuf {
-    Layout::new(kit::STORE).blob(&digest(bytes))
-}
-
-fn at(under: &str) -> PathBuf {
-    Layout::new(kit::STORE).names().join(under)
-}
-
 fn meanings(opened: &Opened) -> BTreeMap<String, Digest> {
     let snapshot = opened.ledger.snapshot().unwrap();
     let rows = snapshot.aliases(&Prefix::Everything).collect::<Result<Vec<_>>>().unwrap();
     rows.into_iter().map(|(name, row)| (name.to_string(), row.digest)).collect()
-}
-
-/// Repairs, in a process of its own.
-fn repaired(world: &World) -> (Opened, MendReport) {
-    let opened = Opened::open(&world.process("repair")).unwrap();
-    let report = mend(&opened.ctx(), &Silent).unwrap();
-    (opened, report)
 }
 
 fn is_clean(world: &World) -> Opened {

@@ -3,32 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::kit::{self, Opened, digest, report, world};
-use larder::format::layout::Layout;
+use crate::kit::{self, Opened, asides, at, blob, digest, name, not_moved, not_unlinked, repaired, report, world};
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
-use larder::machine::simulated::{CallKind, Enumeration, Fault, World, errno};
+use larder::machine::simulated::{Enumeration, Fault, World};
 use larder::machine::{Machine, Open};
 use larder::work::check::check;
 use larder::work::ingest::AddOptions;
-use larder::work::mend::{MendReport, mend};
+use larder::work::mend::mend;
 use larder::work::names::{Target, link, rename};
-use larder::{FindingCode, Name, Silent};
+use larder::{FindingCode, Silent};
 
 const A: &[u8] = b"the bytes of the first file";
 const B: &[u8] = b"the bytes of another one..!";
-
-fn name(name: &str) -> Name {
-    Name::new(name).unwrap()
-}
-
-fn at(under: &str) -> PathBuf {
-    Layout::new(kit::STORE).names().join(under)
-}
-
-fn blob(bytes: &[u8]) -> PathBuf {
-    Layout::new(kit::STORE).blob(&digest(bytes))
-}
 
 /// Two names of A, of which the second goes while one call fails, and `keeps`: whether the first stays.
 fn departed(seed: u64, keeps: bool, fault: Fault) -> World {
@@ -55,24 +42,6 @@ fn departed(seed: u64, keeps: bool, fault: Fault) -> World {
     );
     world.settle();
     world
-}
-
-fn not_moved() -> Fault {
-    Fault::errno(errno::EIO).kind(CallKind::Rename).under("/store/names")
-}
-
-fn not_unlinked() -> Fault {
-    Fault::errno(errno::EIO).kind(CallKind::Unlink).under("/store/staging")
-}
-
-fn asides(world: &World) -> usize {
-    world.tree().into_keys().filter(|path| path.to_string_lossy().contains("/aside-")).count()
-}
-
-fn repaired(world: &World) -> (Opened, MendReport) {
-    let opened = Opened::open(&world.process("repair")).unwrap();
-    let report = mend(&opened.ctx(), &Silent).unwrap();
-    (opened, report)
 }
 
 /// The name is gone and so is its file, whoever looks.

@@ -1,48 +1,24 @@
 //! `check --repair` of names that were given another meaning, or whose blob was healed, and whose former file stayed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use crate::kit::{self, Opened, digest, report, world};
+use crate::kit::{self, Opened, asides, at, blob, digest, name, not_moved, not_unlinked, repaired, report, world};
+use larder::Silent;
 use larder::format::layout::Layout;
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
-use larder::machine::simulated::{CallKind, Enumeration, Fault, Schedule, World, errno, task};
+use larder::machine::simulated::{Enumeration, Fault, Schedule, World, task};
 use larder::machine::{Machine, Open};
 use larder::work::check::check;
 use larder::work::copies::{CopiesOptions, copies};
 use larder::work::ingest::{AddOptions, AliasKind};
-use larder::work::mend::{MendReport, mend};
+use larder::work::mend::mend;
 use larder::work::names::Target;
-use larder::{Name, Silent};
 
 const A: &[u8] = b"the bytes of the first file";
 const B: &[u8] = b"the bytes of another one..!";
 const BAD: &[u8] = b"the bytes of the first fily";
-
-fn name(name: &str) -> Name {
-    Name::new(name).unwrap()
-}
-
-fn at(under: &str) -> PathBuf {
-    Layout::new(kit::STORE).names().join(under)
-}
-
-fn blob(bytes: &[u8]) -> PathBuf {
-    Layout::new(kit::STORE).blob(&digest(bytes))
-}
-
-fn not_moved() -> Fault {
-    Fault::errno(errno::EIO).kind(CallKind::Rename).under("/store/names")
-}
-
-fn not_unlinked() -> Fault {
-    Fault::errno(errno::EIO).kind(CallKind::Unlink).under("/store/staging")
-}
-
-fn asides(world: &World) -> usize {
-    world.tree().into_keys().filter(|path| path.to_string_lossy().contains("/aside-")).count()
-}
 
 fn quarantined(world: &World, bytes: &[u8]) -> usize {
     let kept = world.tree().into_keys().filter(|path| path.parent() == Some(Path::new("/store/quarantine")));
@@ -78,12 +54,6 @@ fn is_unapplied(world: &World) {
 fn collect(world: &World) {
     let opened = Opened::open(&world.process("gc")).unwrap();
     opened.collect_with(Duration::ZERO, Duration::ZERO).unwrap();
-}
-
-fn repaired(world: &World) -> (Opened, MendReport) {
-    let opened = Opened::open(&world.process("repair")).unwrap();
-    let report = mend(&opened.ctx(), &Silent).unwrap();
-    (opened, report)
 }
 
 /// The name means these bytes, and nothing is wrong any more.

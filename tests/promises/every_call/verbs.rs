@@ -1,6 +1,6 @@
 //! Every verb: what is there before, the call itself as a program makes it, and what must be so once it is done.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use larder::work::repair::{RepairOptions, RepairScope};
 use larder::work::scrub::{ScrubEnd, ScrubOptions};
 use larder::work::status::StatusOptions;
 use larder::work::verify::VerifyOptions;
-use larder::{DigestPrefix, Error, ErrorKind, Name, Observer, Prefix, Result, Silent};
+use larder::{DigestPrefix, Error, ErrorKind, Observer, Prefix, Result, Silent};
 
-use super::kit::{self, Noting, Opened, digest};
+use super::kit::{self, Noting, Opened, blob, digest, name};
 
 pub(crate) const A: &[u8] = b"the bytes of the first file";
 pub(crate) const B: &[u8] = b"other bytes, of the second file";
@@ -134,20 +134,12 @@ fn open(process: &Arc<Simulated>) -> Result<Store> {
     Store::open(machine(process), Path::new(kit::STORE), &options())
 }
 
-fn name(name: &str) -> Name {
-    Name::new(name).unwrap()
-}
-
 fn named(text: &str) -> Target {
     Target::Name(name(text))
 }
 
 fn below(text: &str) -> Prefix {
     Prefix::Below(name(text))
-}
-
-fn blob(bytes: &[u8]) -> PathBuf {
-    larder::format::layout::Layout::new(kit::STORE).blob(&digest(bytes))
 }
 
 fn may(process: &Simulated, name: &str, bytes: Option<&[u8]>) {

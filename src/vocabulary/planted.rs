@@ -114,6 +114,10 @@ bugs! {
     ExpectIgnored,
     /// A source that changes while it is read is taken.
     ChangeUnseen,
+    /// A source that is taken in by link is not read back from the disk.
+    LinkedNotReadBack,
+    /// A source that is taken in by link may have holes.
+    HolesBelieved,
     /// The reserve is not given up when the disk is full.
     ReserveKept,
     /// How far SQLite reaches is written behind the transaction with what it reaches.

@@ -408,6 +408,8 @@ fn bytes_that_were_not_expected_leave_nothing_to_go_on_with() {
 fn small_files_links_and_scratch_stores_have_no_checkpoints() {
     for (durability, take_in) in [(Durability::None, TakeIn::Copy), (Durability::Batch, TakeIn::Link)] {
         let world = begun(10, durability);
+        // With holes it would be copied.
+        world.put(PATH, &large());
         let opened = Opened::open(&world.process("first")).unwrap();
         let reading = Reading { stop_after: 4 * PART_BYTES as u64 + 1, ..Reading::default() };
         let options = AddOptions { take_in, ..options() };

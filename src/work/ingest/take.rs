@@ -10,6 +10,7 @@ use crate::format::settings::Durability;
 use crate::ledger::Tables;
 use crate::machine::{File, Meta};
 use crate::parts::blobs;
+use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Digest, Error, Result};
 
 /// Filesystems that have no disk behind their cache.
@@ -159,14 +160,31 @@ impl Stager<'_> {
     /// is told once and forgotten. The cache then shows bytes that the disk does not have, and no later sync tells. Why
     /// not, if that cannot be had: a copy is written and synced by itself.
     fn read_back(&self, path: &Path, file: &dyn File) -> Option<String> {
-        if self.ledger.policy.durability == Durability::None {
+        if self.ledger.policy.durability == Durability::None || planted(Bug::LinkedNotReadBack) {
             return None;
         }
         if let Err(e) = file.sync_data() {
             return Some(format!("its bytes cannot be written to the disk ({e})"));
         }
         let in_memory = || self.ledger.machine.filesystem(path).is_ok_and(|on| IN_MEMORY.contains(&on.kind.as_str()));
-        (!file.drop_cache() && !in_memory())
-            .then(|| "its bytes cannot be read back from the disk: somebody has it mapped".to_owned())
+        if !file.drop_cache() && !in_memory() {
+            return Some("its bytes cannot be read back from the disk: somebody has it mapped".to_owned());
+        }
+        match is_written(file) {
+            Ok(true) => None,
+            Ok(false) => Some("a part of it is a hole, as where its bytes could not be written to the disk".to_owned()),
+            Err(e) => Some(format!("what of it is on the disk cannot be found out ({e})")),
+        }
     }
+}
+
+/// Whether the disk has every byte up to the end of a file. Where a write-back failed, the kernel leaves extents that are not
+/// written, which are a hole once the cache is dropped (lseek(2)); and the length of a file on the disk grows only behind
+/// bytes that were written, so that what ends with such a hole is shorter after a power cut.
+fn is_written(file: &dyn File) -> std::io::Result<bool> {
+    let size_bytes = file.meta()?.size_bytes;
+    if size_bytes == 0 || planted(Bug::HolesBelieved) {
+        return Ok(true);
+    }
+    Ok(file.next_data(0)?.is_some_and(|(start, end)| start == 0 && end >= size_bytes))
 }

@@ -244,14 +244,21 @@ impl Importing<'_> {
             let (kept, refused) = (lock(heard.added), lock(heard.failed));
             let mut again = Vec::new();
             for (job, name) in left {
-                match (kept.get(&name), refused.get(&job.path)) {
-                    // Another file may have the name: what was refused is none of it.
-                    (Some((digest, size)), None) => found.push(Found::new(job, Ok((*digest, *size, Some(name))))),
-                    (_, Some(_)) if attempt == 0 && added.is_ok() && self.is_taken(&name, &job.path) => {
+                let why = refused.get(&job.path);
+                // Another file may have the name, and this one be wanted under another one, too, and have failed there.
+                let taken = match why {
+                    None => Some(false),
+                    Some(_) => self.is_taken(&name, &job.path),
+                };
+                match (kept.get(&name), taken) {
+                    (Some((digest, size)), Some(false)) => {
+                        found.push(Found::new(job, Ok((*digest, *size, Some(name)))));
+                    }
+                    (_, Some(true)) if attempt == 0 && added.is_ok() => {
                         let other = other_name_for(key(&job), &name);
                         again.push((job, other));
                     }
-                    (_, why) => {
+                    _ => {
                         let why = why.cloned().unwrap_or_else(|| "it was not taken in".to_owned());
                         found.push(Found::new(job, Err(Error::new(ErrorKind::Io, "take it in", why))));
                     }
@@ -269,9 +276,9 @@ impl Importing<'_> {
         Ok(found)
     }
 
-    /// Whether a file was refused for its name: that means other bytes, or is a directory of names. What cannot be found
-    /// out is not so: the file keeps its name, and is told with the reason for which it was refused.
-    fn is_taken(&self, name: &Name, path: &Path) -> bool {
+    /// Whether a name means other bytes than those of a file, or is a directory of names. `None` where that cannot be found
+    /// out: the file keeps its name, and is told with the reason for which it was refused.
+    fn is_taken(&self, name: &Name, path: &Path) -> Option<bool> {
         let machine = self.ctx.ledger.machine.as_ref();
         let find_out = || -> Result<bool> {
             let now = self.ctx.ledger.snapshot()?;
@@ -283,7 +290,7 @@ impl Importing<'_> {
             let (digest, _) = hash(machine, path, &|_| !self.observer.cancelled())?;
             Ok(digest != alias.digest)
         };
-        find_out().unwrap_or(false)
+        find_out().ok()
     }
 
     /// Entries with what was found of their files. One that has a file of which nothing was found is told and left out.

@@ -149,7 +149,24 @@ fn a_file_that_cannot_be_taken_in_is_told_and_gets_no_other_name() {
     }
 }
 
-/// Nor where its name means its own bytes already.
+/// Two entries may be about one file: what becomes of it under one name is nothing to the other.
+#[test]
+fn a_file_of_two_entries_is_taken_in_under_the_name_of_each() {
+    let world = world();
+    let store = simulated(&world);
+    store.add("b/b.pdf", b"other bytes", true);
+    let both = [line("a", "pdf/a", b"aaa"), line("b", "pdf/a", b"aaa")];
+    for text in [both.join("\n"), both.iter().rev().cloned().collect::<Vec<_>>().join("\n")] {
+        let merge = ImportOptions { if_there: IfThere::Merge, ..options(Files::Adopt(TakeIn::Copy)) };
+        let report = run(&store, &text, &merge);
+        assert_eq!((report.failed, report.bad), (0, 0), "{report:?}");
+        let (names, same) = (names(&store), |name: &&String| store.means(name) == Some(of(b"aaa")));
+        assert_eq!(names.len(), 3, "{names:?}");
+        assert_eq!(names.iter().filter(same).count(), 2, "{names:?}");
+    }
+}
+
+/// Nor does it get another name where its own means its bytes already.
 #[test]
 fn a_file_that_cannot_be_read_again_keeps_the_name_that_it_has() {
     let world = world();

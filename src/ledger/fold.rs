@@ -36,7 +36,7 @@ pub struct Rebuilt {
 impl Ledger {
     /// Folds if the tail has grown enough, or makes the index anew if it was found to be damaged. Failing is no harm to
     /// what was committed: the tail stays a little longer, and a damaged index is tried once by each process.
-    pub(super) fn fold_if_due(&self) {
+    pub fn fold_if_due(&self) {
         let known = self.known();
         let done = if known.view.take_bad_runs() {
             self.rebuild_unless_busy()
@@ -220,11 +220,13 @@ impl Ledger {
             if place.base || frame.sequence <= end.sequence {
                 frames += 1;
                 records_read += records.len() as u64;
-                replay::apply(&mut view, records);
-                if view.overlay().len() >= REBUILD_RECORDS {
-                    made.push(view.overlay())?;
-                    view = View::default();
-                }
+                replay::apply_in_parts(&mut view, records, &mut |view| {
+                    if view.overlay().len() >= REBUILD_RECORDS {
+                        made.push(view.overlay())?;
+                        *view = View::default();
+                    }
+                    Ok(())
+                })?;
             }
             Ok(())
         })?;

@@ -17,6 +17,9 @@ use crate::parts::journal::chain::{self, Place};
 use crate::vocabulary::limits::REBUILD_RECORDS;
 use crate::vocabulary::{Error, ErrorKind, Result};
 
+/// Records of a frame that take effect at once where rows are written out between them.
+const PART_RECORDS: usize = 4_096;
+
 /// How often it is begun again when a generation of the journal is replaced meanwhile.
 const TRIES: usize = 16;
 
@@ -133,18 +136,32 @@ fn from_journal_through(
             base = last.through;
         }
         tail_records += records.len();
-        apply(&mut view, records);
-        if spilling && view.overlay().len() >= REBUILD_RECORDS {
-            // Where there is no room for them they are held in memory all the same.
-            spilling = runs.push(view.overlay()).is_ok();
-            if spilling {
-                view = runs.view();
+        apply_in_parts(&mut view, records, &mut |view| {
+            if spilling && view.overlay().len() >= REBUILD_RECORDS {
+                // Where there is no room for them they are held in memory all the same.
+                spilling = runs.push(view.overlay()).is_ok();
+                if spilling {
+                    *view = runs.view();
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     })?;
     view.reaches(reading.cursor.sequence);
     Ok((Snapshot { view, cursor: reading.cursor, tail_records, folded: 0, damage: reading.damage }, base))
+}
+
+/// Lets records take effect on a view a part at a time, with a look at it after each: one frame may have more records than
+/// should be held in memory as rows, and whoever makes an index may write them out in the middle of it.
+pub(super) fn apply_in_parts(
+    view: &mut View,
+    records: &[Record],
+    look: &mut dyn FnMut(&mut View) -> Result<()>,
+) -> Result<()> {
+    records.chunks(PART_RECORDS).try_for_each(|part| {
+        apply(view, part);
+        look(view)
+    })
 }
 
 /// Lets records take effect on a view.

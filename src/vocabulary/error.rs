@@ -104,6 +104,14 @@ impl Error {
         self
     }
 
+    /// It with what is behind it, in one line.
+    pub fn in_one_line(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
     /// What kind of trouble it was.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -122,16 +122,19 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Records in the part of the journal that is not yet in a run, before it is folded into one: whoever opens the store reads
 /// them first.
-pub const TAIL_FOLD_RECORDS: usize = 1_024;
+pub const TAIL_FOLD_RECORDS: usize = 256;
 /// Records in that part beyond which opening folds it, and beyond which an index is made piece by piece.
-pub const TAIL_MAX_RECORDS: usize = 4_096;
+pub const TAIL_MAX_RECORDS: usize = 1_024;
 /// A journal smaller than this is not compacted by itself.
 pub const COMPACT_MIN_BYTES: u64 = 32 << 20;
 /// Rows that a rebuild holds in memory before it writes them as a run.
-pub const REBUILD_RECORDS: usize = 100_000;
+pub const REBUILD_RECORDS: usize = 50_000;
 /// Rows of the journal that a check holds in memory, as hashes of 16 bytes, while it compares them with the index: with
 /// more there are several passes.
 pub const CHECK_ROWS: usize = 1_000_000;
+/// Blobs whose roots a collection proves at once, with about 100 bytes for each and 30 for each name that they have at the
+/// same time: with more it reads the journal several times.
+pub const ROOTS_BLOBS: usize = 100_000;
 /// Blobs that making a journal from the disk holds in memory: with more, it walks through the names several times.
 pub const FROM_DISK_BLOBS: usize = 500_000;
 /// Sorted runs that a lookup may have to visit.

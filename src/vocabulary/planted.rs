@@ -64,6 +64,8 @@ bugs! {
     Lock,
     /// Collection does not look again at roots under `lock`.
     RootsOutsideLock,
+    /// Collection does not look again at the grace under `lock`.
+    GraceNotAskedAgain,
     /// Collection does not wait for older sessions.
     OlderSessions,
     /// `--trust-stamps` believes that a source is what it was whatever its stamp.

@@ -7,9 +7,10 @@
 mod carriers;
 mod chosen;
 mod findings;
+mod roots;
 mod trees;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,19 +18,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::format::checkpoint::Checkpoint;
-use crate::format::frame::Frame;
-use crate::format::record::entry::{TrashedRecord, VariantRemovedRecord};
+use crate::format::record::entry::TrashedRecord;
 use crate::format::record::{Moment, OrphanRecord, Record, RemovedRecord, SinceRecord};
 use crate::format::session::SessionKind;
 use crate::ledger::{Entries, Ledger, Snapshot, Tables};
 use crate::machine::{Entry, Meta};
-use crate::parts::journal::chain::{Place, is_outgrown};
 use crate::parts::sessions::{Found, Session};
 use crate::vocabulary::limits::{JOURNAL_TIME_STEP, MOST_GUARD_BLOBS, REMOVE_BATCH, RESUME_TTL};
 use crate::vocabulary::planted::{Bug, planted};
-use crate::vocabulary::{Digest, EntryId, Error, ErrorKind, Event, Name, Observer, Result};
+use crate::vocabulary::{Digest, Error, ErrorKind, Event, Observer, Result};
 
 pub use chosen::collect_these;
+use roots::roots_in_frames;
 
 /// How garbage is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,28 @@ pub struct Doomed {
     pub frees_bytes: u64,
     /// Links outside the store.
     pub outside_links: u64,
-    /// Why it may go: `unrooted` or `orphan`.
-    pub rule: String,
+    /// Why it may go.
+    pub rule: Rule,
+}
+
+/// Why a blob may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// It lost its last root.
+    Unrooted,
+    /// A file under `sha256/` that no record knows.
+    Orphan,
+}
+
+impl Rule {
+    /// As it is written in plans and records: `unrooted` or `orphan`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Rule::Unrooted => "unrooted",
+            Rule::Orphan => "orphan",
+        }
+    }
 }
 
 /// What one collection would do, and at which state of the store.
@@ -77,9 +97,7 @@ pub struct CollectPlan {
 /// What was collected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CollectReport {
-    /// What was removed, with its size in bytes.
-    pub removed: Vec<(Digest, u64)>,
-    /// Blobs removed.
+    /// Blobs removed, each of which was an [`Event::Removed`].
     pub removed_blobs: u64,
     /// Their bytes.
     pub removed_bytes: u64,
@@ -95,14 +113,10 @@ pub struct CollectReport {
     pub interrupted: bool,
 }
 
-/// A blob that lost its last root.
-const UNROOTED: &str = "unrooted";
-/// A file under `sha256/` that no record knows.
-const ORPHAN: &str = "orphan";
 /// Digests condemned in one transaction.
 const CONDEMN_BATCH: usize = 4096;
-/// How often the frames are read again when the journal is compacted meanwhile.
-const READ_TRIES: usize = 8;
+/// Batches of blobs that are removed before the tail is folded: it is held in memory, and several rows of it for each blob.
+const FOLD_BATCHES: usize = 4;
 /// How far the clock is ahead of the last frame before a collection writes one for its sake.
 const TICK: Duration = Duration::from_secs(3600);
 
@@ -121,11 +135,10 @@ pub fn plan(ctx: &Context<'_>, options: &CollectOptions) -> Result<CollectPlan> 
         let is_own = own.contains(&inode) || row.is_some_and(|row| row.own);
         let old = row.is_some_and(|row| elapsed(ctx.ledger, &snapshot, &row.since) >= nanos(options.orphan_ttl));
         if is_own || old {
-            doomed.extend(doom(ctx.ledger, digest, ORPHAN)?);
+            doomed.extend(doom(ctx.ledger, digest, Rule::Orphan)?);
         }
     }
-    let rooted = roots_in_frames(ctx.ledger, doomed.iter().map(|d| d.digest))?;
-    doomed.retain(|doomed| !rooted.contains(&doomed.digest));
+    keep_rooted(ctx.ledger, &mut doomed)?;
     Ok(CollectPlan {
         store: store_id(ctx.ledger),
         sequence: snapshot.cursor.sequence,
@@ -156,21 +169,27 @@ pub fn collect(
     carriers::remove_unrecorded(ctx.ledger)?;
     trees::sweep(ctx)?;
     report.in_grace = fresh.in_grace;
-    carry_out(ctx, &plan.doomed, &mut report, observer)?;
+    carry_out(ctx, &plan.doomed, options.grace, &mut report, observer)?;
     ctx.ledger.refill_reserve();
     ctx.ledger.compact_if_due();
     ctx.ledger.clear_unfinished_if_any();
     Ok(report)
 }
 
-/// Condemns and removes, as far as nothing keeps them by then.
-fn carry_out(ctx: &Context<'_>, doomed: &[Doomed], report: &mut CollectReport, observer: &dyn Observer) -> Result<()> {
+/// Condemns and removes, as far as nothing keeps them by then and their grace is over still.
+fn carry_out(
+    ctx: &Context<'_>,
+    doomed: &[Doomed],
+    grace: Duration,
+    report: &mut CollectReport,
+    observer: &dyn Observer,
+) -> Result<()> {
     observer.expect(doomed.len() as u64, doomed.iter().map(|d| d.size_bytes).sum());
-    condemn(ctx.ledger, doomed)?;
+    condemn(ctx.ledger, doomed, nanos(grace))?;
     let session = session(ctx.ledger)?;
     let session = session.as_ref();
     let mut out = Out::default();
-    for batch in doomed.chunks(REMOVE_BATCH) {
+    for (number, batch) in doomed.chunks(REMOVE_BATCH).enumerate() {
         if observer.cancelled() {
             report.interrupted = true;
             break;
@@ -182,9 +201,14 @@ fn carry_out(ctx: &Context<'_>, doomed: &[Doomed], report: &mut CollectReport, o
         unlinked?.tell(report, observer);
         out = taken?;
         report.held.append(&mut out.held);
+        if (number + 1) % FOLD_BATCHES == 0 {
+            ctx.ledger.fold_if_due();
+        }
         observer.progress(batch.len() as u64, batch.iter().map(|d| d.size_bytes).sum());
     }
     unlink(ctx, session, out)?.tell(report, observer);
+    ctx.ledger.fold_if_due();
+    ctx.tell_fold_trouble(observer);
     Ok(())
 }
 
@@ -210,7 +234,6 @@ impl Out {
     fn tell(self, report: &mut CollectReport, observer: &dyn Observer) {
         for Gone { digest, size_bytes, freed_bytes, .. } in self.gone {
             observer.event(&Event::Removed { digest, size_bytes, freed_bytes });
-            report.removed.push((digest, size_bytes));
             report.removed_blobs += 1;
             report.removed_bytes += size_bytes;
             report.freed_bytes += freed_bytes;
@@ -301,7 +324,7 @@ fn unrooted(ledger: &Ledger, snapshot: &Snapshot, options: &CollectOptions, doom
         if elapsed(ledger, snapshot, &since) < nanos(options.grace) {
             in_grace += 1;
         } else {
-            if let Some(mut unrooted) = doom(ledger, digest, UNROOTED)? {
+            if let Some(mut unrooted) = doom(ledger, digest, Rule::Unrooted)? {
                 unrooted.frees_bytes += carriers::frees_bytes(ledger, snapshot, &digest)?;
                 doomed.push(unrooted);
             }
@@ -310,15 +333,23 @@ fn unrooted(ledger: &Ledger, snapshot: &Snapshot, options: &CollectOptions, doom
     Ok(in_grace)
 }
 
+/// Leaves out what the frames show a root for.
+fn keep_rooted(ledger: &Ledger, doomed: &mut Vec<Doomed>) -> Result<()> {
+    let digests: Vec<Digest> = doomed.iter().map(|doomed| doomed.digest).collect();
+    let rooted = roots_in_frames(ledger, &digests)?;
+    doomed.retain(|doomed| !rooted.contains(&doomed.digest));
+    Ok(())
+}
+
 /// `None` where something else stands in the blob's place: that is not larder's to remove.
-fn doom(ledger: &Ledger, digest: Digest, rule: &str) -> Result<Option<Doomed>> {
+fn doom(ledger: &Ledger, digest: Digest, rule: Rule) -> Result<Option<Doomed>> {
     let Some(meta) = of_blob(ledger.blobs.meta(&digest))? else { return Ok(None) };
     Ok(Some(Doomed {
         digest,
         size_bytes: meta.map_or(0, |m| m.size_bytes),
         frees_bytes: meta.map_or(0, |m| frees(&m)),
         outside_links: meta.map_or(0, |m| m.links.saturating_sub(1)),
-        rule: rule.to_owned(),
+        rule,
     }))
 }
 
@@ -358,7 +389,9 @@ fn own_inodes(ledger: &Ledger, sessions: &[Found]) -> BTreeSet<u64> {
 /// Puts every unrecorded file on record, with whether it was a dead session's own, and only then empties the dead
 /// sessions, whose staging shows it.
 fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
-    bury(ctx, refuse_fences)
+    let buried = bury(ctx, refuse_fences)?;
+    ctx.ledger.fold_if_due();
+    Ok(buried)
 }
 
 /// As [`bury_the_dead`], for a repair, which has put the records right by then and takes the fence away at its end.
@@ -425,74 +458,6 @@ fn tick(snapshot: &Snapshot, now: &Moment) -> Result<Option<Record>> {
     Ok(orphan.map(|(digest, row)| Record::Orphan(OrphanRecord { digest, own: row.own, since: row.since })))
 }
 
-/// Of `candidates`, those for which the frames of the journal, from the base on, show a root. Any bad frame is an
-/// error: then nothing is removed. Memory is that of the candidates.
-fn roots_in_frames(ledger: &Ledger, candidates: impl Iterator<Item = Digest>) -> Result<HashSet<Digest>> {
-    let mut roots: BTreeMap<Digest, Roots> = candidates.map(|digest| (digest, Roots::default())).collect();
-    if roots.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let mut tries = 0;
-    let reading = loop {
-        roots.values_mut().for_each(|roots| *roots = Roots::default());
-        let reading = ledger.journal.read_all(0, &mut |_: &Frame, records: &[Record], _: Place<'_>| {
-            records.iter().for_each(|record| follow(&mut roots, record));
-            Ok(())
-        });
-        tries += 1;
-        match reading {
-            // Somebody has compacted meanwhile: what was read was journal, and is not any more.
-            Err(e) if (is_outgrown(&e) || e.kind() == ErrorKind::NotFound) && tries < READ_TRIES => {}
-            reading => break reading,
-        }
-    };
-    let reading = reading.map_err(|e| refused(format!("the journal cannot be read whole: {e}")))?;
-    if let Some(damage) = reading.damage.first() {
-        return Err(damaged(&damage.reason));
-    }
-    Ok(roots
-        .into_iter()
-        .filter(|(_, roots)| roots.pinned || !roots.names.is_empty() || !roots.variants.is_empty())
-        .map(|(digest, _)| digest)
-        .collect())
-}
-
-#[derive(Default)]
-struct Roots {
-    names: BTreeSet<Name>,
-    variants: BTreeSet<(EntryId, String)>,
-    pinned: bool,
-}
-
-fn follow(roots: &mut BTreeMap<Digest, Roots>, record: &Record) {
-    let mut of =
-        |digest: &Digest, change: &mut dyn FnMut(&mut Roots)| roots.get_mut(digest).into_iter().for_each(change);
-    match record {
-        Record::Alias(r) => {
-            if let Some(was) = &r.replaces {
-                of(&was.digest, &mut |roots| _ = roots.names.remove(&r.name));
-            }
-            of(&r.digest, &mut |roots| _ = roots.names.insert(r.name.clone()));
-        }
-        Record::Unalias(r) => of(&r.was.digest, &mut |roots| _ = roots.names.remove(&r.name)),
-        Record::Variant(r) => {
-            let variant = (r.entry, r.variant.name.clone());
-            if let Some(was) = r.was {
-                of(&was, &mut |roots| _ = roots.variants.remove(&variant));
-            }
-            if let Some(digest) = r.variant.digest {
-                of(&digest, &mut |roots| _ = roots.variants.insert(variant.clone()));
-            }
-        }
-        Record::VariantRemoved(VariantRemovedRecord { entry, name, was: Some(was) }) => {
-            of(was, &mut |roots| _ = roots.variants.remove(&(*entry, name.clone())));
-        }
-        Record::Pin(r) => of(&r.digest, &mut |roots| roots.pinned = true),
-        Record::Unpin(digest) => of(digest, &mut |roots| roots.pinned = false),
-        _ => {}
-    }
-}
-
 /// A printed plan is executed exactly, or not at all.
 fn checked<'a>(ctx: &Context<'_>, given: &'a CollectPlan, fresh: &CollectPlan) -> Result<&'a CollectPlan> {
     if given.store != store_id(ctx.ledger) {
@@ -511,7 +476,7 @@ fn checked<'a>(ctx: &Context<'_>, given: &'a CollectPlan, fresh: &CollectPlan) -
 /// What a printed plan says of itself does not count: only what was found now does.
 fn refuse_most(plan: &CollectPlan, fresh: &CollectPlan, options: &CollectOptions) -> Result<()> {
     let chosen: HashSet<Digest> = plan.doomed.iter().map(|doomed| doomed.digest).collect();
-    let goes = |doomed: &&Doomed| doomed.rule == UNROOTED && chosen.contains(&doomed.digest);
+    let goes = |doomed: &&Doomed| doomed.rule == Rule::Unrooted && chosen.contains(&doomed.digest);
     let (going, blobs) = (fresh.doomed.iter().filter(goes).count() as u64, fresh.blobs);
     if options.yes_most || blobs <= MOST_GUARD_BLOBS || going * 2 <= blobs {
         return Ok(());
@@ -519,15 +484,19 @@ fn refuse_most(plan: &CollectPlan, fresh: &CollectPlan, options: &CollectOptions
     Err(refused(format!("it would remove {going} of {blobs} blobs, more than half of the store")))
 }
 
-/// Takes down in the journal what is to go. What gained a root meanwhile is left alone.
-fn condemn(ledger: &Ledger, doomed: &[Doomed]) -> Result<()> {
+/// Takes down in the journal what is to go. What gained a root meanwhile is left alone, and so is what has lost it again
+/// since: its grace has begun anew.
+fn condemn(ledger: &Ledger, doomed: &[Doomed], grace: u64) -> Result<()> {
     for batch in doomed.chunks(CONDEMN_BATCH) {
         let digests: Vec<Digest> = batch.iter().map(|doomed| doomed.digest).collect();
         ledger.transact(move |tx| {
             refuse_fences(tx)?;
             for digest in digests {
-                let going =
-                    tx.unrooted(&digest)?.is_some() || (tx.orphan(&digest)?.is_some() && tx.blob(&digest)?.is_none());
+                let over = |since: Moment| tx.moment().time_ns.saturating_sub(since.time_ns) >= grace;
+                let going = match tx.unrooted(&digest)? {
+                    Some(since) => over(since) || planted(Bug::GraceNotAskedAgain),
+                    None => tx.orphan(&digest)?.is_some() && tx.blob(&digest)?.is_none(),
+                };
                 if going && !tx.is_rooted(&digest)? && tx.condemned(&digest)?.is_none() {
                     let since = tx.moment();
                     tx.push(Record::Condemned(SinceRecord { digest, since }));
@@ -567,7 +536,7 @@ fn take_out(ledger: &Ledger, session: Option<&Session>, batch: &[Doomed]) -> Res
                 Some(row) => row.stamp.size_bytes,
                 None => doomed.size_bytes,
             };
-            let rule = format!("gc: {}", doomed.rule);
+            let rule = format!("gc: {}", doomed.rule.word());
             let numbers = carriers::unrecord(&hold.snapshot, &digest, &mut records)?;
             records.push(Record::Removed(RemovedRecord { digest, size_bytes, rule, when }));
             out.gone.push(Gone { digest, size_bytes, freed_bytes: meta.map_or(0, |meta| frees(&meta)), numbers });

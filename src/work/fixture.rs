@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Context;
+use super::collect::{CollectOptions, collect};
 use crate::format::layout::{DIRECTORIES, Layout};
 use crate::format::options::Chosen;
 use crate::format::record::{AliasRecord, BlobRecord, Record};
@@ -132,6 +133,15 @@ impl Fixture {
         self.machine.lstat(path).ok().map(|meta| meta.inode)
     }
 
+    /// Collects what lost its last root longer than `grace` ago; what was removed, in the order of digests.
+    pub(crate) fn collect(&self, grace: Duration) -> Vec<Digest> {
+        let options = CollectOptions { grace, orphan_ttl: Duration::ZERO, yes_most: true };
+        let heard = Heard::default();
+        let report = collect(&self.ctx(), None, &options, &heard).unwrap();
+        assert_eq!(report.removed_blobs, heard.removed().len() as u64);
+        heard.removed()
+    }
+
     /// The digest that a name means.
     pub(crate) fn means(&self, name: &str) -> Option<Digest> {
         self.ledger.snapshot().unwrap().alias(&n(name)).unwrap().map(|alias| alias.digest)
@@ -148,6 +158,19 @@ pub(crate) struct Heard {
     pub(crate) events: Mutex<Vec<Event>>,
     pub(crate) stop_after: Option<usize>,
     pub(crate) asked: Mutex<usize>,
+}
+
+impl Heard {
+    /// The blobs that were removed, in the order of their digests.
+    pub(crate) fn removed(&self) -> Vec<Digest> {
+        let removed = |event: &Event| match event {
+            Event::Removed { digest, .. } => Some(*digest),
+            _ => None,
+        };
+        let mut removed: Vec<Digest> = self.events.lock().unwrap().iter().filter_map(removed).collect();
+        removed.sort();
+        removed
+    }
 }
 
 impl Observer for Heard {

@@ -42,6 +42,7 @@ pub mod verify;
 
 use crate::hashing::Workers;
 use crate::ledger::Ledger;
+use crate::vocabulary::{Event, Observer};
 
 /// What every verb works with.
 #[derive(Clone, Copy)]
@@ -52,4 +53,17 @@ pub struct Context<'a> {
     pub workers: &'a Workers,
     /// Whether aliases are hardlinked unless a call says otherwise.
     pub hardlinked: bool,
+}
+
+impl Context<'_> {
+    /// Says why the tail could not be folded into the index, if it could not be.
+    fn tell_fold_trouble(&self, observer: &dyn Observer) {
+        if let Some(trouble) = self.ledger.take_fold_trouble() {
+            let why = trouble.in_one_line();
+            let text = format!(
+                "The index could not take up what is new, and is tried again with the next change: {why}. Nothing is lost."
+            );
+            observer.event(&Event::Notice { text });
+        }
+    }
 }

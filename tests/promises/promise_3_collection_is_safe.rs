@@ -431,6 +431,31 @@ fn a_root_that_comes_while_a_collection_is_under_way_is_seen() {
     }
 }
 
+/// What gains a root and loses it again while a collection is under way waits as long as anything that lost its last root.
+#[test]
+fn a_grace_begins_anew_with_the_last_root() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for asked in 0..2 {
+        let world = begun(7).world(asked);
+        let opened = Opened::open(&world.process("collecting")).unwrap();
+        opened.remove(&["src/a"]).unwrap();
+        world.advance(2 * HOUR);
+        let name_and_remove = || {
+            let other = Opened::open(&world.process("naming")).unwrap();
+            other.put("/one/a", "again", A).unwrap();
+            other.remove(&["again"]).unwrap();
+        };
+        let options = CollectOptions { grace: HOUR, orphan_ttl: NOW, yes_most: true };
+        let naming = Meanwhile { does: &name_and_remove, asked, seen: Default::default() };
+        let report = collect(&opened.ctx(), None, &options, &naming).unwrap();
+        assert_eq!(report.removed_blobs, 0, "asked {asked} times");
+        assert_eq!(opened.collect(HOUR).unwrap().removed_blobs, 0, "asked {asked} times");
+        world.advance(2 * HOUR);
+        assert_eq!(opened.collect(HOUR).unwrap().removed_blobs, 1, "asked {asked} times");
+        kit::agrees(&world, &opened);
+    }
+}
+
 /// A process publishes its blob and dies between a collection's look at `sha256/` and its look at who is dead: what is
 /// staged shows whose the file is, and the next collection takes it at once. Every ninth moment for that is tried.
 #[test]

@@ -64,7 +64,8 @@ fn each_costs(what: &str, once: &[Call], twice: &[Call], files: usize, most: &[(
     }
 }
 
-const FILES: usize = 40;
+/// Twice as many have fewer records than are folded into the index, where looking them up takes calls of its own.
+const FILES: usize = 15;
 
 fn added(options: &AddOptions, count: usize, prepare: impl Fn(&World, &Opened)) -> Vec<Call> {
     let (world, opened) = start();

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::kit::{Opened, digest, world};
 use larder::format::record::{PinRecord, Record};
@@ -11,8 +12,9 @@ use larder::format::settings::Durability;
 use larder::ledger::{Ledger, Tables};
 use larder::machine::simulated::{CallKind, Fault, Outcome, Schedule, Simulated, Snapshot, World, errno, task};
 use larder::machine::{Lock, Machine, Open};
-use larder::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
-use larder::work::ingest::AddOptions;
+use larder::vocabulary::limits::{REBUILD_RECORDS, REMOVE_BATCH, TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
+use larder::work::collect::{CollectOptions, collect};
+use larder::work::ingest::{AddOptions, AliasKind};
 use larder::{Digest, Event, Observer};
 
 fn digest_of(number: usize) -> Digest {
@@ -217,6 +219,70 @@ fn runs_that_may_be_named_stay_whatever_failed() {
     let other = open(&world, "other");
     assert_eq!(other.ledger.known().tail_records, 0, "CURRENT is there, and its run is, too");
     assert!(other.ledger.snapshot().unwrap().pin(&digest_of(0)).unwrap().is_some());
+}
+
+/// Notes how long the tail becomes.
+struct Longest<'a>(&'a Opened, AtomicUsize);
+
+impl Observer for Longest<'_> {
+    fn progress(&self, _: u64, _: u64) {
+        self.1.fetch_max(self.0.ledger.known().tail_records, Ordering::Relaxed);
+    }
+}
+
+/// A collection folds on the way, and at its end; and says so where it cannot.
+#[test]
+fn a_collection_leaves_a_short_tail() {
+    let files: Vec<(String, [u8; 4])> =
+        (0..4 * REMOVE_BATCH as u32 + 300).map(|i| (format!("/src/{i:04}"), i.to_le_bytes())).collect();
+    let sources: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+    let world = world(11, Durability::Batch, &sources);
+    let opened = open(&world, "collecting");
+    opened.add(&["/src"], &AddOptions { alias: Some(AliasKind::Counted), ..AddOptions::default() }).unwrap();
+    opened.remove(&["src"]).unwrap();
+    let start = world.snapshot();
+    let options = CollectOptions { grace: Duration::ZERO, orphan_ttl: Duration::ZERO, yes_most: true };
+    let longest = Longest(&opened, AtomicUsize::new(0));
+    let report = collect(&opened.ctx(), None, &options, &longest).unwrap();
+    assert_eq!(report.removed_blobs, files.len() as u64);
+    let most = longest.1.load(Ordering::Relaxed);
+    assert!(most <= 4 * REMOVE_BATCH + TAIL_FOLD_RECORDS, "{most} records");
+    assert!(open(&world, "next").ledger.known().tail_records < TAIL_FOLD_RECORDS);
+
+    let world = start.world(12);
+    let opened = open(&world, "collecting");
+    world.fail(Fault::errno(errno::ENOSPC).kind(CallKind::Create).under("/store/index").always());
+    let told = Told::default();
+    assert_eq!(collect(&opened.ctx(), None, &options, &told).unwrap().removed_blobs, files.len() as u64);
+    let told = told.0.into_inner().unwrap();
+    assert!(told.iter().any(|text| text.contains("index")), "{told:?}");
+}
+
+/// A frame may have more records than rows are held in memory: they take effect in parts, with a run between them.
+#[test]
+fn a_frame_that_is_larger_than_memory_takes_effect_whole() {
+    let world = world(13, Durability::Batch, &[]);
+    let opened = open(&world, "working");
+    let kept = REBUILD_RECORDS / 10;
+    opened
+        .ledger
+        .transact(move |tx| {
+            let since = tx.moment();
+            let pin = |number| Record::Pin(PinRecord { digest: digest_of(number), note: String::new(), since });
+            (0..REBUILD_RECORDS + kept).for_each(|number| tx.push(pin(number)));
+            // By then the first of them are in a run.
+            (0..kept).for_each(|number| tx.push(Record::Unpin(digest_of(number))));
+            Ok(())
+        })
+        .unwrap();
+    let rows = opened.rows();
+    assert_eq!(rows.len(), REBUILD_RECORDS);
+    opened.ledger.rebuild().unwrap();
+    assert_eq!(open(&world, "rebuilt").rows(), rows);
+    for run in runs(&world).into_iter().chain([PathBuf::from("/store/index/CURRENT")]) {
+        world.process("losing").unlink(&run).unwrap();
+    }
+    assert_eq!(open(&world, "without an index").rows(), rows);
 }
 
 fn bases(world: &World) -> Vec<PathBuf> {

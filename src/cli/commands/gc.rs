@@ -130,7 +130,7 @@ fn show(context: &Context, written: &Written) -> Result<Exit> {
             links => format!("{} outside the store", text::count(links, "link")),
         };
         let (size, frees) = (context.size(doomed.size_bytes), context.size(doomed.frees_bytes));
-        vec![size, frees, text::message(&doomed.rule), doomed.digest.to_string(), remark]
+        vec![size, frees, doomed.rule.word().to_owned(), doomed.digest.to_string(), remark]
     };
     // A table takes a kilobyte for each of its rows.
     for part in plan.doomed.chunks(TABLE_ROWS) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder::vocabulary::limits::{PLAN_BLOBS, PLAN_LINE_BYTES};
 use larder::work::catalog::trash::InTrash;
-use larder::work::collect::{CollectPlan, Doomed};
+use larder::work::collect::{CollectPlan, Doomed, Rule};
 use larder::{Digest, Error, ErrorKind, Result};
 use serde::Deserialize;
 
@@ -78,7 +78,7 @@ enum Row {
         size_bytes: u64,
         frees_bytes: u64,
         outside_links: u64,
-        rule: String,
+        rule: Rule,
     },
     Expired(Expired),
     Summary {
@@ -165,7 +165,7 @@ fn doomed(doomed: &Doomed) -> Line {
         .with("size_bytes", doomed.size_bytes)
         .with("frees_bytes", doomed.frees_bytes)
         .with("outside_links", doomed.outside_links)
-        .with("rule", &doomed.rule)
+        .with("rule", doomed.rule.word())
 }
 
 /// A plan that is being read.
@@ -239,14 +239,8 @@ mod tests {
     use super::*;
 
     fn written() -> Written {
-        let doomed = |rule: &str| Doomed {
-            digest: Digest::EMPTY,
-            size_bytes: 7,
-            frees_bytes: 4096,
-            outside_links: 0,
-            rule: rule.to_owned(),
-        };
-        let doomed = vec![doomed("unrooted"), doomed("orphan")];
+        let doomed = |rule| Doomed { digest: Digest::EMPTY, size_bytes: 7, frees_bytes: 4096, outside_links: 0, rule };
+        let doomed = vec![doomed(Rule::Unrooted), doomed(Rule::Orphan)];
         let plan =
             CollectPlan { store: "ab".repeat(16), sequence: 9, grace_seconds: 60, doomed, in_grace: 2, blobs: 5 };
         let expired =

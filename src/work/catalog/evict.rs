@@ -155,7 +155,6 @@ pub fn evict(ctx: &Context<'_>, plan: &EvictPlan, yes_most: bool, observer: &dyn
 }
 
 fn add(sum: &mut CollectReport, more: CollectReport) {
-    sum.removed.extend(more.removed);
     sum.removed_blobs += more.removed_blobs;
     sum.removed_bytes += more.removed_bytes;
     sum.freed_bytes += more.freed_bytes;

@@ -13,7 +13,6 @@ use crate::ledger::Tables;
 use crate::machine::simulated::{Enumeration, Simulated, World};
 use crate::machine::{Machine, Open};
 use crate::vocabulary::{EntryTarget, Query, Silent, State, Trust};
-use crate::work::collect::{CollectOptions, collect};
 use crate::work::fixture::{Fixture, n};
 use crate::work::names::Target;
 use crate::work::{Context, names};
@@ -46,11 +45,6 @@ fn keys(ctx: &Context<'_>, query: &Query) -> Vec<String> {
     })
     .unwrap();
     found
-}
-
-fn gc(store: &Fixture) -> Vec<Digest> {
-    let options = CollectOptions { grace: Duration::ZERO, orphan_ttl: Duration::ZERO, yes_most: true };
-    collect(&store.ctx(), None, &options, &Silent).unwrap().removed.into_iter().map(|(digest, _)| digest).collect()
 }
 
 #[test]
@@ -152,13 +146,13 @@ fn an_entry_keeps_its_blobs_until_it_is_removed() {
     let plan = names::plan_remove(&store.ctx(), &[crate::vocabulary::Prefix::Everything]).unwrap();
     assert_eq!(plan.unrooted_blobs, 0);
     names::remove(&store.ctx(), &plan, &Silent).unwrap();
-    assert!(gc(&store).is_empty(), "the entry keeps it");
+    assert!(store.collect(Duration::ZERO).is_empty(), "the entry keeps it");
     store.ledger.compact().unwrap();
-    assert!(gc(&store).is_empty(), "and so does what a base says of it");
+    assert!(store.collect(Duration::ZERO).is_empty(), "and so does what a base says of it");
     remove::remove(&store.ctx(), &key).unwrap();
     assert_eq!(get(&store.ctx(), &key).unwrap(), None);
     assert!(keys(&store.ctx(), &Query::default()).is_empty());
-    assert_eq!(gc(&store), [digest]);
+    assert_eq!(store.collect(Duration::ZERO), [digest]);
 }
 
 #[test]
@@ -172,7 +166,7 @@ fn a_variant_that_gets_other_bytes_lets_the_former_go() {
     }
     let plan = names::plan_remove(&store.ctx(), &[crate::vocabulary::Prefix::Everything]).unwrap();
     names::remove(&store.ctx(), &plan, &Silent).unwrap();
-    assert_eq!(gc(&store), [old]);
+    assert_eq!(store.collect(Duration::ZERO), [old]);
     assert_eq!(by_digest(&store.ctx(), &old).unwrap(), []);
 }
 
@@ -304,7 +298,7 @@ fn registering_survives_a_power_cut_at_every_call_and_keeps_its_blobs() {
             let all = [crate::vocabulary::Prefix::Everything];
             names::remove(&store.ctx(), &names::plan_remove(&store.ctx(), &all).unwrap(), &Silent).unwrap();
             machine.note("unnamed");
-            assert!(gc(&store).is_empty(), "the entry keeps both");
+            assert!(store.collect(Duration::ZERO).is_empty(), "the entry keeps both");
         },
         |_, world, log| {
             let store = reopen(world.process("after"));
@@ -312,7 +306,7 @@ fn registering_survives_a_power_cut_at_every_call_and_keeps_its_blobs() {
             assert!(entry.is_some() || !log.noted("registered"), "what was acknowledged is gone");
             let kept: Vec<Digest> = entry.iter().flat_map(|e| &e.variants).filter_map(|v| v.digest).collect();
             assert!(kept.is_empty() || kept == [one, two], "half an entry: {kept:?}");
-            gc(&store);
+            store.collect(Duration::ZERO);
             for digest in kept {
                 assert!(store.inode(&store.ledger.layout.blob(&digest)).is_some(), "{digest} was collected");
             }

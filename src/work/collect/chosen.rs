@@ -1,6 +1,8 @@
 //! Collecting what has just lost its last root on purpose: at once, and nothing else.
 
-use super::{CollectReport, UNROOTED, carriers, carry_out, doom, refuse_if_fenced, roots_in_frames};
+use std::time::Duration;
+
+use super::{CollectReport, Rule, carriers, carry_out, doom, keep_rooted, refuse_if_fenced};
 use crate::ledger::Tables;
 use crate::vocabulary::{Digest, Observer, Result};
 use crate::work::Context;
@@ -17,16 +19,15 @@ pub fn collect_these(ctx: &Context<'_>, digests: &[Digest], observer: &dyn Obser
         if snapshot.unrooted(digest)?.is_none() || snapshot.is_rooted(digest)? {
             continue;
         }
-        if let Some(mut unrooted) = doom(ctx.ledger, *digest, UNROOTED)? {
+        if let Some(mut unrooted) = doom(ctx.ledger, *digest, Rule::Unrooted)? {
             unrooted.frees_bytes += carriers::frees_bytes(ctx.ledger, &snapshot, digest)?;
             doomed.push(unrooted);
         }
     }
-    let rooted = roots_in_frames(ctx.ledger, doomed.iter().map(|d| d.digest))?;
-    doomed.retain(|doomed| !rooted.contains(&doomed.digest));
+    keep_rooted(ctx.ledger, &mut doomed)?;
     let mut report = CollectReport::default();
     if !doomed.is_empty() {
-        carry_out(ctx, &doomed, &mut report, observer)?;
+        carry_out(ctx, &doomed, Duration::ZERO, &mut report, observer)?;
         ctx.ledger.refill_reserve();
         ctx.ledger.compact_if_due();
     }

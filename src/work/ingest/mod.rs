@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(in crate::work) use self::batch::Keeping;
 pub use self::named::add_named;
 pub use self::resume::Checkpoints;
-use self::walk::{Item, Walk, chain};
+use self::walk::{Item, Walk};
 use super::Context;
 use super::trees::Grove;
 use crate::format::session::SessionKind;
@@ -267,17 +267,11 @@ impl<'a> Adding<'a> {
         tally.report.failed += 1;
         tally.trouble = Some(error.duplicate());
         drop(tally);
-        self.observer.event(&Event::Failed { path: path.to_owned(), reason: chain(error) });
+        self.observer.event(&Event::Failed { path: path.to_owned(), reason: error.in_one_line() });
     }
 
     fn finish(&self) -> AddReport {
-        if let Some(trouble) = self.ctx.ledger.take_fold_trouble() {
-            let text = format!(
-                "The index could not take up what is new, and is tried again with the next change: {}. Nothing is lost.",
-                chain(&trouble)
-            );
-            self.observer.event(&Event::Notice { text });
-        }
+        self.ctx.tell_fold_trouble(self.observer);
         self.ctx.ledger.compact_if_due();
         self.tally().report.clone()
     }

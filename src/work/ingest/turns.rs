@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::batch::{self, Committed, Outcome, Rules, Stamps};
 use super::settle::Vouched;
 use super::stage::{Any, Staged, Stager};
-use super::walk::{Item, Walk, chain};
+use super::walk::{Item, Walk};
 use super::{Adding, AliasKind, TakeIn, with_room};
 use crate::format::settings::Durability;
 use crate::machine::File;
@@ -145,7 +145,7 @@ impl<'a> Adding<'a> {
     /// Names that found no room for one more link get one. What is kept is kept without it: trouble is only told.
     fn spill(&self, digests: &BTreeSet<Digest>) {
         if let Err(e) = spill(self.ledger(), &|digest| digests.contains(digest)) {
-            let text = format!("Some names could not be applied, and are counted meanwhile: {}", chain(&e));
+            let text = format!("Some names could not be applied, and are counted meanwhile: {}", e.in_one_line());
             self.observer.event(&Event::Notice { text });
         }
     }

@@ -172,16 +172,8 @@ impl<'a> Walk<'a> {
 
     fn fail(&mut self, path: &Path, error: &Error) -> Option<Item> {
         self.failed += 1;
-        self.observer.event(&Event::Failed { path: path.to_owned(), reason: chain(error) });
+        self.observer.event(&Event::Failed { path: path.to_owned(), reason: error.in_one_line() });
         None
-    }
-}
-
-/// An error with what is behind it, in one line.
-pub(super) fn chain(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 

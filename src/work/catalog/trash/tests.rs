@@ -10,8 +10,7 @@ use crate::machine::{Machine, Open};
 use crate::vocabulary::{EntryTarget, Query, Silent};
 use crate::work::catalog::find;
 use crate::work::catalog::register::{IfThere, NewVariant, Registration, register};
-use crate::work::collect::{CollectOptions, collect};
-use crate::work::fixture::{Fixture, n};
+use crate::work::fixture::{Fixture, Heard, n};
 use crate::work::names::Target;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -35,11 +34,6 @@ fn registered(store: &Fixture, reference: &str, names: &[&str]) -> Key {
     register(&store.ctx(), vec![what], IfThere::Refuse).unwrap().remove(0).entry.card.key
 }
 
-fn gc(store: &Fixture, grace: Duration) -> Vec<Digest> {
-    let options = CollectOptions { grace, orphan_ttl: Duration::ZERO, yes_most: true };
-    collect(&store.ctx(), None, &options, &Silent).unwrap().removed.into_iter().map(|(digest, _)| digest).collect()
-}
-
 fn ids(plan: &EmptyPlan) -> Vec<EntryId> {
     plan.entries.iter().map(|one| one.entry.id()).collect()
 }
@@ -55,7 +49,7 @@ fn what_is_in_the_trash_is_out_of_sight_and_keeps_its_bytes() {
     assert_eq!(find::get(&store.ctx(), &key).unwrap(), None);
     assert_eq!(find::page(&store.ctx(), &Query::default(), None, 9).unwrap(), []);
     assert_eq!(trash(&store.ctx(), &key, "trash").unwrap_err().kind(), ErrorKind::NotFound);
-    assert!(gc(&store, Duration::ZERO).is_empty());
+    assert!(store.collect(Duration::ZERO).is_empty());
     store.ledger.compact().unwrap();
     let back = undelete(&store.ctx(), &key).unwrap();
     assert_eq!((back.names.as_slice(), back.left.len()), ([n("m/a")].as_slice(), 0));
@@ -103,7 +97,7 @@ fn names_come_back_when_nobody_remembers_what_took_them() {
     trash(&store.ctx(), &key, "trash").unwrap();
     for _ in 0..=GONE_KEPT.as_secs() / DAY.as_secs() + 1 {
         world.advance(DAY);
-        gc(&store, DAY);
+        store.collect(DAY);
     }
     store.ledger.compact().unwrap();
     store.ledger.rebuild().unwrap();
@@ -121,7 +115,7 @@ fn registering_what_is_in_the_trash_begins_anew() {
     registered(&store, "a", &["b"]);
     let entry = find::get(&store.ctx(), &key).unwrap().unwrap();
     assert_eq!(entry.variants.iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), ["b"]);
-    assert_eq!(gc(&store, Duration::ZERO), [old]);
+    assert_eq!(store.collect(Duration::ZERO), [old]);
 }
 
 #[test]
@@ -136,15 +130,14 @@ fn emptying_goes_by_age_and_frees_what_nothing_else_keeps() {
     world.advance(DAY / 2);
     let plan = plan_empty(&store.ctx(), DAY).unwrap();
     assert_eq!((ids(&plan), plan.frees_bytes), (vec![old.id()], 0), "the other one keeps its bytes");
-    assert_eq!(empty(&store.ctx(), &plan, true, &Silent).unwrap().collected.removed, []);
+    assert_eq!(empty(&store.ctx(), &plan, true, &Silent).unwrap().collected.removed_blobs, 0);
     let plan = plan_empty(&store.ctx(), Duration::ZERO).unwrap();
     assert_eq!(ids(&plan), [young.id()]);
-    let report = empty(&store.ctx(), &plan, true, &Silent).unwrap();
-    let mut removed: Vec<Digest> = report.collected.removed.iter().map(|(digest, _)| *digest).collect();
-    removed.sort();
+    let heard = Heard::default();
+    let report = empty(&store.ctx(), &plan, true, &heard).unwrap();
     let mut both = vec![a, b];
     both.sort();
-    assert_eq!((report.removed.len(), removed), (1, both));
+    assert_eq!((report.removed.len(), heard.removed()), (1, both));
     assert_eq!(report.collected.freed_bytes, plan.frees_bytes);
     assert_eq!(plan_empty(&store.ctx(), Duration::ZERO).unwrap(), EmptyPlan::default());
     assert_eq!(find::resolve(&store.ctx(), &EntryTarget::of(&old)).unwrap_err().kind(), ErrorKind::NotFound);
@@ -160,9 +153,9 @@ fn emptying_without_freeing_lets_the_grace_begin() {
     world.advance(DAY);
     let plan = plan_empty(&store.ctx(), DAY).unwrap();
     assert_eq!(empty(&store.ctx(), &plan, false, &Silent).unwrap().removed.len(), 1);
-    assert!(gc(&store, DAY / 2).is_empty());
+    assert!(store.collect(DAY / 2).is_empty());
     world.advance(DAY);
-    assert_eq!(gc(&store, DAY / 2), [digest]);
+    assert_eq!(store.collect(DAY / 2), [digest]);
 }
 
 #[test]
@@ -191,7 +184,7 @@ fn the_trash_grows_old_in_a_store_that_nobody_writes_to() {
     trash(&store.ctx(), &key, "trash").unwrap();
     for _ in 0..4 {
         world.advance(DAY);
-        gc(&store, DAY);
+        store.collect(DAY);
     }
     assert_eq!(ids(&plan_empty(&store.ctx(), DAY * 4).unwrap()), [key.id()]);
     assert_eq!(undelete(&store.ctx(), &key).unwrap().names, [n("a")], "and the names know it is that trash");
@@ -218,7 +211,7 @@ fn what_is_pinned_leased_or_open_is_not_deleted_at_once() {
     let (_, names, frees_bytes) = plan_delete(&store.ctx(), &key).unwrap();
     let deleted = delete(&store.ctx(), &key, "delete", &Silent).unwrap();
     assert_eq!(deleted.names, names);
-    assert_eq!((deleted.collected.removed.len(), deleted.collected.freed_bytes), (1, frees_bytes));
+    assert_eq!((deleted.collected.removed_blobs, deleted.collected.freed_bytes), (1, frees_bytes));
     assert_eq!(refused(), ErrorKind::NotFound);
     assert_eq!(store.means("a"), None);
 }
@@ -230,7 +223,7 @@ fn deleting_takes_no_bytes_that_something_else_keeps() {
     store.add("elsewhere", b"a", true);
     let key = registered(&store, "a", &["a"]);
     let deleted = delete(&store.ctx(), &key, "delete", &Silent).unwrap();
-    assert_eq!((deleted.names.as_slice(), deleted.collected.removed.len()), ([n("a")].as_slice(), 0));
+    assert_eq!((deleted.names.as_slice(), deleted.collected.removed_blobs), ([n("a")].as_slice(), 0));
     assert_eq!(store.means("elsewhere"), Some(digest));
-    assert!(gc(&store, Duration::ZERO).is_empty());
+    assert!(store.collect(Duration::ZERO).is_empty());
 }

@@ -90,6 +90,8 @@ fn run(command: &str, home: &Path) -> Vec<String> {
         .env_clear()
         .envs([("PATH", path.as_str()), ("TZ", "UTC"), ("LC_ALL", "C.UTF-8")])
         .env("HOME", home)
+        // Where coverage is measured, what the program covers counts.
+        .envs(std::env::vars_os().filter(|(key, _)| key == "LLVM_PROFILE_FILE"))
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -106,7 +106,8 @@ def short(results):
     machines = {machine.hardware(group["machine"]) for group in results["goals"].values()}
     if not works:
         return "not measured\n"
-    lines += ["", f"Medians of turns that were interleaved; {'; '.join(sorted(machines))}; warm."]
+    lines += ["", "A ratio is the median of the pairs of that rival, in which larder may have taken another time than is told here.",
+              f"Medians of turns that were interleaved; {'; '.join(sorted(machines))}; warm."]
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::kit::{Opened, digest, world};
+use crate::kit::{Opened, blob, digest, world};
 use larder::format::record::{PinRecord, Record};
 use larder::format::settings::Durability;
 use larder::ledger::{Ledger, Tables};
@@ -256,6 +256,21 @@ fn a_collection_leaves_a_short_tail() {
     assert_eq!(collect(&opened.ctx(), None, &options, &told).unwrap().removed_blobs, files.len() as u64);
     let told = told.0.into_inner().unwrap();
     assert!(told.iter().any(|text| text.contains("index")), "{told:?}");
+}
+
+/// Files that no record knows are put on record and stay for their time: they are not left to whoever comes next.
+#[test]
+fn a_collection_that_finds_many_orphans_leaves_a_short_tail() {
+    let world = world(14, Durability::Batch, &[]);
+    for number in 0..2 * TAIL_FOLD_RECORDS {
+        let bytes = number.to_be_bytes();
+        world.put(blob(&bytes), &bytes);
+    }
+    let opened = open(&world, "collecting");
+    assert_eq!(opened.collect(Duration::ZERO).unwrap().removed_blobs, 0);
+    let next = open(&world, "next");
+    assert_eq!(next.ledger.snapshot().unwrap().all_orphans().count(), 2 * TAIL_FOLD_RECORDS);
+    assert!(next.ledger.known().tail_records < TAIL_FOLD_RECORDS);
 }
 
 /// A frame may have more records than rows are held in memory: they take effect in parts, with a run between them.

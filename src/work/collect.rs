@@ -389,9 +389,7 @@ fn own_inodes(ledger: &Ledger, sessions: &[Found]) -> BTreeSet<u64> {
 /// Puts every unrecorded file on record, with whether it was a dead session's own, and only then empties the dead
 /// sessions, whose staging shows it.
 fn bury_the_dead(ctx: &Context<'_>) -> Result<u64> {
-    let buried = bury(ctx, refuse_fences)?;
-    ctx.ledger.fold_if_due();
-    Ok(buried)
+    bury(ctx, refuse_fences)
 }
 
 /// As [`bury_the_dead`], for a repair, which has put the records right by then and takes the fence away at its end.

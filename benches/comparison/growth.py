@@ -1,6 +1,7 @@
 """How time, memory, system calls and bytes of each verb grow, from a thousand names on, and from one to eight processes."""
 
 import os
+import pathlib
 import time
 
 from .contest import say
@@ -54,6 +55,51 @@ def verbs(bench, store, files, count):
         ("gc of half", ["-q", "gc", "--grace", "0s", "--yes-most"], None),
     ]
     return [(verb, bench.ours(store, *words)) for verb, words, needs in every if not needs or bench.can(*needs)]
+
+
+def of_records(bench, store):
+    """The verbs that ask nothing of files but of one, over a store whose other names mean blobs that are only on record. A
+    verb that is short is run so many times."""
+    digest = "".join(pathlib.Path(bench.told(store, "path", "real")[0]["path"]).parts[-2:])
+    name = "hf/org0000/model-00000/part-00000-0000000.safetensors"
+    return [
+        ("path (start and one lookup)", 21, lambda i: ["path", name]),
+        ("show of a name", 9, lambda i: ["show", name]),
+        ("where, by the beginning of a digest", 9, lambda i: ["-q", "where", digest[:12]]),
+        ("ls of 20 names", 9, lambda i: ["-q", "ls", "hf/org0000/model-00000"]),
+        ("link", 9, lambda i: ["-q", "link", "real", f"another-name/{i}"]),
+        ("pin", 9, lambda i: ["-q", "pin", "real"]),
+        ("rm of one name", 9, lambda i: ["-q", "rm", f"another-name/{i}"]),
+        ("stats", 1, lambda i: ["stats"]),
+        ("rebuild", 1, lambda i: ["-q", "rebuild"]),
+        ("compact", 1, lambda i: ["-q", "compact"]),
+    ]
+
+
+def recorded(bench, most):
+    """The table of names alone, with no file for each."""
+    table = {}
+    for count in sizes(most):
+        began = time.monotonic()
+        store = bench.fresh()
+        filling = bench.runner.run([bench.driver("ours"), "fill", store, count])
+        table.setdefault("make it, 20,000 names in a transaction", {})[str(count)] = short(filling)
+        for verb, times, words in of_records(bench, store):
+            costs = [bench.runner.run(bench.ours(store, *words(i)), ok=(0, 3)) for i in range(times)]
+            cost = sorted(costs, key=lambda cost: cost.seconds)[times // 2]
+            table.setdefault(verb, {})[str(count)] = short(cost)
+        pauses = bench.runner.run([bench.driver("ours"), "pauses", store, *bench.ours(store, "-q", "compact")])
+        table.setdefault("commits while it compacts: the longest", {})[str(count)] = {
+            **short(pauses), "seconds": pauses.said()["seconds"]}
+        table.setdefault("commits while it compacts: the median", {})[str(count)] = {
+            **short(pauses), "seconds": pauses.said()["median"]}
+        bench.remove(store)
+        say(f"  {count:,} names alone: {time.monotonic() - began:.0f} s")
+    return table
+
+
+def short(cost):
+    return {"seconds": cost.seconds, "cpu": cost.cpu, "anon": cost.anon, "written": cost.written, "calls": None}
 
 
 def halves(files):
@@ -131,10 +177,20 @@ def room(most):
     return most * 2 * (4096 + 512)
 
 
+def room_of_records(most):
+    """Bytes that so many names take on record, with what compacting and rebuilding write beside it."""
+    return most * 1200
+
+
 def measure(bench, most, shared):
-    """Both tables."""
+    """The tables of files and of processes."""
     return {
         "sizes": sizes(most), "verbs": grown(bench, most), "processes": PROCESSES, "shared_names": shared,
         "shared": together(bench, shared),
     }
+
+
+def measure_records(bench, most):
+    """The table of names alone."""
+    return {"sizes": sizes(most), "verbs": recorded(bench, most)}
 

@@ -112,15 +112,26 @@ def short(results):
 
 
 def growth(results):
-    """How each verb grows: one table of sizes, one of processes."""
-    grown = results.get("growth")
-    if not grown:
-        return "not measured\n"
+    """How each verb grows: a table of files, one of processes, and one of names alone."""
+    parts = []
+    if results.get("growth"):
+        parts.append(growth_of_files(results["growth"]))
+    if results.get("names"):
+        parts.append(f"Names alone, `benches/compare names`; {by_size(results['names'])}")
+    return "\n".join(parts) or "not measured\n"
+
+
+def by_size(grown):
     sizes = grown["sizes"]
     lines = [f"{machine.said(grown['machine'])}. Time; anonymous memory; system calls; bytes written:", "",
              cells("verb", *[f"{size:,}" for size in sizes]), "|---|" + "--:|" * len(sizes)]
-    for verb, by_size in grown["verbs"].items():
-        lines.append(cells(verb, *[grown_cell(by_size.get(str(size))) for size in sizes]))
+    for verb, costs in grown["verbs"].items():
+        lines.append(cells(verb, *[grown_cell(costs.get(str(size))) for size in sizes]))
+    return "\n".join(lines) + "\n"
+
+
+def growth_of_files(grown):
+    lines = [f"Files, `benches/compare million`; {by_size(grown)}".rstrip("\n")]
     processes = grown["processes"]
     lines += ["", f"Processes at once on one store of {grown['shared_names']:,} names, each with its share of the work; how "
               "many times as fast as one process:", "", cells("verb", *[f"{count}" for count in processes]),

@@ -548,9 +548,13 @@ fn take_varint(bytes: &[u8]) -> Result<(usize, &[u8]), Malformed> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
+    use super::copies::{CarrierRemovedRecord, SourceFile};
     use super::scrub::{FindingRow, PassState, SuspectRow, VerifiedRow, Wish, Wrong};
     use super::*;
+    use crate::format::checkpoint::SourceStamp;
     use crate::vocabulary::{Card, Key, Usage, Variant};
 
     fn card() -> Card {
@@ -560,14 +564,21 @@ mod tests {
         card
     }
 
-    fn samples() -> Vec<Record> {
+    /// At least one of each kind.
+    pub(crate) fn samples() -> Vec<Record> {
         let name = |s: &str| Name::new(s).unwrap();
         let digest = Digest::EMPTY;
         let since = Moment { sequence: 3, time_ns: 4 };
         let stamp = Stamp { size_bytes: 1, mtime_ns: -2, inode: 3, mode: 0o444, ctime_ns: 5 };
         let was = Replaced { digest, hardlinked: true, inode: 9 };
         let reason = "reason".to_owned();
+        let source = SourceFile { path: b"/a".into(), size_bytes: 1, mtime_ns: 2, ctime_ns: 3, inode: 4, device: 5 };
+        let stamped = SourceStamp { size_bytes: 1, mtime_ns: 2, ctime_ns: 3, inode: 4, device: 5 };
         vec![
+            Record::Sources(SourcesRecord { digest, files: vec![source], since }),
+            Record::SourceStamp(SourceStampRecord { name: name("a/b"), digest, source: stamped }),
+            Record::Carrier(CarrierRecord { digest, number: 2, stamp, since }),
+            Record::CarrierRemoved(CarrierRemovedRecord { digest, number: 2 }),
             Record::Blob(BlobRecord { digest, blake3: Blake3::from_bytes([1; 32]), stamp, added: since }),
             Record::Alias(AliasRecord {
                 name: name("a/b"),
@@ -653,6 +664,8 @@ mod tests {
     fn every_kind_reads_back() {
         let payload = encode(&samples());
         assert_eq!(decode(&payload), Ok(samples()));
+        let kinds: BTreeSet<u8> = samples().iter().map(Record::kind).collect();
+        assert_eq!(kinds, (1..=36).filter(|kind| ![20, 21].contains(kind)).collect());
         for cut in 0..payload.len() {
             assert!(decode(&payload[..cut]).is_err(), "cut at {cut}");
         }

@@ -260,6 +260,78 @@ const OF_A_BLOB: [Table; 8] = [
     Table::Suspect,
 ];
 
+/// The piece of a key, or of the beginning of one, that each record with an effect on such a row has in it byte for byte
+/// when it is encoded; `None` where that cannot be said. It is empty where nothing of it is in the key.
+pub fn verbatim(key: &[u8]) -> Option<&[u8]> {
+    const BY_DIGEST: [Table; 15] = [
+        Table::Blob,
+        Table::Reference,
+        Table::Pin,
+        Table::Unrooted,
+        Table::Condemned,
+        Table::Orphan,
+        Table::Gone,
+        Table::Damaged,
+        Table::Sources,
+        Table::Carrier,
+        Table::Departed,
+        Table::Keeps,
+        Table::Verified,
+        Table::Finding,
+        Table::Suspect,
+    ];
+    const BY_NAME: [Table; 3] = [Table::Alias, Table::NameFinding, Table::SourceStamp];
+    let (table, rest) = key.split_first()?;
+    let is = |known: &Table| *known as u8 == *table;
+    match table {
+        _ if BY_DIGEST.iter().any(is) => Some(&rest[..rest.len().min(32)]),
+        _ if BY_NAME.iter().any(is) => Some(rest),
+        _ if is(&Table::Size) => Some(rest.get(8..).unwrap_or_default()),
+        _ if is(&Table::Fold) => Some(rest.get(16..).unwrap_or_default()),
+        _ if is(&Table::Meant) => rest.split(|byte| *byte == 0).next(),
+        _ if is(&Table::Variant) => Some(&rest[..rest.len().min(16)]),
+        _ => None,
+    }
+}
+
+/// The tables that `record` may have an effect on: for each a bit, by its number.
+pub fn touched(record: &Record) -> u32 {
+    use Table::*;
+    let named = [Alias, Reference, NameFinding, Fold];
+    let departed = [Departed, Meant];
+    let rooted = [Unrooted, Condemned];
+    let blob = [Blob, Size, Orphan, Gone, Damaged];
+    let tables: &[&[Table]] = match record {
+        Record::Blob(_) => &[&blob, &rooted],
+        Record::Alias(_) => &[&named, &departed, &rooted],
+        Record::Unalias(_) => &[&named, &departed, &[SourceStamp]],
+        Record::Departed(_) => &[&departed],
+        Record::Damaged(_) => &[&[Damaged]],
+        Record::Pin(_) => &[&[Pin], &rooted],
+        Record::Unpin(_) => &[&[Pin]],
+        Record::Unrooted(_) => &[&[Unrooted]],
+        Record::Condemned(_) => &[&[Condemned]],
+        Record::Orphan(_) => &[&[Orphan]],
+        Record::NameFinding(_) | Record::NameMended(_) => &[&[NameFinding]],
+        Record::Fence(_) | Record::FenceLifted(_) => &[&[Fence]],
+        Record::Healed(_) => &[&blob, &rooted, &[Finding, Verified, Suspect]],
+        Record::Removed(_) => &[&OF_A_BLOB, &[Gone, Size, Finding]],
+        Record::Sources(_) => &[&[Sources]],
+        Record::Carrier(_) | Record::CarrierRemoved(_) => &[&[Carrier, Finding]],
+        Record::Entry(_) | Record::EntryRemoved(_) => &[&[Entry, EntryId, Term, Use, Trash]],
+        Record::Variant(_) | Record::VariantRemoved(_) => &[&[Variant, Keeps], &rooted],
+        Record::Used(_) => &[&[Use]],
+        Record::Trashed(_) | Record::Untrashed(_) => &[&[Trash]],
+        Record::Verified(_) => &[&[Verified, Suspect]],
+        Record::Finding(_) | Record::FindingMended(_) => &[&[Finding, Suspect]],
+        Record::Suspect(_) => &[&[Suspect]],
+        Record::Pass(_) | Record::Wish(_) => &[&[Scrub]],
+        Record::SourceStamp(_) => &[&[SourceStamp]],
+        Record::End(_) => &[],
+    };
+    tables.iter().flat_map(|some| some.iter()).fold(0, |bits, table| bits | 1 << *table as u8)
+}
+
 /// What `record` does to the tables, in order.
 pub fn effects(record: &Record, mut change: impl FnMut(Effect)) {
     let mut put = |key: Vec<u8>, value: Vec<u8>| change((key, Some(value)));

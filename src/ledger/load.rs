@@ -1,6 +1,7 @@
 //! Opening and following: from the runs and the tail of the journal to a snapshot.
 
 use super::replay::{Replay, apply, from_journal};
+use super::tail::Tail;
 use super::{Policy, Snapshot};
 use crate::format::frame::Frame;
 use crate::format::layout::Layout;
@@ -9,7 +10,7 @@ use crate::machine::Machine;
 use crate::parts::index::{self, Index, Reach, View};
 use crate::parts::journal::chain::{self, Damage, Place, TornTail};
 use crate::parts::journal::{Cursor, Journal, SegmentId};
-use crate::vocabulary::limits::TAIL_FOLD_RECORDS;
+use crate::vocabulary::limits::{TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// How often a reader starts again when a generation is replaced under it.
@@ -124,11 +125,25 @@ fn read_on(journal: &Journal, known: &Snapshot, synced: u64) -> Result<(Snapshot
     let mut view = known.view.clone();
     let mut records = known.tail_records;
     let mut damage = known.damage.clone();
-    let reading = journal.read_on(&known.cursor, synced, &mut |_: &Frame, frame: &[Record], _: Place<'_>| {
-        records += frame.len();
-        apply(&mut view, frame);
+    // What lies over nothing need not be put in order yet, unless it is much.
+    let mut unsorted = known.view.is_runs_alone().then(Tail::default);
+    let reading = journal.read_on(&known.cursor, synced, &mut |frame: &Frame, of_frame: &[Record], _: Place<'_>| {
+        records += of_frame.len();
+        match unsorted.take() {
+            Some(mut tail) if tail.len() + of_frame.len() <= TAIL_MAX_RECORDS => {
+                tail.push(frame, of_frame);
+                unsorted = Some(tail);
+            }
+            tail => {
+                tail.iter().for_each(|tail| tail.apply(&mut view));
+                apply(&mut view, of_frame);
+            }
+        }
         Ok(())
     })?;
+    if let Some(tail) = unsorted.filter(|tail| tail.len() > 0) {
+        view = view.with_unsorted(Box::new(tail));
+    }
     view.reaches(reading.cursor.sequence);
     damage.extend(reading.damage);
     damage.dedup();

@@ -3,7 +3,7 @@
 //! A [`Ledger`] gives readers [`Snapshot`]s without any lock, and runs transactions under `lock`: each holder first
 //! follows the journal to its end ([`hold`]), cuts or fences what it must, finishes the last frame, then checks and
 //! records ([`commit`]), and makes `names/` agree ([`apply`]). [`fold`] keeps the part of the journal that is in no run
-//! bounded; `replay` stands in for runs that cannot be read; [`compact`] writes a new base; [`engine`] says what answers for the
+//! bounded; `replay` stands in for runs that cannot be read; `tail` holds what is in no run before it is put in order; [`compact`] writes a new base; [`engine`] says what answers for the
 //! catalog; [`anew`] makes a journal where there is
 //! none, and [`mend`] one where it is damaged.
 
@@ -23,6 +23,7 @@ pub mod projection;
 mod replay;
 mod runs;
 pub mod tables;
+mod tail;
 mod uses;
 
 use std::sync::atomic::AtomicBool;
@@ -184,7 +185,9 @@ impl Ledger {
     /// The records as they are now: the journal is followed to its last good frame.
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let known = self.known();
-        if self.journal.is_at_end(&known.cursor)? {
+        // What a network tells of the time of a directory may be old.
+        let newest = if self.policy.syncfs { Journal::is_at_end } else { Journal::ends_at };
+        if newest(&self.journal, &known.cursor)? {
             return Ok(known);
         }
         let (fresh, _) = load::follow(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, &known, 0)?;

@@ -5,6 +5,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::{Error, ErrorKind};
@@ -72,8 +74,27 @@ impl Serialize for Name {
 impl<'de> Deserialize<'de> for Name {
     /// Refuses what [`Name::new`] refuses, so that no name on disk is trusted.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let bytes = Vec::<u8>::deserialize(from)?;
-        Name::new(bytes).map_err(serde::de::Error::custom)
+        from.deserialize_byte_buf(Bytes)
+    }
+}
+
+/// Takes the bytes of a name in one piece where a format has them so.
+struct Bytes;
+
+impl<'de> Visitor<'de> for Bytes {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a name")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Name, E> {
+        Name::new(bytes).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Name, A::Error> {
+        let bytes = Vec::<u8>::deserialize(SeqAccessDeserializer::new(seq))?;
+        Name::new(bytes).map_err(de::Error::custom)
     }
 }
 
@@ -106,7 +127,9 @@ fn objection(bytes: &[u8]) -> Option<&'static str> {
 /// C0, DEL, and C1 as UTF-8 writes it (C2 80 to C2 9F): what a terminal may take as a command.
 pub(in crate::vocabulary) fn has_control(bytes: &[u8]) -> bool {
     let c1 = |pair: &[u8]| pair[0] == 0xc2 && (0x80..=0x9f).contains(&pair[1]);
-    bytes.iter().any(u8::is_ascii_control) || bytes.windows(2).any(c1)
+    // Looking at all bytes is quicker than looking for the first one, since it is done to many at a time.
+    let c0 = bytes.iter().fold(false, |any, byte| any | byte.is_ascii_control());
+    c0 || (bytes.contains(&0xc2) && bytes.windows(2).any(c1))
 }
 
 impl fmt::Display for Name {

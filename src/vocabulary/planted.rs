@@ -92,6 +92,10 @@ bugs! {
     LastNamesLeft,
     /// The journal is followed in the segments that are known, without a listing.
     SegmentsNotListed,
+    /// What the journal's directory had once is taken for what it has, whatever its time.
+    ListedForever,
+    /// A directory that has just changed is taken for one that will not change again within the same tick.
+    JustListed,
     /// Whoever waits for a commit is told before it is done.
     EarlyAck,
     /// A heal does not link the names anew.

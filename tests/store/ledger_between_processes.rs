@@ -335,6 +335,33 @@ fn a_segment_that_somebody_else_has_begun_is_found() {
     survives_a_power_cut(&world, &["a", "b", "c"]);
 }
 
+/// A directory whose time is as it was is not listed again; unless it changes again within the same tick of the clock.
+#[test]
+fn whoever_asks_often_finds_a_segment_that_somebody_else_has_begun() {
+    const LETTERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    let world = world(1, Durability::Batch, &[]);
+    world.configure(|options| options.time_grain_ns = 1_000_000_000);
+    let (one, other) = (Opened::open(&world.process("one")).unwrap(), Opened::open(&world.process("other")).unwrap());
+    for (i, letter) in LETTERS.into_iter().enumerate() {
+        if i % 2 == 0 {
+            world.advance(Duration::from_secs(60));
+        }
+        let newest = one.ledger.snapshot().unwrap().cursor;
+        for _ in 0..20 {
+            assert_eq!(one.ledger.snapshot().unwrap().cursor, newest);
+        }
+        other.ledger.compact().unwrap();
+        pin(&other, letter.as_bytes());
+        let snapshot = one.ledger.snapshot().unwrap();
+        assert!(snapshot.pin(&kit::digest(letter.as_bytes())).unwrap().is_some(), "{letter} is not seen");
+    }
+    pin(&one, b"its own");
+    let fresh = Opened::open(&world.process("fresh")).unwrap().ledger.snapshot().unwrap();
+    for kept in LETTERS.iter().map(|letter| letter.as_bytes()).chain([&b"its own"[..]]) {
+        assert!(fresh.pin(&kit::digest(kept)).unwrap().is_some(), "{:?} is lost", String::from_utf8_lossy(kept));
+    }
+}
+
 /// Its sync has failed and the disk will never have those bytes, whatever the cache shows and whoever syncs again; and it
 /// died before it could say so.
 #[test]

@@ -37,7 +37,7 @@ pub use merge::{about, fold, merge, plan_merge, write_run};
 pub use overlay::{Overlay, OverlayCursor, Undo};
 pub use run::{Found, Run};
 pub use source::{Merged, Row, Rows, Source};
-pub use view::{Scan, Spare, View};
+pub use view::{Asked, Scan, Spare, Unsorted, View};
 pub use write::RunWriter;
 
 const CURRENT: &str = "CURRENT";

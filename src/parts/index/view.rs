@@ -1,11 +1,11 @@
 //! A view: the runs and, over them, what the journal has added since; what every reader reads.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::Index;
 use super::cursor::RunCursor;
 use super::overlay::{Overlay, OverlayCursor, Undo};
 use super::source::{Merged, Source};
+use super::{Found, Index};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// Where the rows come from when the runs that should hold them cannot be read.
@@ -18,11 +18,47 @@ pub trait Spare: Send + Sync {
     fn take_wanted(&self) -> bool;
 }
 
+/// Rows that the journal has added, which are put in order only once somebody asks for much of them: whoever opens a store
+/// to look one name up needs none of them.
+pub trait Unsorted: Send + Sync {
+    /// What they have for `key`, as [`Index::get`] has it; [`Asked::Sort`] where putting all in order costs less.
+    fn get(&self, key: &[u8]) -> Asked;
+
+    /// Whether the key of any of them may begin with `prefix`.
+    fn may_begin(&self, prefix: &[u8]) -> bool;
+
+    /// All of them in order.
+    fn sorted(&self) -> Overlay;
+}
+
+/// An answer of [`Unsorted::get`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// What they have for the key.
+    Row(Found),
+    /// They should be put in order, and asked then.
+    Sort,
+}
+
+/// Rows that may be in order by now.
+struct Late {
+    rows: Box<dyn Unsorted>,
+    sorted: OnceLock<Overlay>,
+}
+
+impl Late {
+    fn sorted(&self) -> &Overlay {
+        self.sorted.get_or_init(|| self.rows.sorted())
+    }
+}
+
 /// The whole index at one moment. A clone is a snapshot, costs some counters, and sees no later change.
 #[derive(Clone, Default)]
 pub struct View {
     index: Arc<Index>,
     overlay: Overlay,
+    /// In place of `overlay`, which is empty then.
+    late: Option<Arc<Late>>,
     /// The sequence up to which it has seen every frame, at least.
     through: u64,
     spare: Option<Arc<dyn Spare>>,
@@ -37,6 +73,17 @@ impl View {
     /// The same with `spare` to read where the runs cannot be.
     pub fn with_spare(self, spare: Arc<dyn Spare>) -> Self {
         View { spare: Some(spare), ..self }
+    }
+
+    /// The same with `rows` over the runs, over which there was nothing.
+    pub fn with_unsorted(self, rows: Box<dyn Unsorted>) -> Self {
+        debug_assert!(self.is_runs_alone(), "what is there would be hidden");
+        View { late: Some(Arc::new(Late { rows, sorted: OnceLock::new() })), ..self }
+    }
+
+    /// Whether nothing lies over the runs.
+    pub fn is_runs_alone(&self) -> bool {
+        self.late.is_none() && self.overlay.is_empty()
     }
 
     /// Says that every frame up to `sequence` has been put into it.
@@ -56,28 +103,52 @@ impl View {
 
     /// What lies over the runs.
     pub fn overlay(&self) -> &Overlay {
-        &self.overlay
+        self.late.as_ref().map_or(&self.overlay, |late| late.sorted())
+    }
+
+    /// What lies over the runs, to be changed.
+    fn overlay_mut(&mut self) -> &mut Overlay {
+        if let Some(late) = self.late.take() {
+            self.overlay = late.sorted().clone();
+        }
+        &mut self.overlay
+    }
+
+    /// What lies over the runs has for `key`.
+    fn over(&self, key: &[u8]) -> Found {
+        let unsorted = self.late.as_ref().filter(|late| late.sorted.get().is_none());
+        match unsorted.map(|late| late.rows.get(key)) {
+            Some(Asked::Row(found)) => found,
+            Some(Asked::Sort) | None => self.overlay().get(key).map(|value| value.map(<[u8]>::to_vec)),
+        }
+    }
+
+    /// A place at `from` in what lies over the runs; `None` if it has no key that begins with `prefix`.
+    fn seek_over(&self, from: &[u8], prefix: &[u8]) -> Option<Cursor> {
+        let unsorted = self.late.as_ref().filter(|late| late.sorted.get().is_none());
+        let may = unsorted.is_none_or(|late| late.rows.may_begin(prefix));
+        may.then(|| Cursor::Overlay(self.overlay().seek(from)))
     }
 
     /// Sets `key` to a value or (`None`) removes it, in this view and its later clones. What is returned takes that back.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: Option<impl AsRef<[u8]>>) -> Undo {
-        self.overlay.put(key, value)
+        self.overlay_mut().put(key, value)
     }
 
     /// Sets or removes many keys, as [`View::put`] does one after the other.
     pub fn put_all<K: AsRef<[u8]>, V: AsRef<[u8]>>(&mut self, each: impl IntoIterator<Item = (K, Option<V>)>) {
-        self.overlay.put_all(each);
+        self.overlay_mut().put_all(each);
     }
 
     /// Takes back a change. Those made since are taken back already, the last one first.
     pub fn undo(&mut self, undo: Undo) {
-        self.overlay.undo(undo);
+        self.overlay_mut().undo(undo);
     }
 
     /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        match self.overlay.get(key) {
-            Some(value) => Ok(value.map(<[u8]>::to_vec)),
+        match self.over(key) {
+            Some(value) => Ok(value),
             None => match self.index.get(key) {
                 Err(why) => self.instead(why)?.get(key),
                 found => Ok(found?.flatten()),
@@ -121,7 +192,7 @@ impl View {
     fn cursors(&self, from: &[u8], prefix: &[u8]) -> Result<Vec<Cursor>> {
         let runs = self.index.having(prefix)?.into_iter().map(|run| RunCursor::seek(run, from).map(Cursor::Run));
         let mut cursors = runs.collect::<Result<Vec<_>>>()?;
-        cursors.push(Cursor::Overlay(self.overlay.seek(from)));
+        cursors.extend(self.seek_over(from, prefix));
         Ok(cursors)
     }
 }
@@ -182,7 +253,7 @@ impl Scan {
                 return Err(why);
             }
             let mut cursors = self.view.instead(why)?.cursors(from, &self.prefix)?;
-            cursors.push(Cursor::Overlay(self.view.overlay.seek(from)));
+            cursors.extend(self.view.seek_over(from, &self.prefix));
             Ok(cursors)
         });
         match cursors {

@@ -102,23 +102,6 @@ impl Journal {
         self.read_later(&rest, *cursor, synced, Vec::new(), sink)
     }
 
-    /// Whether nothing can have been appended behind `cursor`: it is at the end of the last segment.
-    pub fn is_at_end(&self, cursor: &Cursor) -> Result<bool> {
-        let listing = self.listing()?;
-        let known = |(number, _): &&(u64, String)| !planted(Bug::SegmentsNotListed) || *number == cursor.segment.number;
-        let Some((number, name)) = listing.later.iter().rfind(known) else { return Ok(false) };
-        if *number != cursor.segment.number || !super::file_name_has_salt(name, &cursor.segment.salt) {
-            return Ok(false);
-        }
-        let path = self.directory.join(name);
-        match self.machine.lstat(&path) {
-            Ok(meta) => Ok(meta.size_bytes == cursor.offset),
-            // Its generation was replaced since the listing.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(Error::io("read", &path, e)),
-        }
-    }
-
     /// What the closing record of the newest base says, if that base reaches `sequence` and is whole.
     pub fn base_through(&self, sequence: u64) -> Result<Option<EndRecord>> {
         let listing = self.listing()?;

@@ -1,9 +1,10 @@
 //! The journal: segments of frames that only ever grow, and the truth about the store.
 //!
 //! [`segment`] reads one file, `look` looks at them for checks, [`chain`] reads base and later segments as one sequence and says what is wrong with it,
-//! [`mod@write`] appends, begins segments and cuts torn tails for whoever holds `lock`.
+//! `end` knows whether anything was appended since, [`mod@write`] appends, begins segments and cuts torn tails for whoever holds `lock`.
 
 pub mod chain;
+mod end;
 mod look;
 pub mod segment;
 pub mod write;
@@ -49,6 +50,7 @@ pub struct Journal {
     machine: Arc<dyn Machine>,
     directory: PathBuf,
     store: [u8; 16],
+    end: Arc<end::End>,
 }
 
 /// The file name of a segment.
@@ -86,7 +88,7 @@ fn file_name_has_salt(name: &str, salt: &[u8; 16]) -> bool {
 impl Journal {
     /// The journal in `directory` of the store whose id is `store`.
     pub fn new(machine: Arc<dyn Machine>, directory: PathBuf, store: [u8; 16]) -> Self {
-        Journal { machine, directory, store }
+        Journal { machine, directory, store, end: Arc::default() }
     }
 
     /// The machine that it is read and written on.

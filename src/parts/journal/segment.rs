@@ -70,7 +70,7 @@ impl Segment {
 
     /// Starts reading frames at `offset`.
     pub fn frames(&self, offset: u64) -> Frames<'_> {
-        Frames { segment: self, offset, buffer: Vec::new(), buffer_at: offset }
+        Frames { segment: self, offset, buffer: Vec::new(), buffer_at: offset, to_the_end: false }
     }
 }
 
@@ -108,6 +108,9 @@ pub struct Frames<'a> {
     offset: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
+    /// Whether the file ended where the buffer does, when it was read. What was appended since is read by whoever looks
+    /// whether this still is the end.
+    to_the_end: bool,
 }
 
 impl Frames<'_> {
@@ -140,6 +143,7 @@ impl Frames<'_> {
     /// Moves to the next good frame behind a bad place; `false` if there is none.
     pub fn skip_to_good(&mut self) -> Result<bool> {
         let size = self.segment.size_bytes()?;
+        self.to_the_end = false;
         let mut at = self.offset + FRAME_ALIGN;
         while at + FRAME_HEADER_BYTES as u64 <= size {
             let claim = Frame::claim(self.bytes(at, FRAME_HEADER_BYTES)?);
@@ -159,7 +163,8 @@ impl Frames<'_> {
     /// The bytes from `offset` on, fewer than `length` only at the end of the file.
     fn bytes(&mut self, offset: u64, length: usize) -> Result<&[u8]> {
         let have_to = self.buffer_at + self.buffer.len() as u64;
-        if offset < self.buffer_at || offset + length as u64 > have_to {
+        let there = self.buffer_at..=have_to;
+        if !there.contains(&offset) || (offset + length as u64 > have_to && !self.to_the_end) {
             self.fill(offset, length.max(READ_BYTES))?;
         }
         let start = (offset - self.buffer_at) as usize;
@@ -168,7 +173,7 @@ impl Frames<'_> {
 
     /// Whether there is a good frame at `offset` after all, read again from the file.
     pub fn is_good_now(&mut self, offset: u64) -> Result<bool> {
-        self.buffer.clear();
+        (self.to_the_end, self.buffer) = (false, Vec::new());
         let Ok(claim) = Frame::claim(self.bytes(offset, FRAME_HEADER_BYTES)?) else { return Ok(false) };
         let key = self.segment.key;
         Ok(Frame::decode(self.bytes(offset, claim.frame_bytes)?, &key, offset).is_ok())
@@ -189,6 +194,7 @@ impl Frames<'_> {
         let read = self.segment.file.read_at(&mut self.buffer, offset);
         let read = read.map_err(|e| Error::io("read", &self.segment.path, e))?;
         self.buffer.truncate(read);
+        self.to_the_end = read < length;
         Ok(())
     }
 

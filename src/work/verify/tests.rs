@@ -232,7 +232,8 @@ fn it_stops_when_asked_to() {
     }
     let heard = Heard::stopping_after(5, u64::MAX);
     let report = verify(&store.context(), &[], &[], &LOOK, &heard).unwrap();
-    assert!(report.interrupted && report.blobs == 5, "{report:?}");
+    // What had been read by then is told as well.
+    assert!(report.interrupted && (5..20).contains(&report.blobs), "{report:?}");
 }
 
 /// Does something to the store at the first byte that is read.

@@ -1,8 +1,11 @@
-//! Rows in larder, through its library; and `ours fill DIR COUNT`, a store with so many names of which as many as there
-//! may be are in no run.
+//! Rows in larder, through its library. Besides, `ours fill DIR COUNT` makes a store with so many names, of which as many as
+//! there may be are in no run, and `ours pauses DIR PROGRAM…` commits one name after the other while a program runs, and tells
+//! how long the commits took.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use larder::Digest;
 use larder::format::record::copies::{SourceFile, SourcesRecord};
@@ -11,9 +14,9 @@ use larder::ledger::{Ledger, Tables};
 use larder::store::Store;
 use larder::work::names::Target;
 use larder::{Blake3, Stamp};
-use larder_peers::data::Row;
+use larder_peers::data::{Row, row};
 use larder_peers::rows::{self, Rows};
-use larder_peers::{Words, stores};
+use larder_peers::{Words, stores, timed};
 
 /// Rows in one transaction of a bulk load: few syncs, and still bounded memory.
 const AT_ONCE: usize = 10_000;
@@ -115,11 +118,33 @@ impl Rows for Larder {
     }
 }
 
+/// Commits until a program has ended, which runs beside it: how often, and how long it took in the middle and at most.
+fn pauses(words: &Words) {
+    let rows = Larder::open(&words.path(1));
+    rows.ready();
+    let [program, arguments @ ..] = words.from(2) else { panic!("a program is missing") };
+    let mut beside = Command::new(program).args(arguments).stdout(Stdio::null()).spawn().expect("it is started");
+    let (mut took, mut number) = (Vec::new(), 2_000_000_000);
+    let status = loop {
+        let row = row(number);
+        took.push(timed(|| rows.put(&row)).0);
+        number += 1;
+        if let Some(status) = beside.try_wait().expect("it can be waited for") {
+            break status;
+        }
+    };
+    assert!(status.success(), "the program has failed");
+    took.sort();
+    let seconds = |time: &Duration| time.as_secs_f64();
+    let (middle, longest) = (seconds(&took[took.len() / 2]), seconds(took.last().expect("one at least")));
+    println!("{{\"seconds\": {longest:.9}, \"median\": {middle:.9}, \"count\": {}}}", took.len());
+}
+
 fn main() {
     let words = Words::read();
-    if words.at(0) == "fill" {
-        stores::Recorded::fill(&words.path(1), words.number(2), true);
-    } else {
-        rows::main::<Larder>();
+    match words.at(0) {
+        "fill" => _ = stores::Recorded::fill(&words.path(1), words.number(2), true),
+        "pauses" => pauses(&words),
+        _ => rows::main::<Larder>(),
     }
 }

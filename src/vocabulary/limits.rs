@@ -124,7 +124,7 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// them first.
 pub const TAIL_FOLD_RECORDS: usize = 256;
 /// Records in that part beyond which opening folds it, and beyond which an index is made piece by piece.
-pub const TAIL_MAX_RECORDS: usize = 1_024;
+pub const TAIL_MAX_RECORDS: usize = 512;
 /// A journal smaller than this is not compacted by itself.
 pub const COMPACT_MIN_BYTES: u64 = 32 << 20;
 /// Rows that a rebuild holds in memory before it writes them as a run.

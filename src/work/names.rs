@@ -3,7 +3,7 @@
 //! Every change is one transaction, or for many names a few bounded ones, and every precondition is checked in it:
 //! what was true when the user looked need not be true any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::Context;
@@ -160,37 +160,41 @@ pub fn unlink(ctx: &Context<'_>, name: &Name) -> Result<()> {
 /// What taking away all names in `what` would mean. [`ErrorKind::NotFound`], naming it, for a prefix without a name.
 pub fn plan_remove(ctx: &Context<'_>, what: &[Prefix]) -> Result<RemovePlan> {
     let snapshot = ctx.ledger.snapshot()?;
-    let mut names = BTreeMap::new();
+    let mut names: Vec<(Name, Digest, u64)> = Vec::new();
     for prefix in what {
-        let mut any = false;
+        let before = names.len();
         for row in snapshot.aliases(prefix) {
             let (name, row) = row?;
-            names.insert(name, (row.digest, row.size_bytes));
-            any = true;
+            names.push((name, row.digest, row.size_bytes));
         }
-        if !any {
+        if names.len() == before {
             let attempt = format!("find names to remove in {:?}", prefix.to_string());
             return Err(Error::new(ErrorKind::NotFound, attempt, "there is no such name, and none below it"));
         }
     }
-    let last = left_without_a_root(&snapshot, names.values().map(|(digest, _)| *digest))?;
+    // Prefixes may have names in common.
+    names.sort_unstable();
+    names.dedup_by(|one, other| one.0 == other.0);
+    let last = left_without_a_root(&snapshot, names.iter().map(|(_, digest, _)| *digest))?;
     let staged = StagedLinks::read(ctx.ledger);
-    let unrooted_blobs = last.len() as u64;
-    let frees = ctx.workers.map(last, |digest| {
-        Ok(staged.footprint(ctx.ledger, snapshot.as_ref(), &digest)?.map_or(0, |blob| blob.frees_bytes()))
-    });
-    let reclaimable_bytes = frees.into_iter().sum::<Result<u64>>()?;
-    let names = names.into_iter().map(|(name, (digest, size_bytes))| (name, digest, size_bytes)).collect();
-    Ok(RemovePlan { names, unrooted_blobs, reclaimable_bytes })
+    let mut reclaimable_bytes = 0;
+    for part in last.chunks(BATCH_FILES) {
+        let frees = ctx.workers.map(part.to_vec(), |digest| {
+            Ok(staged.footprint(ctx.ledger, snapshot.as_ref(), &digest)?.map_or(0, |blob| blob.frees_bytes()))
+        });
+        reclaimable_bytes += frees.into_iter().sum::<Result<u64>>()?;
+    }
+    Ok(RemovePlan { names, unrooted_blobs: last.len() as u64, reclaimable_bytes })
 }
 
 /// Of the blobs of the names that go, those that have no other name, no pin and no entry.
 fn left_without_a_root(snapshot: &Snapshot, going: impl Iterator<Item = Digest>) -> Result<Vec<Digest>> {
-    let mut counts: BTreeMap<Digest, usize> = BTreeMap::new();
-    going.for_each(|digest| *counts.entry(digest).or_default() += 1);
+    let mut going: Vec<Digest> = going.collect();
+    going.sort_unstable();
     let mut last = Vec::new();
-    for (digest, count) in counts {
-        if !snapshot.is_kept(&digest)? && snapshot.names_of(&digest)?.len() == count {
+    for names in going.chunk_by(|one, other| one == other) {
+        let digest = names[0];
+        if !snapshot.is_kept(&digest)? && snapshot.names_of(&digest)?.len() == names.len() {
             last.push(digest);
         }
     }

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::{Cursor, Journal, SegmentId, file_name_has_salt};
-use crate::machine::{File, Open};
+use crate::machine::{File, Meta, Open};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, Result};
 
-/// Of so many questions one keeps what was listed: most processes ask a few times, and it takes two open files.
+/// Of so many questions one keeps what was listed: most processes ask a few times, and it takes an open file.
 const QUESTIONS: u32 = 8;
 
 /// How long past a directory's time must be. Filesystems tell times to two seconds, at worst.
@@ -25,45 +25,39 @@ pub(super) struct End {
     listed: RwLock<Option<Listed>>,
 }
 
-/// A listing that holds as long as the directory has this time.
+/// A listing that holds as long as the directory is this one and has this time.
 struct Listed {
-    directory: Box<dyn File>,
-    mtime_ns: i64,
+    directory: Directory,
     /// The last segment, and its file.
     last: SegmentId,
     segment: Box<dyn File>,
 }
 
-impl Listed {
-    /// Whether `cursor` is at the end; `None` where it takes a listing to know.
-    fn is_at_end(&self, cursor: &Cursor) -> Option<bool> {
-        let unchanged = || self.directory.meta().is_ok_and(|meta| meta.mtime_ns == self.mtime_ns);
-        if self.last != cursor.segment || !(unchanged() || planted(Bug::ListedForever)) {
-            return None;
-        }
-        Some(self.segment.meta().ok()?.size_bytes == cursor.offset)
-    }
+/// What is where the journal should be: another one that was put in its place has another number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Directory {
+    device: u64,
+    inode: u64,
+    mtime_ns: i64,
 }
 
 impl Journal {
     /// Whether nothing can have been appended behind `cursor`: it is at the end of the last segment. On a filesystem that
     /// tells the time of a directory as it is, as local ones do, this seldom takes a listing.
     pub fn is_at_end(&self, cursor: &Cursor) -> Result<bool> {
-        let listed = self.end.listed.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at_end) = listed.as_ref().and_then(|listed| listed.is_at_end(cursor)) {
+        if let Some(at_end) = self.ends_as_listed(cursor) {
             return Ok(at_end);
         }
-        drop(listed);
         if self.end.asked.fetch_add(1, Ordering::Relaxed) % QUESTIONS != QUESTIONS - 1 {
             return self.ends_at(cursor);
         }
-        let before = self.settled_directory();
+        let before = self.look().filter(|directory| self.is_settled(directory) || planted(Bug::JustListed));
         let at_end = self.ends_at(cursor)?;
-        let listed = before.filter(|_| at_end).and_then(|(directory, mtime_ns)| {
+        let listed = before.filter(|_| at_end).and_then(|directory| {
             let (_, name) = self.listing().ok()?.later.pop()?;
             let segment = self.machine.open(&self.directory.join(&name), Open::Read).ok()?;
             let last = cursor.segment;
-            file_name_has_salt(&name, &last.salt).then_some(Listed { directory, mtime_ns, last, segment })
+            file_name_has_salt(&name, &last.salt).then_some(Listed { directory, last, segment })
         });
         *self.end.listed.write().unwrap_or_else(PoisonError::into_inner) = listed;
         Ok(at_end)
@@ -86,11 +80,24 @@ impl Journal {
         }
     }
 
-    /// The directory and its time, if that is long past; it is looked at before it is listed.
-    fn settled_directory(&self) -> Option<(Box<dyn File>, i64)> {
-        let directory = self.machine.open(&self.directory, Open::Directory).ok()?;
-        let mtime_ns = directory.meta().ok()?.mtime_ns;
-        let settled = u64::try_from(mtime_ns).ok()?.checked_add(SETTLED_NS)? < self.machine.now_ns();
-        (settled || planted(Bug::JustListed)).then_some((directory, mtime_ns))
+    /// Whether `cursor` is at the end, if what was listed still holds.
+    fn ends_as_listed(&self, cursor: &Cursor) -> Option<bool> {
+        let listed = self.end.listed.read().unwrap_or_else(PoisonError::into_inner);
+        let listed = listed.as_ref().filter(|listed| listed.last == cursor.segment)?;
+        if self.look() != Some(listed.directory) && !planted(Bug::ListedForever) {
+            return None;
+        }
+        Some(listed.segment.meta().ok()?.size_bytes == cursor.offset)
+    }
+
+    fn look(&self) -> Option<Directory> {
+        let Meta { device, inode, mtime_ns, .. } = self.machine.lstat(&self.directory).ok()?;
+        Some(Directory { device, inode, mtime_ns })
+    }
+
+    /// Whether the time of the directory, which is looked at before it is listed, is long past.
+    fn is_settled(&self, directory: &Directory) -> bool {
+        let since = u64::try_from(directory.mtime_ns).unwrap_or(u64::MAX);
+        since.saturating_add(SETTLED_NS) < self.machine.now_ns()
     }
 }

@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::Checker;
+use super::agree::{self, Bounds};
 use super::settle::hold_shared;
+use super::{Checker, ROWS_BETWEEN};
 use crate::format::frame::Frame;
 use crate::format::record::{Moment, Record};
 use crate::format::table::{self, DepartedRow, GoneRow, Table};
@@ -17,9 +18,6 @@ use crate::vocabulary::{Error, ErrorKind, Finding, FindingCode, Result};
 
 /// How often the two are compared before a difference is believed.
 const TRIES: usize = 3;
-
-/// Rows between two looks whether to stop.
-const ROWS_BETWEEN: usize = 4096;
 
 /// The first sixteen bytes of a key: its table, and a hash of the rest.
 type Short = [u8; 16];
@@ -73,7 +71,13 @@ impl Checker<'_, '_> {
         let mut difference = None;
         for _ in 0..TRIES {
             let snapshot = self.ctx.ledger.snapshot()?;
-            difference = match compare(self, &snapshot) {
+            // That they agree is found with less work than in what they differ.
+            let compared = match agree::agrees(self, &snapshot, Bounds::USUAL) {
+                Ok(true) => Ok(None),
+                Ok(false) => differs(self, &snapshot),
+                Err(e) => Err(e),
+            };
+            difference = match compared {
                 Err(e) if is_outgrown(&e) => continue,
                 other => other?,
             };
@@ -107,7 +111,7 @@ fn unnamed(checker: &Checker<'_, '_>) -> Result<Vec<String>> {
 }
 
 /// Compares what the index says with what the frames say, in as many passes over both as memory asks for.
-fn compare(checker: &Checker<'_, '_>, snapshot: &Snapshot) -> Result<Option<String>> {
+pub(super) fn differs(checker: &Checker<'_, '_>, snapshot: &Snapshot) -> Result<Option<String>> {
     let mut passes = 1;
     let mut pass = 0;
     while pass < passes {
@@ -160,11 +164,31 @@ fn rows_of_frames(
     passes: u32,
 ) -> Result<Option<HashMap<Short, Short>>> {
     let mut rows: HashMap<Short, Short> = HashMap::new();
-    let too_many = Cell::new(false);
+    rows_said(checker, snapshot, &mut |key, value| {
+        let short = shorten(&key);
+        if part(&short, passes) == pass {
+            match value {
+                Some(value) => _ = rows.insert(short, hash(&value)),
+                None => _ = rows.remove(&short),
+            }
+        }
+        rows.len() <= CHECK_ROWS
+    })?;
+    Ok((rows.len() <= CHECK_ROWS).then_some(rows))
+}
+
+/// Gives `take` what base and frames do to the rows, one change after the other, up to where the snapshot was taken, as
+/// long as it says to go on.
+pub(super) fn rows_said(
+    checker: &Checker<'_, '_>,
+    snapshot: &Snapshot,
+    take: &mut dyn FnMut(Vec<u8>, Option<Vec<u8>>) -> bool,
+) -> Result<()> {
+    let goes_on = Cell::new(true);
     let end = snapshot.cursor.sequence;
-    checker.ctx.ledger.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
+    let reading = checker.ctx.ledger.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
         checker.unless_stopped()?;
-        if too_many.get() || (!place.base && frame.sequence > end) {
+        if !place.base && frame.sequence > end {
             return Ok(());
         }
         for record in records {
@@ -173,20 +197,21 @@ fn rows_of_frames(
                 return Err(Error::new(ErrorKind::OutcomeUnknown, "compare the index", "it was compacted meanwhile"));
             }
             table::effects(record, |(key, value)| {
-                let short = shorten(&key);
-                if part(&short, passes) == pass {
-                    match value {
-                        Some(value) => _ = rows.insert(short, hash(&value)),
-                        None => _ = rows.remove(&short),
-                    }
+                if goes_on.get() {
+                    goes_on.set(take(key, value));
                 }
             });
         }
-        too_many.set(rows.len() > CHECK_ROWS);
-        Ok(())
-    })?;
-    Ok((!too_many.get()).then_some(rows))
+        if goes_on.get() { Ok(()) } else { Err(Error::new(ErrorKind::Interrupted, ENOUGH, "")) }
+    });
+    match reading {
+        Err(_) if !goes_on.get() => Ok(()),
+        read => read.map(drop),
+    }
 }
+
+/// What reading is ended with that has shown enough.
+const ENOUGH: &str = "read on";
 
 fn hash(bytes: &[u8]) -> Short {
     blake3::hash(bytes).as_bytes()[..16].try_into().expect("sixteen bytes")
@@ -206,6 +231,11 @@ fn part(short: &Short, passes: u32) -> u32 {
 /// What went long ago: a base leaves it out, and the runs may still have it. A row that only leads to another one does
 /// not say how long ago that was.
 fn is_forgotten(key: &[u8], value: &[u8], now_ns: u64) -> bool {
+    key.first() == Some(&(Table::Meant as u8)) || is_old(key, value, now_ns)
+}
+
+/// Whether a row says of what went that it did so long ago.
+pub(super) fn is_old(key: &[u8], value: &[u8], now_ns: u64) -> bool {
     let kept = u64::try_from(GONE_KEPT.as_nanos()).unwrap_or(u64::MAX);
     let is_old = |when: Moment| now_ns.saturating_sub(when.time_ns) > kept;
     match key.first() {
@@ -213,8 +243,7 @@ fn is_forgotten(key: &[u8], value: &[u8], now_ns: u64) -> bool {
         Some(table) if *table == Table::Departed as u8 => {
             table::decode(value).is_ok_and(|row: DepartedRow| is_old(row.when))
         }
-        Some(table) => *table == Table::Meant as u8,
-        None => false,
+        _ => false,
     }
 }
 

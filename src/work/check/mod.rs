@@ -4,6 +4,7 @@
 //! looks wrong there is only a suspicion: it is looked at again against fresh records while nobody writes (`settle.rs`),
 //! and told if it is still so. So work that goes on meanwhile never makes a finding.
 
+mod agree;
 mod blobs;
 mod carriers;
 mod index;
@@ -26,6 +27,9 @@ use crate::vocabulary::{Error, ErrorKind, Event, Finding, FindingCode, Observer,
 
 /// Things looked at between two questions whether to stop, and suspicions looked at again under one hold.
 const CHUNK: usize = 512;
+
+/// Rows between two looks whether to stop.
+const ROWS_BETWEEN: usize = 4096;
 
 /// What was looked at, and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -119,10 +119,10 @@ impl Rows for Larder {
 }
 
 /// Commits until a program has ended, which runs beside it: how often, and how long it took in the middle and at most.
-fn pauses(words: &Words) {
-    let rows = Larder::open(&words.path(1));
+fn pauses(directory: &Path, command: &[String]) {
+    let rows = Larder::open(directory);
     rows.ready();
-    let [program, arguments @ ..] = words.from(2) else { panic!("a program is missing") };
+    let [program, arguments @ ..] = command else { panic!("a program is missing") };
     let mut beside = Command::new(program).args(arguments).stdout(Stdio::null()).spawn().expect("it is started");
     let (mut took, mut number) = (Vec::new(), 2_000_000_000);
     let status = loop {
@@ -144,7 +144,7 @@ fn main() {
     let words = Words::read();
     match words.at(0) {
         "fill" => _ = stores::Recorded::fill(&words.path(1), words.number(2), true),
-        "pauses" => pauses(&words),
+        "pauses" => pauses(&words.path(1), &std::env::args().skip(3).collect::<Vec<_>>()),
         _ => rows::main::<Larder>(),
     }
 }

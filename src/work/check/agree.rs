@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::index::{is_old, rows_said};
+use super::said::{is_old, rows_said};
 use super::{Checker, ROWS_BETWEEN};
 use crate::format::table::Table;
 use crate::ledger::Snapshot;
@@ -159,84 +159,4 @@ fn changed_again(
 
 fn is_of(key: &[u8], table: Table) -> bool {
     key.first() == Some(&(table as u8))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::index::differs;
-    use super::super::{CheckReport, Looker};
-    use super::*;
-    use crate::format::record::{PinRecord, Record, SinceRecord};
-    use crate::machine::simulated::World;
-    use crate::vocabulary::{Digest, Name, Silent};
-    use crate::work::testing::{Fixture, counted};
-
-    /// Bounds with which hardly anything fits one pass, and most bits are set by several keys.
-    const TIGHT: Bounds = Bounds { bits: 64, followed: 6, rows: 40 };
-
-    fn one((kind, number): (u8, u8)) -> impl Fn(&mut crate::ledger::Tx<'_>) {
-        move |tx| {
-            let (digest, since) = (Digest::from_bytes([number; 32]), tx.moment());
-            tx.push(match kind {
-                0 | 1 => Record::Pin(PinRecord { digest, note: kind.to_string(), since }),
-                2 => Record::Unpin(digest),
-                3 => Record::Unrooted(SinceRecord { digest, since }),
-                4 => Record::Condemned(SinceRecord { digest, since }),
-                _ => counted(&Name::new(format!("name-{number}")).unwrap(), since),
-            });
-        }
-    }
-
-    /// Whether they agree, as is found in both ways and in any bounds.
-    fn agreed(store: &Fixture, snapshot: &Snapshot) -> bool {
-        let mut sink = |_| Ok(());
-        let ctx = store.context();
-        let (looker, report) = (Looker { ctx }, CheckReport::default());
-        let observer = &Silent;
-        let checker =
-            Checker { ctx, looker, observer, index_is_bad: false, journal_is_damaged: false, report, sink: &mut sink };
-        let same = differs(&checker, snapshot).unwrap().is_none();
-        for bounds in [Bounds::USUAL, TIGHT] {
-            assert_eq!(agrees(&checker, snapshot, Bounds { bits: bounds.bits.min(1 << 12), ..bounds }).unwrap(), same);
-        }
-        same
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-        #[test]
-        fn it_is_found_as_by_comparing_row_by_row(
-            changes in prop::collection::vec((0_u8..7, 0_u8..12), 1..60), fold in 0_usize..60, compact: bool, at: prop::sample::Index,
-        ) {
-            let store = Fixture::simulated(&World::new(7));
-            for (i, change) in changes.iter().enumerate() {
-                let change = one(*change);
-                store.ledger.transact(move |tx| {
-                    change(tx);
-                    Ok(())
-                }).unwrap();
-                if i == fold {
-                    store.ledger.fold(true).unwrap();
-                    if compact {
-                        store.ledger.compact().unwrap();
-                    }
-                }
-            }
-            let good = Snapshot::clone(&*store.ledger.snapshot().unwrap());
-            prop_assert!(agreed(&store, &good));
-            let rows: Vec<(Vec<u8>, Vec<u8>)> = good.view.range(&[], None).map(Result::unwrap).collect();
-            let (key, value) = &rows[at.index(rows.len())];
-            let other = [&**value, b"x"].concat();
-            for (key, value) in [(key.clone(), None), (key.clone(), Some(other)), ([&**key, b"y"].concat(), Some(vec![]))] {
-                let mut lying = good.clone();
-                lying.view.put(&key, value);
-                prop_assert!(!agreed(&store, &lying), "{key:?}");
-            }
-            let mut longer = good;
-            longer.view.put(Table::Meant.key(b"gone"), Some([]));
-            prop_assert!(agreed(&store, &longer));
-        }
-    }
 }

@@ -1,20 +1,18 @@
 //! The index: every page of every run, and whether it says what the journal says.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 
 use super::agree::{self, Bounds};
+use super::said::{is_old, rows_said};
 use super::settle::hold_shared;
 use super::{Checker, ROWS_BETWEEN};
-use crate::format::frame::Frame;
-use crate::format::record::{Moment, Record};
-use crate::format::table::{self, DepartedRow, GoneRow, Table};
+use crate::format::table::Table;
 use crate::ledger::Snapshot;
 use crate::parts::index::Index;
-use crate::parts::journal::chain::{Place, is_outgrown};
-use crate::vocabulary::limits::{CHECK_ROWS, GONE_KEPT};
-use crate::vocabulary::{Error, ErrorKind, Finding, FindingCode, Result};
+use crate::parts::journal::chain::is_outgrown;
+use crate::vocabulary::limits::CHECK_ROWS;
+use crate::vocabulary::{ErrorKind, Finding, FindingCode, Result};
 
 /// How often the two are compared before a difference is believed.
 const TRIES: usize = 3;
@@ -177,42 +175,6 @@ fn rows_of_frames(
     Ok((rows.len() <= CHECK_ROWS).then_some(rows))
 }
 
-/// Gives `take` what base and frames do to the rows, one change after the other, up to where the snapshot was taken, as
-/// long as it says to go on.
-pub(super) fn rows_said(
-    checker: &Checker<'_, '_>,
-    snapshot: &Snapshot,
-    take: &mut dyn FnMut(Vec<u8>, Option<Vec<u8>>) -> bool,
-) -> Result<()> {
-    let goes_on = Cell::new(true);
-    let end = snapshot.cursor.sequence;
-    let reading = checker.ctx.ledger.journal.read_all(0, &mut |frame: &Frame, records: &[Record], place: Place<'_>| {
-        checker.unless_stopped()?;
-        if !place.base && frame.sequence > end {
-            return Ok(());
-        }
-        for record in records {
-            if matches!(record, Record::End(r) if r.through > end) {
-                // A base that was made since: it knows more than this snapshot.
-                return Err(Error::new(ErrorKind::OutcomeUnknown, "compare the index", "it was compacted meanwhile"));
-            }
-            table::effects(record, |(key, value)| {
-                if goes_on.get() {
-                    goes_on.set(take(key, value));
-                }
-            });
-        }
-        if goes_on.get() { Ok(()) } else { Err(Error::new(ErrorKind::Interrupted, ENOUGH, "")) }
-    });
-    match reading {
-        Err(_) if !goes_on.get() => Ok(()),
-        read => read.map(drop),
-    }
-}
-
-/// What reading is ended with that has shown enough.
-const ENOUGH: &str = "read on";
-
 fn hash(bytes: &[u8]) -> Short {
     blake3::hash(bytes).as_bytes()[..16].try_into().expect("sixteen bytes")
 }
@@ -234,20 +196,87 @@ fn is_forgotten(key: &[u8], value: &[u8], now_ns: u64) -> bool {
     key.first() == Some(&(Table::Meant as u8)) || is_old(key, value, now_ns)
 }
 
-/// Whether a row says of what went that it did so long ago.
-pub(super) fn is_old(key: &[u8], value: &[u8], now_ns: u64) -> bool {
-    let kept = u64::try_from(GONE_KEPT.as_nanos()).unwrap_or(u64::MAX);
-    let is_old = |when: Moment| now_ns.saturating_sub(when.time_ns) > kept;
-    match key.first() {
-        Some(table) if *table == Table::Gone as u8 => table::decode(value).is_ok_and(|row: GoneRow| is_old(row.when)),
-        Some(table) if *table == Table::Departed as u8 => {
-            table::decode(value).is_ok_and(|row: DepartedRow| is_old(row.when))
-        }
-        _ => false,
-    }
-}
-
 fn describe(key: &[u8]) -> String {
     let (number, rest) = key.split_first().map_or((0, key), |(number, rest)| (*number, rest));
     format!("{:?} of table {number}", String::from_utf8_lossy(&rest[..rest.len().min(64)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::agree::agrees;
+    use super::super::{CheckReport, Looker};
+    use super::*;
+    use crate::format::record::{PinRecord, Record, SinceRecord};
+    use crate::machine::simulated::World;
+    use crate::vocabulary::{Digest, Name, Silent};
+    use crate::work::testing::{Fixture, counted};
+
+    /// Bounds with which hardly anything fits one pass, and most bits are set by several keys.
+    const TIGHT: Bounds = Bounds { bits: 64, followed: 6, rows: 40 };
+
+    fn one((kind, number): (u8, u8)) -> impl Fn(&mut crate::ledger::Tx<'_>) {
+        move |tx| {
+            let (digest, since) = (Digest::from_bytes([number; 32]), tx.moment());
+            tx.push(match kind {
+                0 | 1 => Record::Pin(PinRecord { digest, note: kind.to_string(), since }),
+                2 => Record::Unpin(digest),
+                3 => Record::Unrooted(SinceRecord { digest, since }),
+                4 => Record::Condemned(SinceRecord { digest, since }),
+                _ => counted(&Name::new(format!("name-{number}")).unwrap(), since),
+            });
+        }
+    }
+
+    /// Whether they agree, as is found in both ways and in any bounds.
+    fn agreed(store: &Fixture, snapshot: &Snapshot) -> bool {
+        let mut sink = |_| Ok(());
+        let ctx = store.context();
+        let (looker, report) = (Looker { ctx }, CheckReport::default());
+        let observer = &Silent;
+        let checker =
+            Checker { ctx, looker, observer, index_is_bad: false, journal_is_damaged: false, report, sink: &mut sink };
+        let same = differs(&checker, snapshot).unwrap().is_none();
+        for bounds in [Bounds::USUAL, TIGHT] {
+            assert_eq!(agrees(&checker, snapshot, Bounds { bits: bounds.bits.min(1 << 12), ..bounds }).unwrap(), same);
+        }
+        same
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+        #[test]
+        fn it_is_found_as_by_comparing_row_by_row(
+            changes in prop::collection::vec((0_u8..7, 0_u8..12), 1..60), fold in 0_usize..60, compact: bool, at: prop::sample::Index,
+        ) {
+            let store = Fixture::simulated(&World::new(7));
+            for (i, change) in changes.iter().enumerate() {
+                let change = one(*change);
+                store.ledger.transact(move |tx| {
+                    change(tx);
+                    Ok(())
+                }).unwrap();
+                if i == fold {
+                    store.ledger.fold(true).unwrap();
+                    if compact {
+                        store.ledger.compact().unwrap();
+                    }
+                }
+            }
+            let good = Snapshot::clone(&*store.ledger.snapshot().unwrap());
+            prop_assert!(agreed(&store, &good));
+            let rows: Vec<(Vec<u8>, Vec<u8>)> = good.view.range(&[], None).map(Result::unwrap).collect();
+            let (key, value) = &rows[at.index(rows.len())];
+            let other = [&**value, b"x"].concat();
+            for (key, value) in [(key.clone(), None), (key.clone(), Some(other)), ([&**key, b"y"].concat(), Some(vec![]))] {
+                let mut lying = good.clone();
+                lying.view.put(&key, value);
+                prop_assert!(!agreed(&store, &lying), "{key:?}");
+            }
+            let mut longer = good;
+            longer.view.put(Table::Meant.key(b"gone"), Some([]));
+            prop_assert!(agreed(&store, &longer));
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod carriers;
 mod index;
 mod journal;
 mod names;
+mod said;
 mod settle;
 mod staging;
 mod trees;

@@ -9,8 +9,8 @@ use crate::machine::Machine;
 use crate::parts::index::{self, Index, Overlay, Run, RunMeta, View, merge, plan_merge};
 use crate::vocabulary::Result;
 
-/// Runs over those that are there already, in the order of age. What was written for them and is not kept is unlinked
-/// when they are dropped; whoever has them open may go on reading.
+/// Runs over those that are there already, in the order of age. What was written for them is unlinked once
+/// it was merged into another one, and when they are dropped and were not kept; whoever has them open may go on reading.
 pub(super) struct NewRuns<'a> {
     machine: &'a dyn Machine,
     directory: PathBuf,
@@ -46,14 +46,24 @@ impl<'a> NewRuns<'a> {
         Ok(())
     }
 
-    /// Puts a run that was written in the place of others.
+    /// Puts a run that was written in the place of others. Those of them that were written here are of no more use to
+    /// anybody, and would take several times the room of what is made: they go at once.
     fn put(&mut self, meta: RunMeta, range: Range<usize>) -> Result<()> {
         self.written.push(meta);
         let run = self.index.open_run(self.machine, &self.directory, &meta)?;
         let mut runs = self.runs().to_vec();
-        runs.splice(range, [run]);
+        let merged: Vec<RunMeta> = runs.splice(range, [run]).map(|run| run.meta()).collect();
         self.index = self.index.with(runs);
+        let (gone, stay) = self.written.iter().partition(|written| merged.contains(written));
+        self.written = stay;
+        self.unlink(&gone);
         Ok(())
+    }
+
+    fn unlink(&self, runs: &[RunMeta]) {
+        for meta in runs {
+            let _ = self.machine.unlink(&self.directory.join(meta.id.file_name()));
+        }
     }
 
     /// All of them, oldest first.
@@ -89,9 +99,7 @@ impl<'a> NewRuns<'a> {
 impl Drop for NewRuns<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            for meta in &self.written {
-                let _ = self.machine.unlink(&self.directory.join(meta.id.file_name()));
-            }
+            self.unlink(&self.written);
         }
     }
 }

@@ -164,6 +164,29 @@ fn gets_its_index(world: &World) {
     assert!(open(world, "next").ledger.known().tail_records < TAIL_FOLD_RECORDS);
 }
 
+/// Else a rebuild would take several times the room of what it makes.
+#[test]
+fn what_a_rebuild_merges_away_goes_before_it_ends() {
+    let world = without_index(9).world(10);
+    let opened = open(&world, "working");
+    let (before, named) = (world.log().calls().len(), runs(&world));
+    opened.ledger.rebuild().unwrap();
+    let calls = world.log().calls()[before..].to_vec();
+    let is_run = |path: &Path| path.extension().is_some_and(|extension| extension == "run");
+    let of = |kind: CallKind| calls.iter().filter(move |call| call.kind == kind && is_run(&call.path));
+    let renamed = calls.iter().position(|call| call.kind == CallKind::Rename).expect("CURRENT is replaced");
+    let merged: Vec<&PathBuf> =
+        of(CallKind::Create).map(|call| &call.path).filter(|path| !runs(&world).contains(path)).collect();
+    assert!(!merged.is_empty(), "nothing was merged");
+    for path in merged {
+        let unlinked = calls.iter().position(|call| call.kind == CallKind::Unlink && call.path == *path);
+        assert!(unlinked.is_some_and(|at| at < renamed), "{} stays until the end", path.display());
+    }
+    let gone = of(CallKind::Unlink).filter(|call| named.contains(&call.path));
+    assert!(gone.count() == named.len(), "what CURRENT named stays until it names something else");
+    knows(&opened.ledger);
+}
+
 fn is_opened_where_nothing_can_be_written(world: &World) {
     world.configure(|options| options.read_only = true);
     knows(&open(world, "opening").ledger);

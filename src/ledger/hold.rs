@@ -103,29 +103,21 @@ impl Ledger {
         replay::from_journal(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, synced)
     }
 
-    /// Whether following the journal would read nothing, and judge nothing: it ends where what is known ends. A number that
-    /// was used since is found in the hint; without that hint, it takes a listing.
-    fn is_newest(&self, known: &Snapshot, used: u64, synced: u64) -> Result<bool> {
+    /// Whether following the journal would read nothing, and judge nothing: it ends where what is known ends.
+    fn is_newest(&self, known: &Snapshot, synced: u64) -> Result<bool> {
         let known_end = known.cursor.sequence >= synced.max(known.cursor.synced_through);
-        if !known_end || known.tail_records >= TAIL_FOLD_RECORDS {
-            return Ok(false);
-        }
-        if used == known.cursor.sequence && self.policy.syncfs {
-            self.journal.is_at_end(&known.cursor)
-        } else {
-            self.journal.ends_at(&known.cursor)
-        }
+        Ok(known_end && known.tail_records < TAIL_FOLD_RECORDS && self.journal.is_at_end(&known.cursor)?)
     }
 
     fn locked<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
         let lock = writer.lock.as_deref().expect("it was just taken");
-        let (used, synced) = read_hints(lock);
+        let synced = read_hint(lock, hint::SYNCED_AT);
         let known = self.known();
         let follow = |known: &Snapshot| {
             load::follow(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, known, synced)
         };
         let (snapshot, torn) =
-            if self.is_newest(&known, used, synced)? { (Snapshot::clone(&known), None) } else { follow(&known)? };
+            if self.is_newest(&known, synced)? { (Snapshot::clone(&known), None) } else { follow(&known)? };
         let mut hold =
             Hold { ledger: self, writer, snapshot, refusals: Vec::new(), lost: Vec::new(), finishing: false };
         let settled = hold.settle(torn).or_else(|e| {
@@ -200,12 +192,12 @@ pub(super) fn nanos(time: Duration) -> u64 {
 }
 
 /// A hint that is not there or torn is zero: it only ever adds knowledge.
-/// The highest number that was used and the highest that is synced, as the hints say; zero for one that says nothing.
-fn read_hints(lock: &dyn File) -> (u64, u64) {
-    let mut bytes = [0; hint::SYNCED_AT as usize + hint::HINT_BYTES];
-    let read = lock.read_at(&mut bytes, 0).unwrap_or(0);
-    let hint = |at: u64| bytes[..read].get(at as usize..).map_or(0, |slot| hint::decode(slot).unwrap_or(0));
-    (hint(hint::USED_AT), hint(hint::SYNCED_AT))
+fn read_hint(lock: &dyn File, at: u64) -> u64 {
+    let mut bytes = [0; hint::HINT_BYTES];
+    match lock.read_at(&mut bytes, at) {
+        Ok(read) => hint::decode(&bytes[..read]).unwrap_or(0),
+        Err(_) => 0,
+    }
 }
 
 impl Hold<'_> {
@@ -513,7 +505,7 @@ impl Hold<'_> {
 
     /// The highest sequence number that was ever used, as far as the hint and the journal tell.
     fn highest_used(&self) -> Result<u64> {
-        let hint = self.writer.lock.as_deref().map_or(0, |lock| read_hints(lock).0);
+        let hint = self.writer.lock.as_deref().map_or(0, |lock| read_hint(lock, hint::USED_AT));
         Ok(hint.max(self.snapshot.cursor.sequence).max(self.snapshot.cursor.segment.number))
     }
 

@@ -186,7 +186,7 @@ impl Ledger {
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let known = self.known();
         // What a network tells of the time of a directory may be old.
-        let newest = if self.policy.syncfs { Journal::is_at_end } else { Journal::ends_at };
+        let newest = if self.policy.syncfs { Journal::still_ends_at } else { Journal::is_at_end };
         if newest(&self.journal, &known.cursor)? {
             return Ok(known);
         }

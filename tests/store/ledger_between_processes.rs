@@ -362,6 +362,29 @@ fn whoever_asks_often_finds_a_segment_that_somebody_else_has_begun() {
     }
 }
 
+/// The directory then has the time that it had before: no reader could tell, and a writer has to.
+#[test]
+fn a_clock_that_is_set_back_hides_no_segment_from_a_writer() {
+    let world = world(1, Durability::Batch, &[]);
+    world.configure(|options| options.time_grain_ns = 1_000_000_000);
+    let (one, other) = (Opened::open(&world.process("one")).unwrap(), Opened::open(&world.process("other")).unwrap());
+    let changed = || one.process.lstat(Path::new("/store/journal")).unwrap().mtime_ns;
+    other.ledger.compact().unwrap();
+    let before = changed();
+    world.advance(Duration::from_secs(60));
+    pin(&other, b"older");
+    (0..20).for_each(|_| _ = one.ledger.snapshot().unwrap());
+    world.set_clock_ns(before as u64);
+    other.ledger.compact().unwrap();
+    assert_eq!(changed(), before, "this is about another time");
+    pin(&one, b"one");
+    pin(&other, b"other");
+    let fresh = Opened::open(&world.process("fresh")).unwrap().ledger.snapshot().unwrap();
+    for kept in [&b"older"[..], b"one", b"other"] {
+        assert!(fresh.pin(&kit::digest(kept)).unwrap().is_some(), "{:?} is lost", String::from_utf8_lossy(kept));
+    }
+}
+
 /// Its sync has failed and the disk will never have those bytes, whatever the cache shows and whoever syncs again; and it
 /// died before it could say so.
 #[test]

@@ -3,6 +3,8 @@
 //! Reading never judges and never changes anything: it tells what it saw. Whoever holds `lock` cuts a torn tail or
 //! puts up a fence because of it.
 
+use std::path::PathBuf;
+
 use super::segment::{Found, Segment};
 use super::{Cursor, Journal, Listing, SegmentId};
 use crate::format::Malformed;
@@ -100,6 +102,27 @@ impl Journal {
             rest.later.truncate(1);
         }
         self.read_later(&rest, *cursor, synced, Vec::new(), sink)
+    }
+
+    /// Whether nothing can have been appended behind `cursor`: it is at the end of the last segment.
+    pub fn is_at_end(&self, cursor: &Cursor) -> Result<bool> {
+        let Some(path) = self.last_if_of(cursor)? else { return Ok(false) };
+        match self.machine.lstat(&path) {
+            Ok(meta) => Ok(meta.size_bytes == cursor.offset),
+            // Its generation was replaced since the listing.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("read", &path, e)),
+        }
+    }
+
+    /// Where the last segment is, if it is the one of `cursor`.
+    pub(super) fn last_if_of(&self, cursor: &Cursor) -> Result<Option<PathBuf>> {
+        let listing = self.listing()?;
+        let known = |(number, _): &&(u64, String)| !planted(Bug::SegmentsNotListed) || *number == cursor.segment.number;
+        let last = listing.later.iter().rfind(known).filter(|(number, name)| {
+            *number == cursor.segment.number && super::file_name_has_salt(name, &cursor.segment.salt)
+        });
+        Ok(last.map(|(_, name)| self.directory.join(name)))
     }
 
     /// What the closing record of the newest base says, if that base reaches `sequence` and is whole.

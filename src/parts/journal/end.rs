@@ -1,13 +1,14 @@
-//! Whether the journal still ends where it is known to end.
+//! Whether the journal still ends where it is known to end, for readers that ask again and again.
 //!
-//! To know it takes a listing, since a later segment may be there. Whoever asks again and again lists once: a directory whose
-//! time is as it was has the same entries, unless they were changed within one tick of the clock that it was listed in, which is
-//! why a time that is not long past counts for nothing (as git takes a file for changed that is as young as its index).
+//! To know it takes a listing, since a later segment may be there. But a directory whose time is as it was has the same
+//! entries, unless they were changed within one tick of the clock that it was listed in, which is why a time that is not long
+//! past counts for nothing (as git takes a file for changed that is as young as its index). A clock that is set back to the
+//! very time can hide a segment from a reader until the next change; whoever writes lists each time.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use super::{Cursor, Journal, SegmentId, file_name_has_salt};
+use super::{Cursor, Journal, SegmentId};
 use crate::machine::{File, Meta, Open};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, Result};
@@ -42,42 +43,23 @@ struct Directory {
 }
 
 impl Journal {
-    /// Whether nothing can have been appended behind `cursor`: it is at the end of the last segment. On a filesystem that
-    /// tells the time of a directory as it is, as local ones do, this seldom takes a listing.
-    pub fn is_at_end(&self, cursor: &Cursor) -> Result<bool> {
+    /// As [`Journal::is_at_end`], seldom with a listing. Only on a filesystem that tells the time of a directory as it is, as
+    /// local ones do.
+    pub fn still_ends_at(&self, cursor: &Cursor) -> Result<bool> {
         if let Some(at_end) = self.ends_as_listed(cursor) {
             return Ok(at_end);
         }
-        if self.end.asked.fetch_add(1, Ordering::Relaxed) % QUESTIONS != QUESTIONS - 1 {
-            return self.ends_at(cursor);
+        if self.end.asked.fetch_add(1, Ordering::Relaxed) % QUESTIONS < QUESTIONS - 1 {
+            return self.is_at_end(cursor);
         }
-        let before = self.look().filter(|directory| self.is_settled(directory) || planted(Bug::JustListed));
-        let at_end = self.ends_at(cursor)?;
-        let listed = before.filter(|_| at_end).and_then(|directory| {
-            let (_, name) = self.listing().ok()?.later.pop()?;
-            let segment = self.machine.open(&self.directory.join(&name), Open::Read).ok()?;
-            let last = cursor.segment;
-            file_name_has_salt(&name, &last.salt).then_some(Listed { directory, last, segment })
-        });
+        // It is looked at before it is listed.
+        let directory = self.look().filter(|directory| self.is_settled(directory) || planted(Bug::JustListed));
+        let Some(path) = self.last_if_of(cursor)? else { return Ok(false) };
+        let Ok(segment) = self.machine.open(&path, Open::Read) else { return self.is_at_end(cursor) };
+        let meta = segment.meta().map_err(|e| Error::io("look at", &path, e))?;
+        let listed = directory.map(|directory| Listed { directory, last: cursor.segment, segment });
         *self.end.listed.write().unwrap_or_else(PoisonError::into_inner) = listed;
-        Ok(at_end)
-    }
-
-    /// The same, found by listing.
-    pub fn ends_at(&self, cursor: &Cursor) -> Result<bool> {
-        let listing = self.listing()?;
-        let known = |(number, _): &&(u64, String)| !planted(Bug::SegmentsNotListed) || *number == cursor.segment.number;
-        let Some((number, name)) = listing.later.iter().rfind(known) else { return Ok(false) };
-        if *number != cursor.segment.number || !file_name_has_salt(name, &cursor.segment.salt) {
-            return Ok(false);
-        }
-        let path = self.directory.join(name);
-        match self.machine.lstat(&path) {
-            Ok(meta) => Ok(meta.size_bytes == cursor.offset),
-            // Its generation was replaced since the listing.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(Error::io("read", &path, e)),
-        }
+        Ok(meta.size_bytes == cursor.offset)
     }
 
     /// Whether `cursor` is at the end, if what was listed still holds.
@@ -95,7 +77,6 @@ impl Journal {
         Some(Directory { device, inode, mtime_ns })
     }
 
-    /// Whether the time of the directory, which is looked at before it is listed, is long past.
     fn is_settled(&self, directory: &Directory) -> bool {
         let since = u64::try_from(directory.mtime_ns).unwrap_or(u64::MAX);
         since.saturating_add(SETTLED_NS) < self.machine.now_ns()

@@ -1,7 +1,7 @@
 //! Opening and following: from the runs and the tail of the journal to a snapshot.
 
-use super::replay::{Replay, apply, from_journal};
-use super::tail::Tail;
+use super::replay::{Replay, from_journal};
+use super::tail::Over;
 use super::{Policy, Snapshot};
 use crate::format::frame::Frame;
 use crate::format::layout::Layout;
@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use crate::parts::index::{self, Index, Reach, View};
 use crate::parts::journal::chain::{self, Damage, Place, TornTail};
 use crate::parts::journal::{Cursor, Journal, SegmentId};
-use crate::vocabulary::limits::{TAIL_FOLD_RECORDS, TAIL_MAX_RECORDS};
+use crate::vocabulary::limits::TAIL_FOLD_RECORDS;
 use crate::vocabulary::{Error, ErrorKind, Result};
 
 /// How often a reader starts again when a generation is replaced under it.
@@ -122,28 +122,15 @@ fn without_segments(mut base: Snapshot, synced: u64) -> Snapshot {
 }
 
 fn read_on(journal: &Journal, known: &Snapshot, synced: u64) -> Result<(Snapshot, Option<TornTail>)> {
-    let mut view = known.view.clone();
+    let mut over = Over::of(known.view.clone());
     let mut records = known.tail_records;
     let mut damage = known.damage.clone();
-    // What lies over nothing need not be put in order yet, unless it is much.
-    let mut unsorted = known.view.is_runs_alone().then(Tail::default);
     let reading = journal.read_on(&known.cursor, synced, &mut |frame: &Frame, of_frame: &[Record], _: Place<'_>| {
         records += of_frame.len();
-        match unsorted.take() {
-            Some(mut tail) if tail.len() + of_frame.len() <= TAIL_MAX_RECORDS => {
-                tail.push(frame, of_frame);
-                unsorted = Some(tail);
-            }
-            tail => {
-                tail.iter().for_each(|tail| tail.apply(&mut view));
-                apply(&mut view, of_frame);
-            }
-        }
+        over.push(frame, of_frame);
         Ok(())
     })?;
-    if let Some(tail) = unsorted.filter(|tail| tail.len() > 0) {
-        view = view.with_unsorted(Box::new(tail));
-    }
+    let mut view = over.view();
     view.reaches(reading.cursor.sequence);
     damage.extend(reading.damage);
     damage.dedup();

@@ -13,6 +13,7 @@ use crate::format::frame::Frame;
 use crate::format::record::{self, Record};
 use crate::format::table;
 use crate::parts::index::{Asked, Overlay, Unsorted, View};
+use crate::vocabulary::limits::TAIL_MAX_RECORDS;
 
 /// Searches through the bytes that take about as long as putting all in order.
 const SEARCHES: usize = 32;
@@ -22,7 +23,7 @@ const FRAMES: usize = 16;
 
 /// Frames of the tail as they are encoded. Their records were read once: none of them is malformed.
 #[derive(Default)]
-pub(super) struct Tail {
+struct Tail {
     /// The payloads of all frames, one after the other.
     bytes: Vec<u8>,
     frames: Vec<Encoded>,
@@ -40,9 +41,40 @@ struct Encoded {
     tables: u32,
 }
 
-impl Tail {
+/// A view while frames are read over it: what lies over nothing but runs is not put in order yet, unless it is much.
+pub(super) struct Over {
+    view: View,
+    unsorted: Option<Tail>,
+}
+
+impl Over {
+    /// Over this view.
+    pub(super) fn of(view: View) -> Self {
+        Over { unsorted: view.is_runs_alone().then(Tail::default), view }
+    }
+
     /// Takes one more frame, whose records these are.
     pub(super) fn push(&mut self, frame: &Frame, records: &[Record]) {
+        if let Some(tail) = self.unsorted.as_mut().filter(|tail| tail.records + records.len() <= TAIL_MAX_RECORDS) {
+            return tail.push(frame, records);
+        }
+        if let Some(tail) = self.unsorted.take() {
+            tail.apply(&mut self.view);
+        }
+        apply(&mut self.view, records);
+    }
+
+    /// The view with all of them.
+    pub(super) fn view(self) -> View {
+        match self.unsorted.filter(|tail| tail.records > 0) {
+            Some(tail) => self.view.with_unsorted(Box::new(tail)),
+            None => self.view,
+        }
+    }
+}
+
+impl Tail {
+    fn push(&mut self, frame: &Frame, records: &[Record]) {
         self.bytes.extend_from_slice(&frame.payload);
         let tables = records.iter().fold(0, |tables, record| tables | table::touched(record));
         self.frames.push(Encoded { end: self.bytes.len(), tables });
@@ -50,13 +82,7 @@ impl Tail {
         self.records += records.len();
     }
 
-    /// How many records there are.
-    pub(super) fn len(&self) -> usize {
-        self.records
-    }
-
-    /// Lets all of them take effect on a view.
-    pub(super) fn apply(&self, view: &mut View) {
+    fn apply(&self, view: &mut View) {
         let all: Vec<Record> = (0..self.frames.len()).flat_map(|frame| self.records_of(frame)).collect();
         apply(view, &all);
     }
@@ -135,12 +161,16 @@ mod tests {
     use crate::format::record::{AliasRecord, BlobRecord, Moment, PinRecord, RemovedRecord, Replaced, UnaliasRecord};
     use crate::vocabulary::{Blake3, Digest, Name, Stamp};
 
+    fn frame(records: &[Record]) -> Frame {
+        let payload = record::encode(records);
+        Frame { sequence: 1, synced_through: 0, time_ns: 0, previous: [0; 32], payload }
+    }
+
     /// These records in frames of so many, unsorted and in order.
     fn both(records: &[Record], in_a_frame: usize) -> (Tail, Overlay) {
         let (mut tail, mut view) = (Tail::default(), View::default());
         for part in records.chunks(in_a_frame) {
-            let payload = record::encode(part);
-            tail.push(&Frame { sequence: 1, synced_through: 0, time_ns: 0, previous: [0; 32], payload }, part);
+            tail.push(&frame(part), part);
             apply(&mut view, part);
         }
         (tail, view.overlay().clone())
@@ -199,6 +229,22 @@ mod tests {
         let key = table::Table::Alias.key(b"a/b");
         let answers: Vec<Asked> = (0..=SEARCHES).map(|_| tail.get(&key)).collect();
         assert!(matches!(answers[SEARCHES - 1], Asked::Row(Some(Some(_)))) && answers[SEARCHES] == Asked::Sort);
+    }
+
+    #[test]
+    fn what_becomes_too_much_is_put_in_order_with_what_came_before() {
+        let pin = |number: usize| {
+            let digest = Digest::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes());
+            Record::Pin(PinRecord { digest, note: String::new(), since: Moment::default() })
+        };
+        for frames in [1, 2, 3] {
+            let records: Vec<Record> = (0..frames * TAIL_MAX_RECORDS / 2).map(pin).collect();
+            let (mut over, mut sorted) = (Over::of(View::default()), View::default());
+            records.chunks(TAIL_MAX_RECORDS / 2).for_each(|part| over.push(&frame(part), part));
+            apply(&mut sorted, &records);
+            assert_eq!(over.unsorted.is_some(), frames < 3);
+            assert_eq!(rows(over.view().overlay().seek(&[])), rows(sorted.overlay().seek(&[])));
+        }
     }
 
     fn one((kind, digest, name): (u8, u8, usize)) -> Record {

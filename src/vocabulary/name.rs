@@ -5,8 +5,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::{Error, ErrorKind};
@@ -78,10 +77,10 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// Takes the bytes of a name in one piece where a format has them so.
+/// Takes the bytes of a name in one piece.
 struct Bytes;
 
-impl<'de> Visitor<'de> for Bytes {
+impl Visitor<'_> for Bytes {
     type Value = Name;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,11 +89,6 @@ impl<'de> Visitor<'de> for Bytes {
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Name, E> {
         Name::new(bytes).map_err(E::custom)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Name, A::Error> {
-        let bytes = Vec::<u8>::deserialize(SeqAccessDeserializer::new(seq))?;
-        Name::new(bytes).map_err(de::Error::custom)
     }
 }
 

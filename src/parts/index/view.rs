@@ -114,10 +114,14 @@ impl View {
         &mut self.overlay
     }
 
-    /// What lies over the runs has for `key`.
+    /// The rows over the runs, where nobody has wanted them in order yet.
+    fn unsorted(&self) -> Option<&dyn Unsorted> {
+        self.late.as_ref().filter(|late| late.sorted.get().is_none()).map(|late| late.rows.as_ref())
+    }
+
+    /// What there is over the runs for `key`.
     fn over(&self, key: &[u8]) -> Found {
-        let unsorted = self.late.as_ref().filter(|late| late.sorted.get().is_none());
-        match unsorted.map(|late| late.rows.get(key)) {
+        match self.unsorted().map(|rows| rows.get(key)) {
             Some(Asked::Row(found)) => found,
             Some(Asked::Sort) | None => self.overlay().get(key).map(|value| value.map(<[u8]>::to_vec)),
         }
@@ -125,8 +129,7 @@ impl View {
 
     /// A place at `from` in what lies over the runs; `None` if it has no key that begins with `prefix`.
     fn seek_over(&self, from: &[u8], prefix: &[u8]) -> Option<Cursor> {
-        let unsorted = self.late.as_ref().filter(|late| late.sorted.get().is_none());
-        let may = unsorted.is_none_or(|late| late.rows.may_begin(prefix));
+        let may = self.unsorted().is_none_or(|rows| rows.may_begin(prefix));
         may.then(|| Cursor::Overlay(self.overlay().seek(from)))
     }
 

@@ -36,16 +36,13 @@ pub(super) fn rows_said(
                 }
             });
         }
-        if goes_on.get() { Ok(()) } else { Err(Error::new(ErrorKind::Interrupted, ENOUGH, "")) }
+        if goes_on.get() { Ok(()) } else { Err(Error::new(ErrorKind::Interrupted, "read on", "enough was seen")) }
     });
     match reading {
         Err(_) if !goes_on.get() => Ok(()),
         read => read.map(drop),
     }
 }
-
-/// What reading is ended with that has shown enough.
-const ENOUGH: &str = "read on";
 
 /// Whether a row says of what went that it did so long ago.
 pub(super) fn is_old(key: &[u8], value: &[u8], now_ns: u64) -> bool {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::format::record::{Record, RemovedRecord};
 use crate::hashing::Digests;
+use crate::hashing::choice::Choice;
 use crate::ledger::Tables;
 use crate::machine::FileKind;
 use crate::machine::simulated::{CallKind, Fault, World, errno};
@@ -230,9 +231,12 @@ fn it_stops_when_asked_to() {
     for i in 0..20u8 {
         store.add(&format!("{i}"), &[i; 1000]);
     }
+    // Which way is fastest is measured, and differs from machine to machine; it is chosen now and stays.
+    let together = Choice::fastest().lanes().min(20);
     let heard = Heard::stopping_after(5, u64::MAX);
     let report = verify(&store.context(), &[], &[], &LOOK, &heard).unwrap();
-    assert!(report.interrupted && report.blobs == 5, "{report:?}");
+    // Files of one length that go through the lanes together end together.
+    assert!(report.interrupted && report.blobs as usize == 5_usize.next_multiple_of(together).min(20), "{report:?}");
 }
 
 /// Does something to the store at the first byte that is read.

@@ -153,15 +153,17 @@ def p15(bench):
     """Bytes on the disk once both have been made small."""
     if not bench.wants_peer("sqlite"):
         return []
-    sizes = {}
+    sizes, whole = {}, 0
     for driver in ["ours"] + [driver for driver, _ in databases(bench)]:
         copy = bench.fresh()
         shutil.copytree(loaded(bench, driver), copy, symlinks=True)
         if driver != "lmdb":
             bench.runner.run([bench.driver(driver), "settle", copy])
-        sizes[driver] = size(copy, "index") + current_generation(copy) if driver == "ours" else size(copy)
         if driver == "ours":
+            sizes[driver] = size(copy, "index") + current_generation(copy)
             whole = size(copy, "journal", "index")
+        else:
+            sizes[driver] = size(copy)
         bench.remove(copy)
     rows = []
     for driver, name in databases(bench):

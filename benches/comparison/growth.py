@@ -84,24 +84,25 @@ def recorded(bench, most):
         began = time.monotonic()
         store = bench.fresh()
         filling = bench.runner.run([bench.driver("ours"), "fill", store, count])
-        table.setdefault("make it, 20,000 names in a transaction", {})[str(count)] = short(filling)
+        cells = {"make it, 20,000 names in a transaction": costs_of(filling)}
         for verb, times, words in of_records(bench, store):
             costs = [bench.runner.run(bench.ours(store, *words(i)), ok=(0, 3)) for i in range(times)]
             cost = sorted(costs, key=lambda cost: cost.seconds)[times // 2]
-            table.setdefault(verb, {})[str(count)] = short(cost)
+            cells[verb] = costs_of(cost)
         pauses = bench.runner.run([bench.driver("ours"), "pauses", store, *bench.ours(store, "-q", "compact")])
-        table.setdefault("compact again, with somebody who commits beside it", {})[str(count)] = short(pauses)
-        table.setdefault("commits while it compacts: the longest", {})[str(count)] = {
-            **short(pauses), "seconds": pauses.said()["seconds"]}
-        table.setdefault("commits while it compacts: the median", {})[str(count)] = {
-            **short(pauses), "seconds": pauses.said()["median"]}
+        cells["compact again, with somebody who commits beside it"] = costs_of(pauses)
+        for which in ("longest", "median"):
+            cells[f"commits while it compacts: the {which}"] = costs_of(pauses, seconds=pauses.said()[which])
+        for verb, cell in cells.items():
+            table.setdefault(verb, {})[str(count)] = cell
         bench.remove(store)
         say(f"  {count:,} names alone: {time.monotonic() - began:.0f} s")
     return table
 
 
-def short(cost):
-    return {"seconds": cost.seconds, "cpu": cost.cpu, "anon": cost.anon, "written": cost.written, "calls": None}
+def costs_of(cost, **others):
+    """A cell of a table."""
+    return {"seconds": cost.seconds, "cpu": cost.cpu, "anon": cost.anon, "written": cost.written, "calls": None, **others}
 
 
 def halves(files):
@@ -123,8 +124,7 @@ def grown(bench, most):
             # Counting each call slows them down a hundred times.
             if bench.has("strace") and count <= bench.options.count_calls:
                 calls = sum(bench.runner.count(again, ok=(0, 3), which=None).values())
-            table.setdefault(verb, {})[str(count)] = {
-                "seconds": cost.seconds, "cpu": cost.cpu, "anon": cost.anon, "written": cost.written, "calls": calls}
+            table.setdefault(verb, {})[str(count)] = costs_of(cost, calls=calls)
         for directory in (files.parent, store, counted):
             bench.remove(directory)
         say(f"  {count:,} names: {time.monotonic() - began:.0f} s")
@@ -195,4 +195,3 @@ def measure(bench, most, shared):
 def measure_records(bench, most):
     """The table of names alone."""
     return {"sizes": sizes(most), "verbs": recorded(bench, most)}
-

@@ -137,7 +137,7 @@ fn pauses(directory: &Path, command: &[String]) {
     took.sort();
     let seconds = |time: &Duration| time.as_secs_f64();
     let (middle, longest) = (seconds(&took[took.len() / 2]), seconds(took.last().expect("one at least")));
-    println!("{{\"seconds\": {longest:.9}, \"median\": {middle:.9}, \"count\": {}}}", took.len());
+    println!("{{\"longest\": {longest:.9}, \"median\": {middle:.9}, \"count\": {}}}", took.len());
 }
 
 fn main() {

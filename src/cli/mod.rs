@@ -2,6 +2,7 @@
 //!
 //! `docs/cli.md` is the promise that this keeps. The library below it prints nothing and reads no environment.
 
+mod arguments;
 mod choices;
 mod commands;
 mod context;
@@ -30,7 +31,7 @@ mod words;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::Parser;
 
 use commands::Command;
 use context::{Context, Global};
@@ -65,19 +66,11 @@ Exit codes: 0 done; 1 failed or interrupted; 2 usage; 3 finished with findings; 
 pub(crate) fn main() -> ExitCode {
     panic::install();
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let exit = panic::caught(|| match parsed(&arguments) {
+    let exit = panic::caught(|| match arguments::parsed(&arguments) {
         Ok(cli) => execute(cli),
         Err(error) => usage::report(&error, &arguments),
     });
     exit.unwrap_or(Exit::Failed).into()
-}
-
-/// What the arguments say. The descriptions of all arguments stay in memory: giving it back takes a tenth of the time of a
-/// short command, and the process is over soon.
-fn parsed(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let command = Box::leak(Box::new(Cli::command()));
-    let mut matches = command.try_get_matches_from_mut(arguments)?;
-    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(command))
 }
 
 fn execute(cli: Cli) -> Exit {
@@ -123,6 +116,8 @@ fn context_of(cli: &Cli) -> Context {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::output::Verbosity;
     use super::output::tests::{Captured, captured};
     use super::*;
@@ -147,8 +142,8 @@ mod tests {
         )
     }
 
-    fn parsed(arguments: &[&str]) -> Result<Cli, clap::Error> {
-        super::parsed(&std::iter::once("larder").chain(arguments.iter().copied()).map(Into::into).collect::<Vec<_>>())
+    fn parsed(words: &[&str]) -> Result<Cli, clap::Error> {
+        arguments::parsed(&std::iter::once("larder").chain(words.iter().copied()).map(Into::into).collect::<Vec<_>>())
     }
 
     /// Every command with the words that call it.
@@ -160,7 +155,7 @@ mod tests {
         }
     }
 
-    fn every_command() -> Vec<(String, clap::Command)> {
+    pub(crate) fn every_command() -> Vec<(String, clap::Command)> {
         let (mut root, mut found) = (Cli::command(), Vec::new());
         root.build();
         all(&root, "larder", &mut found);

@@ -41,6 +41,14 @@ pub struct Writer {
     poison: Option<Error>,
 }
 
+impl Writer {
+    /// Whether this process made room in the journal behind `cursor`.
+    pub(super) fn has_room(&self, cursor: &Cursor) -> bool {
+        let appender = self.appender.as_ref().filter(|appender| appender.id() == cursor.segment);
+        appender.is_some_and(|appender| appender.has_room(cursor))
+    }
+}
+
 /// `lock`, held, with the journal followed to its end and its last frame finished.
 pub struct Hold<'a> {
     pub(super) ledger: &'a Ledger,
@@ -104,9 +112,15 @@ impl Ledger {
     }
 
     /// Whether following the journal would read nothing, and judge nothing: it ends where what is known ends.
-    fn is_newest(&self, known: &Snapshot, synced: u64) -> Result<bool> {
+    fn is_newest(&self, known: &Snapshot, synced: u64, appender: Option<&Appender>) -> Result<bool> {
         let known_end = known.cursor.sequence >= synced.max(known.cursor.synced_through);
-        Ok(known_end && known.tail_records < TAIL_FOLD_RECORDS && self.journal.is_at_end(&known.cursor)?)
+        if !known_end || known.tail_records >= TAIL_FOLD_RECORDS {
+            return Ok(false);
+        }
+        match appender.filter(|appender| appender.id() == known.cursor.segment) {
+            Some(appender) => Ok(self.journal.is_last(&known.cursor)? && appender.ends_at(&known.cursor)?),
+            None => self.journal.is_at_end(&known.cursor),
+        }
     }
 
     fn locked<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
@@ -116,8 +130,11 @@ impl Ledger {
         let follow = |known: &Snapshot| {
             load::follow(self.machine.as_ref(), &self.layout, &self.journal, &self.policy, known, synced)
         };
-        let (snapshot, torn) =
-            if self.is_newest(&known, synced)? { (Snapshot::clone(&known), None) } else { follow(&known)? };
+        let (snapshot, torn) = if self.is_newest(&known, synced, writer.appender.as_ref())? {
+            (Snapshot::clone(&known), None)
+        } else {
+            follow(&known)?
+        };
         let mut hold =
             Hold { ledger: self, writer, snapshot, refusals: Vec::new(), lost: Vec::new(), finishing: false };
         let settled = hold.settle(torn).or_else(|e| {
@@ -363,6 +380,14 @@ impl Hold<'_> {
         Ok(())
     }
 
+    /// Gives back what room this process made behind the last frame.
+    pub(super) fn give_room_back(&self) {
+        let segment = self.snapshot.cursor.segment;
+        if let Some(appender) = self.writer.appender.as_ref().filter(|appender| appender.id() == segment) {
+            appender.give_room_back(&self.snapshot.cursor);
+        }
+    }
+
     pub(super) fn appender(&self) -> &Appender {
         self.writer.appender.as_ref().expect("it is opened before the first use")
     }
@@ -390,6 +415,7 @@ impl Hold<'_> {
             return Ok(());
         }
         if self.snapshot.cursor.offset >= SEGMENT_BYTES {
+            self.give_room_back();
             self.begin_segment(self.snapshot.cursor, &[])?;
         }
         self.open_appender()?;
@@ -439,7 +465,9 @@ impl Hold<'_> {
     /// A write that fails leaves, at most, a torn tail of our own, which is taken back at once. Only a removal may have
     /// the room of the reserve: an addition would fill it, and then nothing could be removed any more.
     fn append(&mut self, before: &Cursor, frame: &Frame, removal: bool) -> Result<Cursor> {
-        let append = || self.appender().append(before, frame);
+        // Over a network, room ahead is written, and not only promised.
+        let ahead = self.syncs() && self.ledger.policy.syncfs;
+        let append = || self.appender().append(before, frame, ahead);
         let result = if removal { self.with_room(append) } else { append() };
         result.map_err(|e| match self.appender().take_back(before) {
             Ok(()) => e.as_kind_not_kept(),

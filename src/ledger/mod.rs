@@ -27,7 +27,7 @@ mod tail;
 mod uses;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::format::layout::Layout;
@@ -182,6 +182,18 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Gives back the room that this process made in the journal, if it did and nobody else writes.
+    fn give_room_back(&mut self) {
+        let known = self.known();
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if writer.has_room(&known.cursor) {
+            let _ = self.try_hold(|hold| {
+                hold.give_room_back();
+                Ok(())
+            });
+        }
+    }
+
     /// The records as they are now: the journal is followed to its last good frame.
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let known = self.known();
@@ -208,5 +220,12 @@ impl Ledger {
 
     fn publish(&self, fresh: &Arc<Snapshot>) {
         *self.current.write().expect("no panic holds it") = Arc::clone(fresh);
+    }
+}
+
+impl Drop for Ledger {
+    /// A process that is broken off leaves the room to the next one: it reads as nothing.
+    fn drop(&mut self) {
+        self.give_room_back();
     }
 }

@@ -119,6 +119,12 @@ pub const FRAME_RECORDS: usize = 65_536;
 pub const RECORD_BYTES: usize = 16 << 10;
 /// A segment that has grown to this size is followed by a new one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// Room that a segment is given ahead of its frames by a process that appends many small ones.
+pub const PREALLOCATED_BYTES: u64 = 64 << 10;
+/// Frames after which a process is taken for one that appends many.
+pub const PREALLOCATED_AFTER: u32 = 8;
+/// Longest frame that counts as small, in bytes.
+pub const PREALLOCATED_FRAME_BYTES: u64 = 4 << 10;
 
 /// Records in the part of the journal that is not yet in a run, before it is folded into one: whoever opens the store reads
 /// them first.

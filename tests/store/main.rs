@@ -22,6 +22,7 @@ mod mend_replaced;
 mod model;
 mod no_room;
 mod overlapping_batches;
+mod room_ahead;
 mod sources_are_safe;
 mod trees;
 mod trusted_sources;

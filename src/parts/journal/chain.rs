@@ -3,8 +3,10 @@
 //! Reading never judges and never changes anything: it tells what it saw. Whoever holds `lock` cuts a torn tail or
 //! puts up a fence because of it.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 
+use super::end::ends_at;
 use super::segment::{Found, Segment};
 use super::{Cursor, Journal, Listing, SegmentId};
 use crate::format::Malformed;
@@ -107,12 +109,21 @@ impl Journal {
     /// Whether nothing can have been appended behind `cursor`: it is at the end of the last segment.
     pub fn is_at_end(&self, cursor: &Cursor) -> Result<bool> {
         let Some(path) = self.last_if_of(cursor)? else { return Ok(false) };
-        match self.machine.lstat(&path) {
-            Ok(meta) => Ok(meta.size_bytes == cursor.offset),
+        let looked = self.machine.lstat(&path).and_then(|meta| match meta.size_bytes.cmp(&cursor.offset) {
+            Ordering::Less => Ok(false),
+            Ordering::Equal => Ok(true),
+            Ordering::Greater => ends_at(self.machine.open(&path, Open::Read)?.as_ref(), cursor.offset),
+        });
+        match looked {
             // Its generation was replaced since the listing.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(Error::io("read", &path, e)),
+            looked => looked.map_err(|e| Error::io("read", &path, e)),
         }
+    }
+
+    /// Whether the last segment is the one of `cursor`.
+    pub fn is_last(&self, cursor: &Cursor) -> Result<bool> {
+        Ok(self.last_if_of(cursor)?.is_some())
     }
 
     /// Where the last segment is, if it is the one of `cursor`.

@@ -5,10 +5,12 @@
 //! past counts for nothing (as git takes a file for changed that is as young as its index). A clock that is set back to the
 //! very time can hide a segment from a reader until the next change; whoever writes lists each time.
 
+use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::{Cursor, Journal, SegmentId};
+use crate::format::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES};
 use crate::machine::{File, Meta, Open};
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, Result};
@@ -42,6 +44,16 @@ struct Directory {
     mtime_ns: i64,
 }
 
+/// Whether a segment ends at `offset`: it goes so far, and what is behind it is nothing, or zeros where the next frame
+/// would begin. Frames are appended from their first byte on, and what a crash of the machine leaves of one is found by
+/// whoever opens the store then.
+pub(super) fn ends_at(segment: &dyn File, offset: u64) -> io::Result<bool> {
+    const BEFORE: usize = FRAME_ALIGN as usize;
+    let mut bytes = [0; BEFORE + FRAME_HEADER_BYTES];
+    let read = segment.read_at(&mut bytes, offset.saturating_sub(BEFORE as u64))?;
+    Ok(read >= BEFORE && bytes[BEFORE..].iter().all(|byte| *byte == 0))
+}
+
 impl Journal {
     /// As [`Journal::is_at_end`], seldom with a listing. Only on a filesystem that tells the time of a directory as it is, as
     /// local ones do.
@@ -56,10 +68,10 @@ impl Journal {
         let directory = self.look().filter(|directory| self.is_settled(directory) || planted(Bug::JustListed));
         let Some(path) = self.last_if_of(cursor)? else { return Ok(false) };
         let Ok(segment) = self.machine.open(&path, Open::Read) else { return self.is_at_end(cursor) };
-        let meta = segment.meta().map_err(|e| Error::io("look at", &path, e))?;
+        let at_end = ends_at(segment.as_ref(), cursor.offset).map_err(|e| Error::io("read", &path, e))?;
         let listed = directory.map(|directory| Listed { directory, last: cursor.segment, segment });
         *self.end.listed.write().unwrap_or_else(PoisonError::into_inner) = listed;
-        Ok(meta.size_bytes == cursor.offset)
+        Ok(at_end)
     }
 
     /// Whether `cursor` is at the end, if what was listed still holds.
@@ -69,7 +81,7 @@ impl Journal {
         if self.look() != Some(listed.directory) && !planted(Bug::ListedForever) {
             return None;
         }
-        Some(listed.segment.meta().ok()?.size_bytes == cursor.offset)
+        ends_at(listed.segment.as_ref(), cursor.offset).ok()
     }
 
     fn look(&self) -> Option<Directory> {

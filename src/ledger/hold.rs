@@ -41,14 +41,6 @@ pub struct Writer {
     poison: Option<Error>,
 }
 
-impl Writer {
-    /// Whether this process made room in the journal behind `cursor`.
-    pub(super) fn has_room(&self, cursor: &Cursor) -> bool {
-        let appender = self.appender.as_ref().filter(|appender| appender.id() == cursor.segment);
-        appender.is_some_and(|appender| appender.has_room(cursor))
-    }
-}
-
 /// `lock`, held, with the journal followed to its end and its last frame finished.
 pub struct Hold<'a> {
     pub(super) ledger: &'a Ledger,
@@ -114,13 +106,32 @@ impl Ledger {
     /// Whether following the journal would read nothing, and judge nothing: it ends where what is known ends.
     fn is_newest(&self, known: &Snapshot, synced: u64, appender: Option<&Appender>) -> Result<bool> {
         let known_end = known.cursor.sequence >= synced.max(known.cursor.synced_through);
-        if !known_end || known.tail_records >= TAIL_FOLD_RECORDS {
-            return Ok(false);
+        Ok(known_end && known.tail_records < TAIL_FOLD_RECORDS && self.ends_with(known, appender)?)
+    }
+
+    /// Whether the journal ends with `known`. What a crash left behind that is only seen by following it, as it is done
+    /// before a segment is appended to: until then its file must end there.
+    fn ends_with(&self, known: &Snapshot, appender: Option<&Appender>) -> Result<bool> {
+        let appender = appender.filter(|appender| appender.id() == known.cursor.segment);
+        let is_last = self.journal.is_last(&known.cursor, appender.is_none())?;
+        Ok(is_last && appender.map_or(Ok(true), |appender| appender.ends_at(&known.cursor))?)
+    }
+
+    /// Gives back the room that this process made in the journal, if it did, and nobody holds `lock` or has appended since.
+    pub(super) fn give_room_back(&self) {
+        let Ok(mut writer) = self.writer.try_lock() else { return };
+        let known = self.known();
+        let has_room = |writer: &Writer| writer.appender.as_ref().is_some_and(|a| a.has_room(&known.cursor));
+        if writer.poison.is_some() || !has_room(&writer) || self.take_lock(&mut writer, Duration::ZERO).is_err() {
+            return;
         }
-        match appender.filter(|appender| appender.id() == known.cursor.segment) {
-            Some(appender) => Ok(self.journal.is_last(&known.cursor)? && appender.ends_at(&known.cursor)?),
-            None => self.journal.is_at_end(&known.cursor),
+        if let Some(appender) = &writer.appender
+            && self.ends_with(&known, Some(appender)).is_ok_and(|ends| ends)
+        {
+            appender.give_room_back(&known.cursor);
         }
+        // Closing it lets go of it.
+        writer.lock = None;
     }
 
     fn locked<R>(&self, writer: &mut Writer, work: impl FnOnce(&mut Hold<'_>) -> Result<R>) -> Result<R> {
@@ -380,14 +391,6 @@ impl Hold<'_> {
         Ok(())
     }
 
-    /// Gives back what room this process made behind the last frame.
-    pub(super) fn give_room_back(&self) {
-        let segment = self.snapshot.cursor.segment;
-        if let Some(appender) = self.writer.appender.as_ref().filter(|appender| appender.id() == segment) {
-            appender.give_room_back(&self.snapshot.cursor);
-        }
-    }
-
     pub(super) fn appender(&self) -> &Appender {
         self.writer.appender.as_ref().expect("it is opened before the first use")
     }
@@ -415,7 +418,8 @@ impl Hold<'_> {
             return Ok(());
         }
         if self.snapshot.cursor.offset >= SEGMENT_BYTES {
-            self.give_room_back();
+            self.open_appender()?;
+            self.appender().give_room_back(&self.snapshot.cursor);
             self.begin_segment(self.snapshot.cursor, &[])?;
         }
         self.open_appender()?;

@@ -27,7 +27,7 @@ mod tail;
 mod uses;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Duration;
 
 use crate::format::layout::Layout;
@@ -180,18 +180,6 @@ impl Ledger {
             ledger.fold_if_due();
         }
         Ok(ledger)
-    }
-
-    /// Gives back the room that this process made in the journal, if it did and nobody else writes.
-    fn give_room_back(&mut self) {
-        let known = self.known();
-        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if writer.has_room(&known.cursor) {
-            let _ = self.try_hold(|hold| {
-                hold.give_room_back();
-                Ok(())
-            });
-        }
     }
 
     /// The records as they are now: the journal is followed to its last good frame.

@@ -134,6 +134,9 @@ pub trait File: Send + Sync {
     fn set_mtime(&self, mtime_ns: i64) -> io::Result<()>;
     /// `posix_fallocate`: really has the blocks, or fails.
     fn allocate(&self, size_bytes: u64) -> io::Result<()>;
+    /// `fallocate` of a range up to which the file goes, or further: it is longer then, and reads as zeros there. Fails
+    /// where the filesystem cannot by itself; it is never done by writing.
+    fn extend(&self, offset: u64, length: u64) -> io::Result<()>;
     /// `flock` without waiting; `false` when somebody else holds it.
     fn try_lock(&self, how: Lock) -> io::Result<bool>;
     /// Lets every program that this process starts from now on have the descriptor too, and with it its lock (`fcntl`,

@@ -706,10 +706,10 @@ fn made() -> Vec<(PathBuf, Vec<u8>)> {
         if sequence == 9 {
             // Frame 8 could not be synced: a new segment follows 7 and numbers its first frame above it.
             let dropped = frame(&cursor, 8, &[Record::Unpin(digest(0x44))]);
-            appender.append(&cursor, &dropped).unwrap();
+            appender.append(&cursor, &dropped, false).unwrap();
             (appender, cursor) = journal.begin_segment(&cursor, 9, &[], true).unwrap();
         }
-        cursor = appender.append(&cursor, &frame(&cursor, sequence, &records)).unwrap();
+        cursor = appender.append(&cursor, &frame(&cursor, sequence, &records), false).unwrap();
         if sequence <= 6 {
             put(&records);
             reached = cursor;

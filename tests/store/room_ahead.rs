@@ -8,8 +8,8 @@ use crate::kit::{self, Opened, report, world};
 use larder::format::record::{PinRecord, Record};
 use larder::format::settings::Durability;
 use larder::ledger::Tables;
-use larder::machine::Machine;
 use larder::machine::simulated::{CallKind, Enumeration, Fault, Log, Simulated, World, errno, run};
+use larder::machine::{Machine, Open};
 use larder::vocabulary::limits::{PREALLOCATED_AFTER, PREALLOCATED_BYTES};
 
 /// Commits after which there is room, and some more that use it.
@@ -36,11 +36,14 @@ fn has(opened: &Opened, number: u32) -> bool {
 
 /// How long the last segment is, and where its frames end.
 fn ends(opened: &Opened) -> (u64, u64) {
+    let long = opened.process.lstat(&last_segment(opened)).unwrap().size_bytes;
+    (long, opened.ledger.snapshot().unwrap().cursor.offset)
+}
+
+fn last_segment(opened: &Opened) -> PathBuf {
     let journal = Path::new("/store/journal");
     let names = opened.process.list(journal).unwrap();
-    let last: PathBuf = names.into_iter().map(|entry| journal.join(entry.name)).max().unwrap();
-    let long = opened.process.lstat(&last).unwrap().size_bytes;
-    (long, opened.ledger.snapshot().unwrap().cursor.offset)
+    names.into_iter().map(|entry| journal.join(entry.name)).max().unwrap()
 }
 
 fn one_by_one(process: &Arc<Simulated>) -> larder::Result<()> {
@@ -103,12 +106,41 @@ fn room_goes_with_the_process_that_made_it() {
     let one = Opened::open(&world.process("one")).unwrap();
     (0..COMMITS).for_each(|number| pin(&one, number).unwrap());
     let other = Opened::open(&world.process("other")).unwrap();
-    pin(&other, 50).unwrap();
     let (long, end) = ends(&other);
     assert!(long > end);
     drop(one);
-    assert_eq!(ends(&other), (end, end), "and nothing that others appended goes with it");
+    assert_eq!(ends(&other), (end, end));
+}
+
+#[test]
+fn what_others_appended_does_not_go_with_it() {
+    let world = empty();
+    let one = Opened::open(&world.process("one")).unwrap();
+    (0..COMMITS).for_each(|number| pin(&one, number).unwrap());
+    let other = Opened::open(&world.process("other")).unwrap();
+    pin(&other, 50).unwrap();
+    drop(one);
     assert!(has(&Opened::open(&world.process("fresh")).unwrap(), 50));
+    pin(&other, 51).unwrap();
+    assert_eq!(other.ledger.snapshot().unwrap().damage, []);
+}
+
+/// Of a frame that was never acknowledged, a crash may leave any part: also one without its beginning.
+#[test]
+fn a_torn_end_that_begins_with_zeros_is_cut_by_whoever_holds_the_lock() {
+    let world = empty();
+    let one = Opened::open(&world.process("one")).unwrap();
+    pin(&one, 0).unwrap();
+    let (_, end) = ends(&one);
+    let segment = last_segment(&one);
+    drop(one);
+    let after = world.process("after");
+    after.open(&segment, Open::ReadWrite).unwrap().write_at(b"of a frame", end + 512).unwrap();
+    let next = Opened::open(&after).unwrap();
+    next.ledger.hold(|_| Ok(())).unwrap();
+    assert_eq!(ends(&next), (end, end));
+    pin(&next, 1).unwrap();
+    assert!(has(&next, 0) && has(&next, 1));
 }
 
 #[test]

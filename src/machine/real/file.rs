@@ -91,6 +91,10 @@ impl File for OpenFile {
         Ok(futimens(&self.file, &TimeSpec::UTIME_OMIT, &time)?)
     }
 
+    fn extend(&self, offset: u64, length: u64) -> io::Result<()> {
+        hints::extend(&self.file, offset, length)
+    }
+
     fn allocate(&self, size_bytes: u64) -> io::Result<()> {
         // The call refuses a length of zero, for which there is nothing to have.
         if size_bytes == 0 { Ok(()) } else { hints::allocate(&self.file, size_bytes) }
@@ -241,7 +245,7 @@ pub(super) fn nanoseconds(seconds: i64, rest: i64) -> i64 {
 #[cfg(target_os = "linux")]
 mod hints {
     use super::{Errno, fs, io};
-    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise, posix_fallocate};
+    use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise, posix_fallocate};
     use std::os::fd::AsRawFd;
 
     pub(super) fn sync_filesystem(file: &fs::File) -> io::Result<()> {
@@ -260,6 +264,12 @@ mod hints {
     pub(super) fn allocate(file: &fs::File, size_bytes: u64) -> io::Result<()> {
         let length = size_bytes.try_into().map_err(|_| io::Error::from(Errno::EFBIG))?;
         super::uninterrupted(|| Ok(posix_fallocate(file, 0, length)?))
+    }
+
+    pub(super) fn extend(file: &fs::File, offset: u64, length: u64) -> io::Result<()> {
+        let too_large = |_| io::Error::from(Errno::EFBIG);
+        let (offset, length) = (offset.try_into().map_err(too_large)?, length.try_into().map_err(too_large)?);
+        super::uninterrupted(|| Ok(fallocate(file, FallocateFlags::empty(), offset, length)?))
     }
 
     pub(super) fn will_need(file: &fs::File, offset: u64, length: u64) {
@@ -326,6 +336,10 @@ mod hints {
         // SAFETY: the descriptor is open while it is borrowed, and the structure outlives the call that fills it in.
         Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_PREALLOCATE, &raw mut wanted) })?;
         Ok(())
+    }
+
+    pub(super) fn extend(_: &fs::File, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(super) fn will_need(_: &fs::File, _: u64, _: u64) {}

@@ -135,6 +135,22 @@ fn the_access_time_stays_when_the_other_is_set() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_a_file_is_extended_by_reads_as_zeros() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = new_file(dir.path(), "file");
+    file.write_at(b"first", 0).unwrap();
+    // Some filesystems cannot, and are not made to.
+    if file.extend(3, 100).is_ok() {
+        assert_eq!(file.meta().unwrap().size_bytes, 103);
+        let mut bytes = [1; 103];
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 103);
+        assert!(bytes.starts_with(b"first") && bytes[5..].iter().all(|byte| *byte == 0));
+    }
+    assert!(file.extend(0, u64::MAX).is_err());
+}
+
+#[test]
 fn allocated_is_really_there() {
     let dir = tempfile::tempdir().unwrap();
     let file = new_file(dir.path(), "file");

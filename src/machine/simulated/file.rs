@@ -130,12 +130,16 @@ impl File for SimulatedFile {
     }
 
     fn allocate(&self, size_bytes: u64) -> io::Result<()> {
-        self.caller.call(&self.request(CallKind::Allocate).at(0, size_bytes), |state| {
+        self.extend(0, size_bytes)
+    }
+
+    fn extend(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.caller.call(&self.request(CallKind::Allocate).at(offset, length), |state| {
             let id = state.writable(self.handle)?;
-            if state.fitting(id, 0, size_bytes)? < size_bytes {
+            if state.fitting(id, offset, length)? < length {
                 return Err(libc::ENOSPC);
             }
-            state.disk.change(What::Allocate { id, length: size_bytes });
+            state.disk.change(What::Allocate { id, length: offset + length });
             Ok(())
         })
     }

@@ -121,9 +121,10 @@ impl Journal {
         }
     }
 
-    /// Whether the last segment is the one of `cursor`.
-    pub fn is_last(&self, cursor: &Cursor) -> Result<bool> {
-        Ok(self.last_if_of(cursor)?.is_some())
+    /// Whether the last segment is the one of `cursor`; with `whole`, also that its file ends there.
+    pub fn is_last(&self, cursor: &Cursor, whole: bool) -> Result<bool> {
+        let Some(path) = self.last_if_of(cursor)? else { return Ok(false) };
+        Ok(!whole || self.machine.lstat(&path).is_ok_and(|meta| meta.size_bytes == cursor.offset))
     }
 
     /// Where the last segment is, if it is the one of `cursor`.

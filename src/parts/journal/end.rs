@@ -44,9 +44,9 @@ struct Directory {
     mtime_ns: i64,
 }
 
-/// Whether a segment ends at `offset`: it goes so far, and what is behind it is nothing, or zeros where the next frame
-/// would begin. Frames are appended from their first byte on, and what a crash of the machine leaves of one is found by
-/// whoever opens the store then.
+/// Whether a segment that was followed to `offset` still ends there: it goes so far, and what is behind it is nothing, or
+/// zeros where the next frame would begin. Frames are appended from their first byte on. Only a crash of the machine leaves
+/// one without that, and no process that followed the segment before it is there after it.
 pub(super) fn ends_at(segment: &dyn File, offset: u64) -> io::Result<bool> {
     const BEFORE: usize = FRAME_ALIGN as usize;
     let mut bytes = [0; BEFORE + FRAME_HEADER_BYTES];

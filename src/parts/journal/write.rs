@@ -47,7 +47,7 @@ impl Appender {
     pub fn append(&self, cursor: &Cursor, frame: &Frame, ahead: bool) -> Result<Cursor> {
         let (bytes, hash) = frame.encode(&self.segment.key, cursor.offset);
         if ahead && bytes.len() as u64 <= PREALLOCATED_FRAME_BYTES {
-            self.make_room(cursor.offset + bytes.len() as u64);
+            self.make_room(cursor.offset, bytes.len() as u64);
         }
         let done = self.segment.file.write_at(&bytes, cursor.offset);
         done.map_err(|e| Error::io("append to", &self.segment.path, e))?;
@@ -68,19 +68,19 @@ impl Appender {
     }
 
     /// Failing is no harm: then the file grows with each frame, and it is tried again where this room would have ended.
-    fn make_room(&self, end: u64) {
+    fn make_room(&self, offset: u64, frame_bytes: u64) {
         let Ahead { mut appended, mut through } = self.ahead.get();
         appended = appended.saturating_add(1);
-        if appended > PREALLOCATED_AFTER && end > through {
-            through = end + PREALLOCATED_BYTES;
-            let _ = self.segment.file.allocate(through);
+        if appended > PREALLOCATED_AFTER && offset + frame_bytes > through {
+            let _ = self.segment.file.extend(offset, frame_bytes + PREALLOCATED_BYTES);
+            through = offset + frame_bytes + PREALLOCATED_BYTES;
         }
         self.ahead.set(Ahead { appended, through });
     }
 
     /// Whether there may be room behind `cursor` that this made.
     pub fn has_room(&self, cursor: &Cursor) -> bool {
-        self.ahead.get().through > cursor.offset
+        self.id() == cursor.segment && self.ahead.get().through > cursor.offset
     }
 
     /// Gives the room behind `cursor` back. Failing is no harm: zeros stay.

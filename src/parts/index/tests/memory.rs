@@ -229,6 +229,10 @@ impl File for MemoryFile {
     fn set_mtime(&self, _: i64) -> io::Result<()> {
         unreachable!()
     }
+    fn extend(&self, _: u64, _: u64) -> io::Result<()> {
+        unimplemented!()
+    }
+
     fn allocate(&self, _: u64) -> io::Result<()> {
         unreachable!()
     }

@@ -69,9 +69,11 @@ def p12(bench):
         together = ("append, one sync for all that wait", 1, 1 / 0.8)
         alone = ("append + fdatasync", 0, 1 / 0.9)
         name, shared, within = together if threads > 1 else alone
-        floor = floor_side(bench, f"floor: {name}", "append", make=bench.fresh, clean=bench.remove, writes=True,
-                           after=(count, "--threads", threads, "--together", shared))
-        rivals = [Rival(floor, within=round(within, 2))]
+        def floor(name, *more, threads=threads, count=count, shared=shared):
+            return floor_side(bench, f"floor: {name}", "append", make=bench.fresh, clean=bench.remove, writes=True,
+                              after=(count, "--threads", threads, "--together", shared, *more))
+
+        rivals = [Rival(floor(name), within=round(within, 2)), Rival(floor(f"{name}, room made ahead", "--ahead", 1))]
         rivals += [Rival(side(driver, name), times=4 if threads > 1 else None) for driver, name in databases(bench)]
         words = "1 thread" if threads == 1 else f"{threads} threads"
         contests.append(Contest("P12", f"durable single commits, {words}", side("ours", "larder"), rivals))

@@ -32,7 +32,10 @@ fn main() {
         "walk" => walk(&words.path(1)),
         "link" => link(&words.path(1), &words.path(2), threads),
         "collect" => collect(&words.path(1), &words.path(2)),
-        "append" => append(&words.path(1), words.number(2), threads, words.option("together", 0) != 0),
+        "append" => {
+            let option = |name| words.option(name, 0) != 0;
+            append(&words.path(1), words.number(2), threads, option("together"), option("ahead"));
+        }
         "nothing" => {}
         other => panic!("{other}: there is no such floor"),
     }
@@ -225,14 +228,21 @@ fn collect(list: &Path, to: &Path) {
 /// About what a frame with one name takes.
 const RECORD: [u8; 256] = [0x5a; 256];
 
-/// Appends records and syncs, each by itself or together with those that wait.
-fn append(to: &Path, count: usize, threads: usize, together: bool) {
+/// Appends records and syncs, each by itself or together with those that wait. `ahead`: to a file that has room for all of
+/// them, so that it does not grow.
+fn append(to: &Path, count: usize, threads: usize, together: bool, ahead: bool) {
     let rounds: Vec<usize> = (0..count).collect();
+    let file = File::create(to).expect("room for it");
+    if ahead {
+        let length = i64::try_from(count * RECORD.len()).expect("a length");
+        nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, length).expect("room for it");
+        file.sync_all().expect("it can be synced");
+    }
     let (took, ()) = if together {
-        let log = SharedLog::new(File::create(to).expect("room for it"));
+        let log = SharedLog::new(file);
         timed(|| each(&rounds, threads, |_| log.append(&RECORD)))
     } else {
-        let file = Mutex::new(File::create(to).expect("room for it"));
+        let file = Mutex::new(file);
         timed(|| {
             each(&rounds, threads, |_| {
                 let mut file = file.lock().expect("no thread panics");

@@ -230,7 +230,7 @@ impl File for MemoryFile {
         unreachable!()
     }
     fn extend(&self, _: u64, _: u64) -> io::Result<()> {
-        unimplemented!()
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn allocate(&self, _: u64) -> io::Result<()> {

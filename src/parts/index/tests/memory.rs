@@ -230,9 +230,8 @@ impl File for MemoryFile {
         unreachable!()
     }
     fn extend(&self, _: u64, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+        unreachable!()
     }
-
     fn allocate(&self, _: u64) -> io::Result<()> {
         unreachable!()
     }

@@ -99,12 +99,14 @@ impl Ledger {
     /// Writes a base that reaches `end`, and an index that goes on where `begun` is; how many live records there are, and
     /// the name of the base.
     fn write_generation(&self, end: &Cursor, begun: Cursor) -> Result<(u64, String)> {
-        let (_, made) = self.runs_from_journal(end)?;
+        let (_, mut made) = self.runs_from_journal(end)?;
+        self.follow_closely()?;
         self.hold(|hold| hold.refuse_if_fenced())?;
         let written = self.write_base(end, made.runs())?;
+        let reach = Cursor { synced_through: end.sequence.max(end.synced_through), ..begun };
+        let reach = self.catch_up(&mut made, reach)?;
         let now = Index::open(self.machine.as_ref(), &self.layout.index()).unwrap_or_default();
         let now = now.map(|(_, current)| current).filter(|c| c.store == self.policy.store);
-        let reach = Cursor { synced_through: end.sequence.max(end.synced_through), ..begun };
         self.install(now.as_ref(), made, &reach)?;
         Ok(written)
     }

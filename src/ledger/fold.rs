@@ -20,6 +20,9 @@ use crate::vocabulary::limits::{REBUILD_RECORDS, TAIL_FOLD_RECORDS, TAIL_MAX_REC
 use crate::vocabulary::planted::{Bug, planted};
 use crate::vocabulary::{Error, ErrorKind, Result};
 
+/// How often runs that were made take in what was appended meanwhile: each time it is less.
+const CATCH_UPS: usize = 16;
+
 /// What making the index anew came to.
 #[derive(Clone, Debug)]
 pub struct Rebuilt {
@@ -205,7 +208,8 @@ impl Ledger {
             hold.sync_at_any_durability()?;
             Ok(hold.snapshot.cursor)
         })?;
-        let (rebuilt, made) = self.runs_from_journal(&end)?;
+        let (rebuilt, mut made) = self.runs_from_journal(&end)?;
+        let end = self.catch_up(&mut made, end)?;
         let now = Index::open(self.machine.as_ref(), &self.layout.index()).unwrap_or_default().map(|(_, c)| c);
         self.install(now.filter(|c| c.store == self.policy.store).as_ref(), made, &end)?;
         Ok(rebuilt)
@@ -220,19 +224,50 @@ impl Ledger {
             if place.base || frame.sequence <= end.sequence {
                 frames += 1;
                 records_read += records.len() as u64;
-                replay::apply_in_parts(&mut view, records, &mut |view| {
-                    if view.overlay().len() >= REBUILD_RECORDS {
-                        made.push(view.overlay())?;
-                        *view = View::default();
-                    }
-                    Ok(())
-                })?;
+                push_in_parts(&mut made, &mut view, records)?;
             }
             Ok(())
         })?;
         made.push(view.overlay())?;
         self.note_damage(reading.damage)?;
         Ok((Rebuilt { frames, records: records_read, runs: made.metas(), cursor: *end }, made))
+    }
+
+    /// Takes what was appended behind `reach` into the runs as well, until little is left; how far they reach then. Making
+    /// runs of everything takes long, and whoever commits meanwhile would read all of it again while `lock` is held.
+    pub(super) fn catch_up(&self, made: &mut NewRuns<'_>, mut reach: Cursor) -> Result<Cursor> {
+        let mut left = self.follow_closely()?.tail_records;
+        for _ in 0..CATCH_UPS {
+            if left <= TAIL_MAX_RECORDS {
+                break;
+            }
+            self.follow_closely()?;
+            let end = self.hold(|hold| {
+                hold.sync_at_any_durability()?;
+                Ok(hold.snapshot.cursor)
+            })?;
+            left = 0;
+            let mut rows = View::default();
+            let reading = self.journal.read_on(&reach, 0, &mut |frame: &Frame, records: &[Record], _: Place<'_>| {
+                if frame.sequence <= end.sequence {
+                    left += records.len();
+                    push_in_parts(made, &mut rows, records)?;
+                }
+                Ok(())
+            })?;
+            made.push(rows.overlay())?;
+            self.note_damage(reading.damage)?;
+            reach = end;
+        }
+        Ok(reach)
+    }
+
+    /// Follows the journal without `lock`, and once more what was appended while that took: whoever holds `lock` next has
+    /// little to read.
+    pub(super) fn follow_closely(&self) -> Result<Arc<Snapshot>> {
+        self.snapshot()?;
+        self.snapshot()?;
+        self.snapshot()
     }
 
     /// Nobody who starts from the runs would come upon what was damaged before them: it goes on record first.
@@ -270,6 +305,17 @@ impl Ledger {
         self.make_index_directory()?;
         Ok(Some(file))
     }
+}
+
+/// Applies records to rows that go into runs whenever they are many.
+fn push_in_parts(made: &mut NewRuns<'_>, rows: &mut View, records: &[Record]) -> Result<()> {
+    replay::apply_in_parts(rows, records, &mut |rows| {
+        if rows.overlay().len() >= REBUILD_RECORDS {
+            made.push(rows.overlay())?;
+            *rows = View::default();
+        }
+        Ok(())
+    })
 }
 
 impl Snapshot {
@@ -318,9 +364,45 @@ mod tests {
     use crate::format::record::{PinRecord, Record};
     use crate::ledger::Tx;
     use crate::machine::simulated::{CallKind, Fault, World, errno};
-    use crate::parts::index::Index;
+    use crate::parts::index::{Index, View};
+    use crate::vocabulary::limits::TAIL_MAX_RECORDS;
     use crate::vocabulary::{Digest, Result};
     use crate::work::fixture::Fixture;
+
+    fn pin_number(store: &Fixture, number: usize) {
+        let pin = move |tx: &mut Tx<'_>| {
+            let (since, digest) = (tx.moment(), Digest::from_bytes([(number % 251) as u8; 32]));
+            let pin = PinRecord { digest, note: number.to_string(), since };
+            tx.push(if number % 3 == 2 { Record::Unpin(digest) } else { Record::Pin(pin) });
+            Ok(())
+        };
+        store.ledger.transact(pin).unwrap();
+    }
+
+    /// It must be everything, whoever appended it, and the slow way is to read the journal.
+    #[test]
+    fn runs_that_were_made_catch_up_with_what_others_appended_meanwhile() {
+        for appended in [0, TAIL_MAX_RECORDS / 2, 3 * TAIL_MAX_RECORDS] {
+            let world = World::new(3);
+            let store = Fixture::new(world.process("compacting"), Path::new("/store"));
+            (0..40).for_each(|number| pin_number(&store, number));
+            let compaction = store.ledger.compaction(true).unwrap();
+            let end = store.ledger.hold(|hold| Ok(hold.snapshot.cursor)).unwrap();
+            let (_, mut made) = store.ledger.runs_from_journal(&end).unwrap();
+            let other = Fixture::open(world.process("other"), Path::new("/store"));
+            (40..40 + appended).for_each(|number| pin_number(&other, number));
+            let reach = store.ledger.catch_up(&mut made, end).unwrap();
+            let now = Index::open(world.process("looking").as_ref(), Path::new("/store/index")).unwrap();
+            store.ledger.install(now.map(|(_, current)| current).as_ref(), made, &reach).unwrap();
+            drop(compaction);
+            let next = Fixture::open(world.process("next"), Path::new("/store"));
+            assert!(next.ledger.known().tail_records <= TAIL_MAX_RECORDS, "{appended}");
+            assert_eq!(reach.sequence == end.sequence, appended <= TAIL_MAX_RECORDS);
+            let rows = |view: &View| view.range(&[], None).collect::<Result<Vec<_>>>().unwrap();
+            let journal = next.ledger.snapshot_from_journal().unwrap();
+            assert_eq!(rows(&next.ledger.known().view), rows(&journal.view), "{appended}");
+        }
+    }
 
     fn pin(tx: &mut Tx<'_>) -> Result<()> {
         let since = tx.moment();

@@ -194,7 +194,10 @@ fn what_a_killed_user_left_is_cleared_away_by_another() {
     let mut waiting = BERT.command(&place, &["add", "-", "--name", "piped"]);
     waiting.stdin(Stdio::piped());
     let running = Running::start(waiting);
-    until("it has a session", || !place.staged().is_empty());
+    // A file is its maker's alone until it has its mode.
+    let is_begun =
+        |path: &PathBuf| is_session(path) && fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o444 == 0o444);
+    until("it has a session", || place.staged().iter().any(is_begun));
     running.signal(libc::SIGKILL);
     drop(running);
     ANNA.does(&place, &["gc", "--grace", "0s"]).exits(0);

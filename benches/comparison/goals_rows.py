@@ -69,6 +69,7 @@ def p12(bench):
         together = ("append, one sync for all that wait", 1, 1 / 0.8)
         alone = ("append + fdatasync", 0, 1 / 0.9)
         name, shared, within = together if threads > 1 else alone
+
         def floor(name, *more, threads=threads, count=count, shared=shared):
             return floor_side(bench, f"floor: {name}", "append", make=bench.fresh, clean=bench.remove, writes=True,
                               after=(count, "--threads", threads, "--together", shared, *more))

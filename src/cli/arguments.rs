@@ -4,7 +4,7 @@
 //! what a short command would take in all (`perf record`). So a command line is first read by a description of the
 //! commands that are named in it, and by the whole one only when that did not do: for help, and for whatever is wrong.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::{Args as _, CommandFactory, FromArgMatches, Subcommand as _};
@@ -34,13 +34,8 @@ fn by(command: clap::Command, arguments: &[OsString]) -> Result<Cli, clap::Error
 fn named_in(arguments: &[OsString]) -> clap::Command {
     let program = clap::Command::new("larder").version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true);
     let all = Command::augment_subcommands(clap::Command::new("larder"));
-    let named = all.get_subcommands().filter(|command| arguments.iter().any(|word| names(command, word)));
+    let named = all.get_subcommands().filter(|command| arguments.iter().any(|word| word == command.get_name()));
     Global::augment_args(program).subcommands(named.cloned())
-}
-
-/// Whether a word calls a command, by its name or another one.
-fn names(command: &clap::Command, word: &OsStr) -> bool {
-    word == command.get_name() || command.get_all_aliases().any(|name| word == name)
 }
 
 #[cfg(test)]

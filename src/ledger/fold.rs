@@ -26,7 +26,7 @@ const CATCH_UPS: usize = 16;
 /// What making the index anew came to.
 #[derive(Clone, Debug)]
 pub struct Rebuilt {
-    /// Frames read.
+    /// Frames read, up to where it began.
     pub frames: u64,
     /// Records applied.
     pub records: u64,
@@ -208,8 +208,9 @@ impl Ledger {
             hold.sync_at_any_durability()?;
             Ok(hold.snapshot.cursor)
         })?;
-        let (rebuilt, mut made) = self.runs_from_journal(&end)?;
+        let (mut rebuilt, mut made) = self.runs_from_journal(&end)?;
         let end = self.catch_up(&mut made, end)?;
+        (rebuilt.runs, rebuilt.cursor) = (made.metas(), end);
         let now = Index::open(self.machine.as_ref(), &self.layout.index()).unwrap_or_default().map(|(_, c)| c);
         self.install(now.filter(|c| c.store == self.policy.store).as_ref(), made, &end)?;
         Ok(rebuilt)
@@ -241,7 +242,6 @@ impl Ledger {
             if left <= TAIL_MAX_RECORDS {
                 break;
             }
-            self.follow_closely()?;
             let end = self.hold(|hold| {
                 hold.sync_at_any_durability()?;
                 Ok(hold.snapshot.cursor)
@@ -258,11 +258,12 @@ impl Ledger {
             made.push(rows.overlay())?;
             self.note_damage(reading.damage)?;
             reach = end;
+            self.follow_closely()?;
         }
         Ok(reach)
     }
 
-    /// Follows the journal without `lock`, and once more what was appended while that took: whoever holds `lock` next has
+    /// Follows the journal without `lock`, and twice more what was appended while that took: whoever holds `lock` next has
     /// little to read.
     pub(super) fn follow_closely(&self) -> Result<Arc<Snapshot>> {
         self.snapshot()?;
@@ -363,7 +364,7 @@ mod tests {
 
     use crate::format::record::{PinRecord, Record};
     use crate::ledger::Tx;
-    use crate::machine::simulated::{CallKind, Fault, World, errno};
+    use crate::machine::simulated::{CallKind, Fault, Images, World, errno};
     use crate::parts::index::{Index, View};
     use crate::vocabulary::limits::TAIL_MAX_RECORDS;
     use crate::vocabulary::{Digest, Result};
@@ -395,13 +396,19 @@ mod tests {
             let now = Index::open(world.process("looking").as_ref(), Path::new("/store/index")).unwrap();
             store.ledger.install(now.map(|(_, current)| current).as_ref(), made, &reach).unwrap();
             drop(compaction);
-            let next = Fixture::open(world.process("next"), Path::new("/store"));
-            assert!(next.ledger.known().tail_records <= TAIL_MAX_RECORDS, "{appended}");
             assert_eq!(reach.sequence == end.sequence, appended <= TAIL_MAX_RECORDS);
-            let rows = |view: &View| view.range(&[], None).collect::<Result<Vec<_>>>().unwrap();
-            let journal = next.ledger.snapshot_from_journal().unwrap();
-            assert_eq!(rows(&next.ledger.known().view), rows(&journal.view), "{appended}");
+            has_everything(&world, appended);
+            world.power_cut().images(Images::Basic).for_each(|image| has_everything(&image.world(9), appended));
         }
+    }
+
+    fn has_everything(world: &World, appended: usize) {
+        let next = Fixture::open(world.process("next"), Path::new("/store"));
+        let (known, journal) = (next.ledger.known(), next.ledger.snapshot_from_journal().unwrap());
+        assert!(known.folded > 0 && known.tail_records <= TAIL_MAX_RECORDS, "{appended}");
+        assert_eq!(known.cursor.sequence, journal.cursor.sequence);
+        let rows = |view: &View| view.range(&[], None).collect::<Result<Vec<_>>>().unwrap();
+        assert_eq!(rows(&known.view), rows(&journal.view), "{appended}");
     }
 
     fn pin(tx: &mut Tx<'_>) -> Result<()> {

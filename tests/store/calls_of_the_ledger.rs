@@ -129,8 +129,8 @@ fn a_lookup_reads_a_piece_of_each_filter_and_one_page_of_one_run() {
     at_most(&nowhere, &[]);
 }
 
-/// Lock, look that it is the lock, read the hint of what is synced, see that nobody wrote meanwhile (list, look behind the last frame); the hint of the number
-/// used, the frame, its sync, the hint that it is synced, unlock.
+/// Lock, look that it is the lock, read the hint of what is synced, see that nobody wrote meanwhile (list, look behind the
+/// last frame); the hint of the number used, the frame, its sync, the hint that it is synced, unlock.
 const COMMIT: [(CallKind, usize); 8] = [
     (CallKind::TryLock, 1),
     (CallKind::Meta, 1),

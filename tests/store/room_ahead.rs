@@ -51,6 +51,15 @@ fn one_by_one(process: &Arc<Simulated>) -> larder::Result<()> {
     (0..COMMITS).try_for_each(|number| pin(&opened, number))
 }
 
+/// A process that made room, and another one.
+fn with_room() -> (World, Opened, Opened) {
+    let world = empty();
+    let one = Opened::open(&world.process("one")).unwrap();
+    (0..COMMITS).for_each(|number| pin(&one, number).unwrap());
+    let other = Opened::open(&world.process("other")).unwrap();
+    (world, one, other)
+}
+
 /// Whoever comes next finds what was acknowledged and no damage, and goes on.
 fn goes_on(world: &World, acknowledged: impl Iterator<Item = u32>) {
     let opened = Opened::open(&world.process("next")).expect("the store opens after any crash");
@@ -102,10 +111,7 @@ fn others_read_past_no_room_and_write_into_it() {
 
 #[test]
 fn room_goes_with_the_process_that_made_it() {
-    let world = empty();
-    let one = Opened::open(&world.process("one")).unwrap();
-    (0..COMMITS).for_each(|number| pin(&one, number).unwrap());
-    let other = Opened::open(&world.process("other")).unwrap();
+    let (_, one, other) = with_room();
     let (long, end) = ends(&other);
     assert!(long > end);
     drop(one);
@@ -114,10 +120,7 @@ fn room_goes_with_the_process_that_made_it() {
 
 #[test]
 fn what_others_appended_does_not_go_with_it() {
-    let world = empty();
-    let one = Opened::open(&world.process("one")).unwrap();
-    (0..COMMITS).for_each(|number| pin(&one, number).unwrap());
-    let other = Opened::open(&world.process("other")).unwrap();
+    let (world, one, other) = with_room();
     pin(&other, 50).unwrap();
     drop(one);
     assert!(has(&Opened::open(&world.process("fresh")).unwrap(), 50));
